@@ -1,0 +1,1 @@
+"""The monthly batch: scores, alerts, what stands behind them."""

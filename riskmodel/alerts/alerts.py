@@ -1,0 +1,356 @@
+"""Alerts: the top of each county's list, explained, and written for people."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
+from riskmodel.catalogue import Catalogue, Measure
+from riskmodel.errors import NotFound, UsageError
+from riskmodel.explain.causes import cause_verdicts, missing_drivers, verdict_words
+from riskmodel.explain.conditions import ask, holds, words
+from riskmodel.model.bundle import check_additive
+from riskmodel.register import commit_directory, read_manifest
+
+ALERT_COLUMNS = (
+    *SCORE_COLUMNS, "driver_1", "driver_2", "driver_3", "objective_share", "subjective_share", "verdict",
+    "verdict_confidence", "measures", "reason_en", "reason_zh",
+)  # fmt: skip
+BASIS = ("failed_gates", "excuses", "protected")
+_LEAST = 0.01
+_FACTS_SHOWN = 4
+
+Capacity = int | float | Mapping[str, int] | None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Alerts with what stands behind them; all tables have the same rows.
+
+    Attributes
+    ----------
+    frame
+        The alert table, `ALERT_COLUMNS` and the basis of the verdict.
+    drivers, contributions
+        Log-odds per driver and per feature.
+    features
+        Feature values, evidence columns included.
+    base
+        Log-odds that the contributions add to.
+    """
+
+    frame: pd.DataFrame
+    drivers: pd.DataFrame
+    contributions: pd.DataFrame
+    features: pd.DataFrame
+    base: float
+
+
+def raise_alerts(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
+    """The households to visit first, each with drivers, verdict, measures and reasons.
+
+    Parameters
+    ----------
+    scores
+        From `score`.
+    capacity
+        Visits per county: a number, a share of those at risk (below 1), or a number by county id. By default the
+        capacity of the run that trained the model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Ordered by county and rank; columns as in `ALERT_COLUMNS`, and what the verdict rests on.
+
+    Raises
+    ------
+    UsageError
+        If the capacity is not positive, or the model gives no contributions.
+    """
+    return explain_alerts(scores, capacity).frame
+
+
+def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
+    """`raise_alerts` with all tables behind it."""
+    model = scores.model
+    if not model.explains:
+        raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
+    listed = np.flatnonzero(scores.frame["rank"].to_numpy() <= _room(scores, capacity))
+    order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
+    rows = listed[order]
+    alerts = scores.frame.iloc[rows].reset_index(drop=True)
+    features = scores.features.iloc[rows].reset_index(drop=True)
+    contributions, base = model.contributions(features)
+    check_additive(model, features)
+    drivers = model.sum_by_driver(contributions)
+    verdicts = cause_verdicts(model.catalogue, drivers, features)
+    frame = alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
+    counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
+    measures = _measures(model.catalogue, counting, features)
+    frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
+    reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
+    frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
+    frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
+    return Explained(frame, drivers, contributions, features, base)
+
+
+def read_capacity(text: str | int | float | None) -> Capacity:
+    """Capacity as written on the command line: a number, a share such as `5%`, or a CSV of `county_id,capacity`.
+
+    Raises
+    ------
+    UsageError
+        If it is none of these.
+    """
+    if text is None:
+        return None
+    try:
+        return float(str(text).removesuffix("%")) / 100 if str(text).endswith("%") else int(text)
+    except ValueError:
+        pass
+    file = Path(str(text))
+    if not file.is_file():
+        raise UsageError(f"--capacity {text}: give a number, a share such as 5%, or a CSV file of county_id,capacity.")
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows or not {"county_id", "capacity"} <= rows[0].keys():
+        raise UsageError(f"{file.name}: the first line must be county_id,capacity.")
+    found = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            found[row["county_id"]] = int(row["capacity"])
+        except (TypeError, ValueError):
+            raise UsageError(f"{file.name}, line {number}, column capacity: not a whole number.") from None
+    return found
+
+
+def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Write scores, alerts (Parquet, CSV, Excel), drivers and their basis to a folder at once; gives the manifest."""
+
+    def write(stage: Path) -> None:
+        scores.frame.to_parquet(stage / "scores.parquet", index=False)
+        alerts = explained.frame
+        alerts.to_parquet(stage / "alerts.parquet", index=False)
+        alerts.to_csv(stage / "alerts.csv", index=False, encoding="utf-8-sig")
+        _write_excel(alerts, stage / "alerts.xlsx")
+        ids = alerts[["household_id"]]
+        ids.join(explained.drivers).to_parquet(stage / "drivers.parquet", index=False)
+        ids.join(explained.contributions).to_parquet(stage / "shap.parquet", index=False)
+        explained.features.to_parquet(stage / "features.parquet", index=False)
+        scores.by_hand.to_parquet(stage / "by_hand.parquet", index=False)
+
+    model = scores.model
+    available = [f.name for f in scores.cohorts.features]
+    about = {
+        "as_of": scores.cohorts.frame["as_of"].iloc[0],
+        "model_version": model.version,
+        "base_log_odds": explained.base,
+        "catalogue_sha256": model.catalogue.sha256,
+        "inputs": dict(inputs),
+        "counts": {
+            "scored": len(scores),
+            "alerts": len(explained.frame),
+            "by_hand": len(scores.by_hand),
+            "verdicts": explained.frame["verdict"].value_counts().to_dict(),
+        },
+        "missing_drivers": missing_drivers(model.catalogue, set(available)),
+        "missing_features": scores.cohorts.lacking,
+    }
+    return commit_directory(out, write, kind="scores", about=about)
+
+
+def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
+    """One alert of a scored month: its row, log-odds per driver, features, base.
+
+    Raises
+    ------
+    NotFound
+        If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
+    """
+    manifest = read_manifest(folder, kind="scores")
+    alerts = pd.read_parquet(folder / "alerts.parquet")
+    where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
+    if not len(where):
+        scored = pd.read_parquet(folder / "scores.parquet")
+        row = scored[scored["household_id"].astype(str) == str(household_id)]
+        if len(row):
+            raise NotFound(
+                f"the household was scored (rank {int(row['rank'].iloc[0])} of its county) but is not on the list; "
+                "raise the capacity to have it explained."
+            )
+        raise NotFound(f"no such household among the {len(scored)} scored in {folder}.")
+    position = int(where[0])
+    drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id").iloc[position]
+    return {
+        "alert": alerts.iloc[position].to_dict(),
+        "drivers": drivers.astype(float).to_dict(),
+        "shap": pd.read_parquet(folder / "shap.parquet").drop(columns="household_id").iloc[position].to_dict(),
+        "features": pd.read_parquet(folder / "features.parquet").iloc[position].to_dict(),
+        "base": manifest["about"]["base_log_odds"],
+        "about": manifest["about"],
+    }
+
+
+def _room(scores: Scores, capacity: Capacity) -> np.ndarray:
+    """Length of the list that each row competes in."""
+    counties = scores.frame["county_id"]
+    if capacity is None:
+        default = scores.model.run.capacity
+        capacity = default.number or default.share
+    if isinstance(capacity, Mapping):
+        unknown = sorted(set(capacity) - set(counties))
+        if unknown:
+            raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
+        return counties.map(capacity).fillna(0).to_numpy()
+    if capacity <= 0:
+        raise UsageError("capacity must be above zero.")
+    if capacity < 1 or isinstance(capacity, float):
+        if capacity > 1:
+            raise UsageError("a share as capacity lies between 0 and 1.")
+        return np.ceil(counties.map(counties.value_counts()).to_numpy() * capacity - 1e-9)
+    return np.full(len(counties), int(capacity))
+
+
+def _leading(drivers: pd.DataFrame) -> pd.DataFrame:
+    """The three drivers that raise the risk most; empty where fewer do."""
+    values = drivers.to_numpy()
+    order = np.argsort(-values, axis=1, kind="stable")[:, :3]
+    names = np.asarray(drivers.columns, dtype=object)[order].astype(object)
+    names[np.take_along_axis(values, order, axis=1) < _LEAST] = ""
+    return pd.DataFrame(names, columns=["driver_1", "driver_2", "driver_3"], index=drivers.index)
+
+
+def _counting(drivers: pd.Series, verdict: pd.Series) -> list[str]:
+    """Drivers that raise the risk and have a fact behind them, strongest first."""
+    rising = drivers[drivers >= _LEAST].sort_values(ascending=False, kind="stable")
+    return [d for d in rising.index if verdict[f"fact_{d}"]]
+
+
+def _measures(catalogue: Catalogue, counting: list[list[str]], features: pd.DataFrame) -> list[list[Measure]]:
+    """Measures that answer the counting drivers; the safety net comes first for a household without able labour."""
+    rows = catalogue.measures
+    when = [holds([m.when], features)[0].fillna(False).to_numpy(bool) if m.when else None for m in rows]
+    never = [holds([m.never], features)[0].fillna(False).to_numpy(bool) if m.never else None for m in rows]
+    no_labour = features["able_now"].eq(0).to_numpy() if "able_now" in features else np.zeros(len(features), bool)
+    found = []
+    for i, drivers in enumerate(counting):
+        wanted = [*(["labour"] if no_labour[i] and "labour" not in drivers else []), *drivers]
+        picked: list[Measure] = []
+        for driver in wanted or ["level"]:
+            for number, measure in enumerate(rows):
+                applies = when[number] is None or when[number][i]
+                barred = never[number] is not None and never[number][i]
+                if driver in measure.drivers and applies and not barred and measure not in picked:
+                    picked.append(measure)
+        found.append(picked or [m for m in rows if "level" in m.drivers])
+    return found
+
+
+def _reasons(
+    catalogue: Catalogue,
+    frame: pd.DataFrame,
+    counting: list[list[str]],
+    verdicts: pd.DataFrame,
+    measures: list[list[Measure]],
+    features: pd.DataFrame,
+) -> list[tuple[str, str]]:
+    """The reasons in plain words, English and Chinese."""
+    facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
+    excuses = {e.name: e for e in catalogue.excuses}
+    shields = {p.name: p for p in catalogue.protected}
+    found = []
+    for i in range(len(frame)):
+        values = features.iloc[i].to_dict()
+        held = [
+            fact
+            for driver in counting[i]
+            for number, fact in enumerate(catalogue.facts)
+            if fact.driver == driver and facts[i, number]
+        ][:_FACTS_SHOWN]
+        risk = frame["risk"].iloc[i]
+        leading = [catalogue.driver_by_name[d] for d in frame.loc[i, ["driver_1", "driver_2", "driver_3"]] if d]
+        verdict = verdicts["verdict"].iloc[i]
+        why = [n for n in verdicts["excuses"].iloc[i].split(", ") if n]
+        guarded = [n for n in verdicts["protected"].iloc[i].split(", ") if n]
+        texts = []
+        for lang, said in (("en", _EN), ("zh", _ZH)):
+            parts = [said["risk"].format(of=round(risk * 100))]
+            if leading:
+                parts.append(said["drivers"] + said["sep"].join(getattr(d, lang) for d in leading))
+            told = [words(getattr(f, lang), values) for f in held]
+            parts.append(said["facts"] + said["sep"].join(told) if told else said["no_fact"])
+            parts.append(said["verdict"] + verdict_words(verdict)[0 if lang == "en" else 1])
+            if verdict == "subjective":
+                parts += [said["alternative"], said["change"]]
+            if why:
+                parts.append(said["excuse"] + said["sep"].join(getattr(excuses[n], lang) for n in why))
+            if guarded:
+                parts.append(said["protected"] + said["sep"].join(getattr(shields[n], lang) for n in guarded))
+            parts.append(said["measures"] + said["sep"].join(getattr(m, lang) for m in measures[i]))
+            texts.append(said["end"].join(parts) + said["end"].strip())
+        found.append((texts[0], texts[1]))
+    return found
+
+
+_EN = {
+    "risk": "Of 100 such households about {of} fall",
+    "drivers": "The score relies on: ",
+    "facts": "Facts on record: ",
+    "no_fact": "No dated fact on record: the visit should find out",
+    "verdict": "Cause: ",
+    "alternative": "An objective cause that is not on record, such as illness or a care duty, is possible",
+    "change": "A recorded illness, care duty or lack of work would change this",
+    "excuse": "Known circumstances: ",
+    "protected": "Protected, or not known to be unprotected: ",
+    "measures": "To consider: ",
+    "sep": "; ",
+    "end": ". ",
+}
+_ZH = {
+    "risk": "此类农户每100户约{of}户返贫致贫",
+    "drivers": "评分依据：",
+    "facts": "记录在案的事实：",
+    "no_fact": "无有日期的事实记录，请走访查明",
+    "verdict": "原因判断：",
+    "alternative": "可能存在未记录的客观原因，如患病或照料负担",
+    "change": "如有患病、照料或无工可务的记录，判断将改变",
+    "excuse": "已知情形：",
+    "protected": "受保护或未能排除保护情形：",
+    "measures": "可考虑：",
+    "sep": "；",
+    "end": "。",
+}
+
+
+def _write_excel(alerts: pd.DataFrame, path: Path) -> None:
+    """The alert table as a workbook: text stays text, nothing is a formula or a link."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(
+        path, {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
+    ) as book:
+        sheet = book.add_worksheet("alerts")
+        head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
+        wrap = book.add_format({"text_wrap": True, "valign": "top"})
+        share = book.add_format({"num_format": "0%", "valign": "top"})
+        for column, name in enumerate(alerts.columns):
+            long = name.startswith("reason")
+            percent = name in ("risk", "objective_share", "subjective_share", "verdict_confidence")
+            sheet.set_column(column, column, 70 if long else 24 if name in ("measures", "household_id") else 14)
+            sheet.write_string(0, column, name, head)
+            for row, value in enumerate(alerts[name], 1):
+                if isinstance(value, str):
+                    sheet.write_string(row, column, value, wrap)
+                elif pd.notna(value):
+                    sheet.write_number(row, column, float(value), share if percent else wrap)
+        sheet.freeze_panes(1, 1)
+        sheet.autofilter(0, 0, max(len(alerts), 1), len(alerts.columns) - 1)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)

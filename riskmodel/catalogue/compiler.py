@@ -1,0 +1,212 @@
+"""The catalogue compiled to one SQL query over one county's tables.
+
+Shape of the query: for each table the rows known at each as-of month, with `age`; one GROUP BY household and as-of
+month; then derived and context expressions in layers, each seeing the layers below it. Nothing can be read that was
+known later: the filter stands in the first step, before any expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
+from riskmodel.register.contract import Contract, Table
+
+HISTORY_MONTHS = 60
+KEYS = ("household_id", "as_of_no")
+
+
+@dataclass(frozen=True)
+class CountyFiles:
+    """Parquet files of one county by table, the columns each holds, and the panel they come from."""
+
+    files: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]
+    step_months: int = 1
+    has_revisions: bool = False
+
+
+def month_no(expression: str) -> str:
+    """SQL for the number of a date's month, as in `riskmodel.months`."""
+    return f"(year({expression}) * 12 + month({expression}) - 1)"
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def compile_features(
+    features: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], contract: Contract
+) -> str:
+    """SQL that gives one row per household and as-of month, in that order, with every feature as FLOAT.
+
+    Parameters
+    ----------
+    features
+        Available features in order of computation (`Catalogue.available`).
+    county
+        The county's files.
+    as_of
+        As-of months as numbers, ascending.
+    """
+    aggregates: dict[str, list[Feature]] = {"records": []}
+    for feature in features:
+        if feature.kind == "aggregate":
+            aggregates.setdefault(feature.table, []).append(feature)
+    steps = [_households(county)]
+    for table, rows in aggregates.items():
+        if table in county.files:
+            steps += _table_steps(table, rows, county, as_of, contract.tables[table])
+    steps.append(_joined(aggregates, county))
+    top = _layers(steps, [f for f in features if f.kind != "aggregate"])
+    place = [c for c in (*AREAS, *HOUSEHOLD_COLUMNS) if c in county.columns["households"]]
+    values = [f"CASE WHEN isfinite({_double(f.name)}) THEN CAST({f.name} AS FLOAT) END AS {f.name}" for f in features]
+    columns = ",\n  ".join(["household_id", "as_of_no", *place, *values])
+    before = ",\n".join(steps)
+    return f"WITH {before}\nSELECT {columns}\nFROM {top}\nORDER BY household_id, as_of_no"
+
+
+def _double(name: str) -> str:
+    return f"CAST({name} AS DOUBLE)"
+
+
+def _households(county: CountyFiles) -> str:
+    kept = [c for c in (*AREAS, *HOUSEHOLD_COLUMNS) if c in county.columns["households"]]
+    return (
+        f"households AS (SELECT {', '.join(['household_id', *kept])} "
+        f"FROM read_parquet({quoted(county.files['households'])}))"
+    )
+
+
+def _table_steps(
+    table: str, rows: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], definition: Table
+) -> list[str]:
+    """Two steps: the rows of a table known at each as-of month, and one line per household (or village) of them."""
+    unit = "village_id" if table == "villages" else "household_id"
+    held = set(county.columns[table])
+    dated_by = definition.dated_by
+    needed = sorted(set().union(*(f.needs for f in rows)) - {"age"}) if rows else []
+    dates = {c.removesuffix("_age") for c in needed if c.endswith("_age") and c not in held}
+    columns = [unit] + [_column(c, definition, county) for c in needed if c in held]
+    columns += [
+        f"greatest(as_of_no - {month_no(c)}, 0) AS {c}_age"
+        if not _reveal(c, definition)
+        else f"CASE WHEN {_revealed(c, county)} THEN greatest(as_of_no - {month_no(c)}, 0) END AS {c}_age"
+        for c in sorted(dates)
+    ]
+    known = f"greatest(month_no, known_no - {county.step_months - 1})"
+    source = _source(table, unit, county, dated_by, held)
+    if len(as_of) == 1:
+        opened = f"SELECT *, {as_of[0]} AS as_of_no FROM {source} WHERE {as_of[0]} >= {known}"
+    else:
+        months = f"[{', '.join(map(str, as_of))}]"
+        opened = f"SELECT *, unnest(list_filter({months}, lambda m: m >= {known})) AS as_of_no FROM {source}"
+    latest = ""
+    if county.has_revisions and table in ("records", "villages"):
+        latest = (
+            f" QUALIFY row_number() OVER (PARTITION BY {unit}, as_of_no, {dated_by} ORDER BY known_at DESC) = 1"
+        )
+    age = "greatest(as_of_no - month_no, 0) AS age"
+    seen = f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
+    order = f" ORDER BY {unit}, as_of_no, age" if latest else ""
+    values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in rows)
+    return [
+        f"{table}_known AS ({seen}{latest}{order})",
+        f"{table}_features AS (\n  SELECT {unit}, as_of_no{values}\n  FROM {table}_known GROUP BY {unit}, as_of_no)",
+    ]
+
+
+def _source(table: str, unit: str, county: CountyFiles, dated_by: str, held: set[str]) -> str:
+    """Rows of a table with the numbers of the month they are about and of the month they were known in."""
+    numbers = f"{month_no(dated_by)} AS month_no, {month_no('known_at')} AS known_no"
+    file = f"read_parquet({quoted(county.files[table])})"
+    if table == "events" and "village_id" in held:
+        others = ", ".join(f"e.{c}" for c in county.columns["events"] if c != "household_id")
+        own = f"SELECT e.household_id, {others} FROM {file} e WHERE e.household_id IS NOT NULL"
+        if "village_id" not in county.columns["households"]:
+            return f"(SELECT *, {numbers} FROM ({own}))"
+        shared = (
+            f"SELECT h.household_id, {others} FROM {file} e JOIN households h USING (village_id) "
+            "WHERE e.household_id IS NULL"
+        )
+        return f"(SELECT *, {numbers} FROM ({own} UNION ALL {shared}))"
+    return f"(SELECT *, {numbers} FROM {file} WHERE {unit} IS NOT NULL)"
+
+
+def _reveal(column: str, definition: Table) -> str | None:
+    known = definition.columns.get(column)
+    return known.revealed_by if known else None
+
+
+def _revealed(by: str, county: CountyFiles) -> str:
+    return f"{month_no(by)} <= as_of_no + {county.step_months - 1}"
+
+
+def _column(column: str, definition: Table, county: CountyFiles) -> str:
+    """A column as expressions see it: whole and real numbers as DOUBLE, later facts as NULL until revealed."""
+    known = definition.columns.get(column)
+    value = f"CAST({column} AS DOUBLE)" if known is None or known.type in ("number", "integer") else column
+    by = known.revealed_by if known else None
+    return f"CASE WHEN {_revealed(by, county)} THEN {value} END AS {column}" if by else f"{value} AS {column}"
+
+
+def _joined(aggregates: Mapping[str, Sequence[Feature]], county: CountyFiles) -> str:
+    columns = ["h.*", "r.as_of_no", f"r.as_of_no % 12 + 1 AS {SEASON_MONTH}"]
+    joins = ""
+    for table, rows in aggregates.items():
+        short = "r" if table == "records" else table
+        for feature in rows:
+            value = f"{short}.{feature.name}" if table in county.files else "CAST(NULL AS DOUBLE)"
+            columns.append(
+                f"{value} AS {feature.name}"
+                if feature.empty is None
+                else f"coalesce({value}, {feature.empty}) AS {feature.name}"
+            )
+        if table not in county.files:
+            continue
+        if table == "villages":
+            joins += " LEFT JOIN villages_features villages ON villages.village_id = h.village_id"
+            joins += " AND villages.as_of_no = r.as_of_no"
+        elif table != "records":
+            joins += f" LEFT JOIN {table}_features {table} USING (household_id, as_of_no)"
+    listed = ",\n    ".join(columns)
+    return (
+        f"layer_0 AS (\n  SELECT {listed}\n  FROM records_features r JOIN households h USING (household_id){joins}\n"
+        "  ORDER BY household_id, as_of_no)"
+    )
+
+
+def _layers(steps: list[str], rows: Sequence[Feature]) -> str:
+    """Add derived and context features, layer by layer; gives the name of the last layer."""
+    number = 0
+    waiting = list(rows)
+    done: set[str] = set()
+    pending = {f.name for f in waiting}
+    while waiting:
+        ready = [f for f in waiting if not f.needs & (pending - done)]
+        contexts = [f for f in ready if f.kind == "context"]
+        batch = contexts or ready
+        below, number = f"layer_{number}", number + 1
+        if contexts:
+            over = sorted({f.over for f in contexts})
+            joins = ""
+            added = ""
+            for area in over:
+                mine = [f for f in contexts if f.over == area]
+                values = ", ".join(f"{f.expression.text} AS {f.name}" for f in mine)
+                joins += (
+                    f" LEFT JOIN (SELECT {area}, as_of_no, {values} FROM {below} GROUP BY {area}, as_of_no) {area}_context"
+                    f" ON {area}_context.{area} = b.{area} AND {area}_context.as_of_no = b.as_of_no"
+                )
+                added += "".join(f", {area}_context.{f.name}" for f in mine)
+            steps.append(
+                f"layer_{number} AS (SELECT b.*{added} FROM {below} b{joins} ORDER BY b.household_id, b.as_of_no)"
+            )
+        else:
+            values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in batch)
+            steps.append(f"layer_{number} AS (SELECT *{values} FROM {below})")
+        done |= {f.name for f in batch}
+        waiting = [f for f in waiting if f.name not in done]
+    return f"layer_{number}"

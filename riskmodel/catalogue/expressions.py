@@ -1,0 +1,114 @@
+"""Expressions of the catalogue: parsed by the engine itself, and pure or refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+import duckdb
+
+AGGREGATES = frozenset(
+    "sum fsum avg favg min max count count_star count_if arg_min arg_max bool_or bool_and median quantile_cont "
+    "stddev stddev_samp stddev_pop var_samp var_pop regr_slope regr_r2 corr skewness kurtosis".split()
+)
+SCALARS = frozenset(
+    "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi greatest least nullif "
+    "isnan isfinite lower upper trim length year month ~~ !~~".split()
+)
+_PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
+
+
+class NotPure(ValueError):
+    """The text is not one pure expression; the message says why."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression: its text and what it refers to.
+
+    `columns` are all columns it reads; `bare` are those read outside an aggregate.
+    """
+
+    text: str
+    columns: frozenset[str]
+    bare: frozenset[str]
+    aggregates: bool
+
+
+def parse(text: str) -> Expression:
+    """Parse one SQL expression and refuse whatever is not pure.
+
+    Raises
+    ------
+    NotPure
+        If it does not parse, is more than one expression, or holds a subquery, a window, a star, a nested
+        aggregate, or a function outside the lists above.
+
+    >>> sorted(parse("avg(welfare / line) FILTER (WHERE age < 12)").columns)
+    ['age', 'line', 'welfare']
+    >>> parse("(SELECT 1)")
+    Traceback (most recent call last):
+    ...
+    riskmodel.catalogue.expressions.NotPure: a subquery is not allowed
+    """
+    tree = _tree(text)
+    columns: set[str] = set()
+    bare: set[str] = set()
+    aggregates = _walk(tree, columns, bare, inside=False)
+    return Expression(text, frozenset(columns), frozenset(bare), aggregates)
+
+
+@lru_cache(maxsize=1)
+def _engine() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def _tree(text: str) -> dict:
+    answer = _engine().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
+    parsed = json.loads(answer[0])
+    if parsed["error"]:
+        raise NotPure(f"it does not parse: {parsed['error_message']}")
+    statements = parsed["statements"]
+    node = statements[0]["node"] if len(statements) == 1 else {}
+    clean = (
+        node.get("type") == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(node.get(part) for part in ("where_clause", "group_expressions", "having", "qualify", "modifiers"))
+    )
+    if not clean:
+        raise NotPure("it must be a single expression")
+    return node["select_list"][0]
+
+
+def _walk(node: object, columns: set[str], bare: set[str], inside: bool) -> bool:
+    """Collect columns below `node`; True if an aggregate is found."""
+    if isinstance(node, list):
+        return any([_walk(item, columns, bare, inside) for item in node])
+    if not isinstance(node, dict):
+        return False
+    kind = node.get("class")
+    if kind == "SUBQUERY":
+        raise NotPure("a subquery is not allowed")
+    if kind == "WINDOW":
+        raise NotPure("a window is not allowed: count in months with `age` instead")
+    if kind is not None and kind not in _PURE_NODES:
+        raise NotPure(f"{kind.lower()} is not allowed")
+    if kind == "COLUMN_REF":
+        name = ".".join(node["column_names"])
+        columns.add(name)
+        if not inside:
+            bare.add(name)
+        return False
+    found = False
+    if kind == "FUNCTION":
+        name = node["function_name"].lower()
+        if name in AGGREGATES:
+            if inside:
+                raise NotPure(f"{name}() stands inside another aggregate")
+            found = inside = True
+        elif name not in SCALARS:
+            raise NotPure(f"function {name}() is not allowed")
+    below = [_walk(part, columns, bare, inside) for part in node.values()]
+    return found or any(below)

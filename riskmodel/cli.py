@@ -1,0 +1,288 @@
+"""The command line. Heavy imports stand inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from riskmodel.errors import RiskmodelError, UsageError
+
+if TYPE_CHECKING:
+    from riskmodel.model.training import Study
+    from riskmodel.register import IntakeReport
+
+app = typer.Typer(
+    name="riskmodel",
+    help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
+    "6 hash mismatch, 7 not enough data, 9 an extra is not installed.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow store; default $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
+]
+
+
+def main() -> None:
+    """Entry point: errors that were raised on purpose become one sentence and an exit code."""
+    try:
+        app()
+    except RiskmodelError as fault:
+        typer.echo(f"error: {fault}", err=True)
+        sys.exit(fault.exit_code)
+
+
+@contextmanager
+def _progress(title: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr; the function given advances it and says what is being done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn()]
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=not console.is_terminal, disable=None) as bar:
+        task = bar.add_task(title, total=total)
+
+        def step(what: str = "") -> None:
+            bar.update(task, description=f"{title}: {what}" if what else title, advance=1)
+
+        yield step
+        bar.update(task, description=title, total=total or 1, completed=total or 1)
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    Console(width=max(console.width, 118) if not console.is_terminal else None).print(table)
+
+
+@app.command()
+def demo(
+    out: Out = Path("riskmodel-demo"),
+    households: Annotated[int, typer.Option(min=200, help="Households to simulate.")] = 5000,
+    months: Annotated[int, typer.Option(min=24, help="Months to simulate.")] = 36,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
+) -> None:
+    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card."""
+    from riskmodel.demo import run_demo
+
+    with _progress("demo") as step:
+        found = run_demo(out, households, months, seed, step)
+    _print_study(found.study)
+    _table(
+        f"{found.as_of}: first alerts of {len(found.alerts)}",
+        ["household", "risk", "driver", "verdict", "measures"],
+        [
+            [a.household_id, f"{a.risk:.0%}", a.driver_1, a.verdict, a.measures.replace("; ", "\n")]
+            for a in found.alerts.head(5).itertuples()
+        ],
+    )
+    typer.echo("\nOpen:")
+    for what, path in found.paths.items():
+        typer.echo(f"  {what:<12} {path}")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the source tables.")],
+    world: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
+    households: Annotated[int, typer.Option(min=50, help="Households.")] = 5000,
+    months: Annotated[int, typer.Option(min=13, help="Months.")] = 36,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+) -> None:
+    """Write the source tables of a simulated county, and apart from them the truth (truth.parquet)."""
+    from riskmodel.simulation import simulate as run
+
+    with _progress("simulating"):
+        rows = run(out, world=world, households=households, months=months, seed=seed)
+    _table(f"{out}", ["table", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="Source mapping, such as configs/sources/simulated.yaml.")],
+    out: Annotated[Path, typer.Option("--out", help="Register to write.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder or file; default: beside the mapping.")] = None,
+) -> None:
+    """Check a county's files against the contract, quarantine what breaks it, and keep the rest by county."""
+    from riskmodel.register import ingest as run
+    from riskmodel.settings import find_config
+
+    with _progress("ingest") as step:
+        report = run(find_config(source), data, out, progress=lambda what, done, total: step(what))
+    _print_intake(report, out)
+
+
+@app.command()
+def train(
+    run_file: Annotated[str, typer.Argument(metavar="RUN.yaml", help="Settings, such as configs/runs/default.yaml.")],
+    register: Annotated[Path, typer.Option(help="Register from `riskmodel ingest`.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Results; default results/<run name>.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Fit and compare models and baselines on temporal folds; register the model as challenger."""
+    from riskmodel.results import train_and_write
+    from riskmodel.settings import load_run
+
+    run = load_run(run_file)
+    if tracking_uri:
+        run = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": tracking_uri})})
+    folder = out or Path("results") / run.name
+    with _progress(f"train {run.name}") as step:
+        study = train_and_write(run, register, folder, step)
+    _print_study(study)
+    typer.echo(f"\nRegistered {study.tracking['model_uri']} as challenger in {study.tracking['uri']}.")
+    typer.echo(f"Results: {folder / 'results.json'}; model: {folder / 'model'}.")
+    typer.echo(f"Next: riskmodel promote {study.tracking['version']} --reason TEXT")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Version number, or challenger.")],
+    reason: Annotated[str, typer.Option(help="Why; it is stored with the version.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Move the alias champion to a version of the registered model."""
+    from riskmodel.model.tracking import promote as run
+    from riskmodel.settings import Tracking
+
+    before = run(version, reason, Tracking(uri=tracking_uri))
+    typer.echo(f"champion: {before or 'none'} -> {version}.")
+
+
+@app.command()
+def score(
+    register: Annotated[Path, typer.Argument(help="Register from `riskmodel ingest`.")],
+    as_of: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
+    out: Out,
+    model: Annotated[str, typer.Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
+    capacity: Annotated[
+        str | None, typer.Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Counties worked on at once.")] = 2,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Score every household at risk and write the month's alerts with drivers, causes and measures."""
+    from riskmodel.results import score_and_write
+
+    with _progress("score") as step:
+        manifest = score_and_write(register, model, as_of, out, capacity, workers, tracking_uri, step)
+    about = manifest["about"]
+    counts = about["counts"]
+    verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items())
+    typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts ({verdicts}).")
+    if counts["by_hand"]:
+        typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
+    if about["missing_drivers"]:
+        typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
+    typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
+
+
+@app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
+    household: Annotated[str, typer.Option(help="Household id.")],
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+) -> None:
+    """Print one household's story and save its waterfall."""
+    from riskmodel.results import explain_household
+
+    story = explain_household(folder, household, lang)
+    for line in story.lines:
+        typer.echo(line)
+    _table(
+        {"en": "log-odds by driver", "zh": "各因素对数几率"}[lang],
+        [{"en": "driver", "zh": "因素"}[lang], {"en": "nature", "zh": "性质"}[lang], "log-odds"],
+        [[name, nature, f"{value:+.2f}"] for name, nature, value in story.drivers],
+    )
+    typer.echo(f"\n{story.waterfall}")
+
+
+@app.command()
+def card(
+    model: Annotated[str, typer.Argument(help="MLflow URI or folder of a model.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the model card, one HTML file in Chinese and English."""
+    from riskmodel.cards.model_card import write_card
+    from riskmodel.model.tracking import load_model
+
+    write_card(load_model(model, tracking_uri), out)
+    typer.echo(str(out))
+
+
+@app.command()
+def version() -> None:
+    """Print the versions that results depend on."""
+    from riskmodel.model.training import versions
+
+    typer.echo(json.dumps(versions(), indent=1))
+
+
+def _print_intake(report: IntakeReport, out: Path) -> None:
+    rows = []
+    for name, table in report.tables.items():
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in table.reasons.items())
+        rows.append(
+            [name, f"{table.rows_in:,}", f"{table.accepted:,}", f"{table.quarantined:,}", f"{table.collapsed:,}", reasons]
+        )
+    _table(str(out), ["table", "rows in", "accepted", "quarantined", "collapsed", "reasons"], rows)
+    if report.quarantined:
+        typer.echo(f"{report.quarantined:,} rows with their reasons: {out / 'quarantine.parquet'}")
+    for rule, count in report.warnings.items():
+        typer.echo(f"warning: {rule}: {count:,} rows (kept; {out / 'warnings.parquet'})")
+    if report.absent:
+        typer.echo(f"Tables not in the data: {', '.join(report.absent)}.")
+
+
+def _print_study(study: Study) -> None:
+    from riskmodel.evaluation.metrics import METRICS
+
+    shown = ("roc_auc", "pr_auc", "brier", "calibration_slope", "precision_at_capacity", "recall_at_capacity")
+    assert set(shown) <= set(METRICS)
+    rows = []
+    for model, splits in study.results.items():
+        figures = splits["test"]
+        rows.append([model, *(_figure(figures[m]) for m in shown)])
+    facts: dict[str, Any] = study.evidence["data"]["test"]
+    _table(
+        f"test from {study.folds[-1].describe()['test_from']}: {facts['rows']:,} rows, {facts['events']:,} falls",
+        ["model", *(m.replace("_", " ") for m in shown)],
+        rows,
+    )
+
+
+def _figure(interval: Any) -> str:
+    if interval.value != interval.value:
+        return "-"
+    return f"{interval.value:.3f}\n{interval.low:.3f}-{interval.high:.3f}"
+
+
+def _language(lang: str) -> str:
+    if lang not in ("en", "zh"):
+        raise UsageError(f"--lang {lang}: en or zh.")
+    return lang
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Temporal folds: training months, an embargo, test months. Pure functions of months.
+
+A row may train a model that is tested from month T on only if its outcome lies at or before T and was known by the
+end of T. Both are checked: the first by arithmetic (as-of month + horizon, one step more where two assessments are
+asked for), the second row by row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.errors import NotEnoughData
+from riskmodel.months import as_of_day, month_number, month_text
+from riskmodel.settings import Cohorts, Label, Split
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split in time. Months are numbers; `known_by` is the day on which a training outcome must be known."""
+
+    name: str
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    known_by: dt.date
+
+    def describe(self) -> dict[str, str | int]:
+        """The fold in words, for tables and logs."""
+        return {
+            "fold": self.name,
+            "train_from": month_text(self.train[0]),
+            "train_to": month_text(self.train[-1]),
+            "test_from": month_text(self.test[0]),
+            "test_to": month_text(self.test[-1]),
+            "known_by": self.known_by.isoformat(),
+        }
+
+
+def as_of_months(first_month: int, last_month: int, step: int, label: Label, cohorts: Cohorts) -> list[int]:
+    """As-of months of a run over a register that spans `first_month` to `last_month`.
+
+    Left open, they start after the warm-up and end where the horizon is complete.
+
+    Raises
+    ------
+    NotEnoughData
+        If no month is left.
+    """
+    every = max(cohorts.every_months or max(3, step), step)
+    start = month_number(cohorts.first) if cohorts.first else first_month + cohorts.warm_up_months
+    start = first_month + -(-(start - first_month) // step) * step
+    stop = month_number(cohorts.last) if cohorts.last else last_month - label.horizon_months
+    if cohorts.first:
+        months = [m for m in range(start, stop + 1, every)]
+    else:
+        months = [m for m in range(stop - (stop - first_month) % step, start - 1, -every)][::-1]
+    if not months:
+        raise NotEnoughData(
+            f"the register runs from {month_text(first_month)} to {month_text(last_month)}: after "
+            f"{cohorts.warm_up_months} months of warm-up no as-of month has a complete horizon of "
+            f"{label.horizon_months} months. Shorten the horizon or the warm-up, or add months."
+        )
+    return months
+
+
+def embargo_months(label: Label, step: int) -> int:
+    """Months between a training as-of month and the first test as-of month, at least."""
+    confirmation = step if label.assessments == 2 and label.name in ("return", "below_line") else 0
+    return label.horizon_months + confirmation
+
+
+def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split) -> list[Fold]:
+    """Rolling-origin validation folds, then the test: the last element.
+
+    Parameters
+    ----------
+    months
+        As-of months, ascending.
+    step
+        The panel's step in months.
+
+    Raises
+    ------
+    NotEnoughData
+        If the test or its training would be empty.
+
+    >>> months = list(range(month_number("2012-01"), month_number("2014-12"), 3))
+    >>> label = Label(name="below_line", horizon_months=3, when="at", assessments=1)
+    >>> test = temporal_folds(months, 3, label, Split(test_from="2014-04", folds=1))[-1]
+    >>> month_text(test.train[-1]), month_text(test.test[0])
+    ('2014-01', '2014-04')
+    """
+    months = sorted(months)
+    last = month_number(split.test_to) if split.test_to else months[-1]
+    if split.test_from:
+        first_test = month_number(split.test_from)
+    else:
+        first_test = months[len(months) - max(1, len(months) // 3)]
+    test = [m for m in months if first_test <= m <= last]
+    gap = embargo_months(label, step)
+    train = [m for m in months if m + gap <= first_test]
+    if not test or not train:
+        raise NotEnoughData(
+            f"{len(months)} as-of months from {month_text(months[0])} to {month_text(months[-1])} leave "
+            f"{len(train)} for training before a test from {month_text(first_test)} with an embargo of {gap} months."
+        )
+    folds = []
+    width = max(1, len(test))
+    for number in range(split.folds, 0, -1):
+        end = len(train) - (number - 1) * width
+        block = train[max(end - width, 0) : max(end, 0)]
+        before = [m for m in train if block and m + gap <= block[0]]
+        if block and before:
+            folds.append(Fold(f"fold_{len(folds) + 1}", tuple(before), tuple(block), as_of_day(block[0], step)))
+    folds.append(Fold("test", tuple(train), tuple(test), as_of_day(first_test, step)))
+    return folds
+
+
+def rows_of(fold: Fold, as_of: pd.Series, outcome: pd.Series, known_at: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Row positions for training and for testing; rows without an outcome belong to neither.
+
+    Parameters
+    ----------
+    fold
+        A fold.
+    as_of, outcome, known_at
+        Columns of the labels: as-of month (`YYYY-MM`), outcome, and the day on which it was known.
+    """
+    known = outcome.notna().to_numpy()
+    in_train = as_of.isin([month_text(m) for m in fold.train]).to_numpy()
+    in_time = (known_at <= pd.Timestamp(fold.known_by)).to_numpy()
+    in_test = as_of.isin([month_text(m) for m in fold.test]).to_numpy()
+    return np.flatnonzero(known & in_train & in_time), np.flatnonzero(known & in_test)

@@ -1,0 +1,57 @@
+"""The whole way on a simulated county, with nothing to configure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from riskmodel.results import explain_household, score_and_write, train_and_write
+from riskmodel.settings import find_config, load_run
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: the study, the last month's alerts, and the files to open."""
+
+    study: Any
+    as_of: str
+    alerts: pd.DataFrame
+    paths: dict[str, Path | str]
+
+
+def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[[str], None]) -> Demo:
+    """Simulate, ingest, train, promote, score, explain and write the card, all below `out`."""
+    from riskmodel.cards.model_card import write_card
+    from riskmodel.model.tracking import load_model, promote
+    from riskmodel.register import Register, ingest
+    from riskmodel.settings import Tracking
+    from riskmodel.simulation import simulate
+
+    out.mkdir(parents=True, exist_ok=True)
+    step("simulating a county")
+    simulate(out / "source", world="easy", households=households, months=months, seed=seed)
+    step("ingest")
+    ingest(find_config("configs/sources/simulated.yaml"), out / "source", out / "register")
+    tracking = Tracking(uri=f"sqlite:///{(out / 'mlflow.db').resolve()}")
+    run = load_run("configs/runs/default.yaml").model_copy(update={"name": "demo", "tracking": tracking})
+    study = train_and_write(run, out / "register", out / "results", step)
+    promote(study.tracking["version"], "first model of the demo", tracking)
+    as_of = Register.open(out / "register").last_month
+    uri = f"models:/{tracking.registered_model}@champion"
+    score_and_write(out / "register", uri, as_of, out / "alerts", None, run.threads, tracking.uri, step)
+    alerts = pd.read_parquet(out / "alerts" / "alerts.parquet")
+    step("card")
+    write_card(load_model(uri, tracking.uri), out / "card.html")
+    story = explain_household(out / "alerts", alerts["household_id"].iloc[0])
+    paths = {
+        "model card": out / "card.html",
+        "alerts": out / "alerts" / "alerts.xlsx",
+        "one alert": story.waterfall,
+        "results": out / "results" / "results.json",
+        "MLflow": f"mlflow ui --backend-store-uri {tracking.uri}",
+    }
+    return Demo(study, as_of, alerts, paths)

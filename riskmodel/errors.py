@@ -1,0 +1,52 @@
+"""Errors that a user can act on, each with its exit code.
+
+Messages name file, column, row and rule and say what to do. They never contain a household's values.
+"""
+
+
+class RiskmodelError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(RiskmodelError):
+    """A command or a setting is wrong: nothing was read or written."""
+
+    exit_code = 2
+
+
+class ContractError(RiskmodelError):
+    """The data break the register's contract and cannot be taken in."""
+
+    exit_code = 3
+
+
+class NotFound(RiskmodelError):
+    """A register, a model or a result that was named is not there."""
+
+    exit_code = 4
+
+
+class CatalogueError(RiskmodelError):
+    """A row of features.yaml, drivers.yaml or measures.yaml is refused."""
+
+    exit_code = 5
+
+
+class IntegrityError(RiskmodelError):
+    """A file does not match the hash that was written down for it."""
+
+    exit_code = 6
+
+
+class NotEnoughData(RiskmodelError):
+    """Too few households, months or outcomes for what was asked."""
+
+    exit_code = 7
+
+
+class MissingExtra(RiskmodelError):
+    """An optional dependency is not installed; the message names the extra."""
+
+    exit_code = 9

@@ -1,0 +1,1 @@
+"""Why a household is on the list: drivers, causes, words."""

@@ -1,0 +1,67 @@
+"""Conditions of the catalogue, asked of a table of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.catalogue import Condition
+from riskmodel.catalogue.expressions import Expression
+from riskmodel.cohort.features import engine
+
+
+def holds(expressions: Sequence[Expression], features: pd.DataFrame) -> list[pd.Series]:
+    """Whether each expression holds in each row: True, False, or <NA> where it cannot be known.
+
+    Columns that the table lacks read as unknown.
+    """
+    if not expressions:
+        return []
+    needed = sorted(set().union(*(e.columns for e in expressions)))
+    table = pd.DataFrame({"row_no": np.arange(len(features))})
+    for name in needed:
+        table[name] = features[name].to_numpy() if name in features else np.full(len(features), np.nan)
+    missing = [n for n in needed if table[n].dtype.kind == "f"]
+    table[missing] = table[missing].astype(object).where(table[missing].notna(), None)
+    columns = [
+        f"CAST({name} AS DOUBLE) AS {name}" if name in missing or table[name].dtype.kind in "fiu" else name
+        for name in needed
+    ]
+    asked = ", ".join(f"CAST(({e.text}) AS BOOLEAN) AS c{i}" for i, e in enumerate(expressions))
+    with engine() as connection:
+        connection.register("given", table)
+        answer = connection.execute(
+            f"SELECT {asked} FROM (SELECT row_no, {', '.join(columns)} FROM given) ORDER BY row_no"
+        ).df()
+    return [pd.Series(answer[f"c{i}"].to_numpy(), index=features.index, dtype="boolean") for i in range(len(expressions))]
+
+
+def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame:
+    """`holds` for named conditions: one nullable column each."""
+    found = holds([c.when for c in conditions], features)
+    return pd.DataFrame({c.name: f for c, f in zip(conditions, found, strict=True)}, index=features.index)
+
+
+class _Words(Formatter):
+    """Fills `{feature}` with a whole number or one decimal, `{feature:%}` with a percentage."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None or value != value:
+            return "?"
+        if format_spec == "%":
+            return f"{float(value):.0%}"
+        number = round(float(value), 1)
+        return f"{number:.0f}" if number == int(number) else f"{number:.1f}"
+
+
+def words(template: str, values: dict[str, Any]) -> str:
+    """A sentence of the catalogue with a household's figures filled in.
+
+    >>> words("{n} member(s), {share:%}", {"n": 2.0, "share": 0.314})
+    '2 member(s), 31%'
+    """
+    return _Words().vformat(template, (), values)

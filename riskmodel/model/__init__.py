@@ -1,0 +1,1 @@
+"""Models and baselines, how they are trained, kept and tracked."""

@@ -1,0 +1,184 @@
+"""A model on disk: estimator as text or JSON, a JSON spec, the catalogue it was trained with, and hashes of it all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.catalogue import Catalogue, load_catalogue
+from riskmodel.errors import IntegrityError
+from riskmodel.model.calibration import Calibration, expit
+from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
+from riskmodel.register import commit_directory, read_manifest, verify
+from riskmodel.settings import Run
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """A fitted, calibrated model with everything that scoring, explaining and the card need.
+
+    Attributes
+    ----------
+    estimator
+        The fitted model.
+    calibration
+        Map of its log-odds.
+    run
+        The settings it was trained with.
+    catalogue
+        The definitions it was trained with; scoring computes features from these.
+    evidence
+        What the training found, as JSON: data, folds, results, curve, drivers, features left out.
+    version
+        Version in the registry, or the first letters of the hash.
+    """
+
+    estimator: Estimator
+    calibration: Calibration
+    run: Run
+    catalogue: Catalogue
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    version: str = "unregistered"
+
+    @property
+    def inputs(self) -> list[str]:
+        """Feature names in the order the estimator takes them."""
+        return [str(f) for f in self.estimator.feature_names_in_]
+
+    @property
+    def explains(self) -> bool:
+        """Whether the estimator gives contributions."""
+        return hasattr(self.estimator, "contributions")
+
+    def matrix(self, features: pd.DataFrame) -> pd.DataFrame:
+        """The inputs as float32, missing columns as NaN."""
+        return features.reindex(columns=self.inputs).astype(np.float32)
+
+    def risk(self, features: pd.DataFrame) -> np.ndarray:
+        """Calibrated risk of each row."""
+        raw = self.estimator.predict_proba(self.matrix(features))[:, 1]
+        return self.calibration.apply(raw)
+
+    def contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+        """Log-odds per feature on the calibrated scale, and the base: their sum is the log-odds of `risk`."""
+        values, base = self.estimator.contributions(self.matrix(features))
+        frame = pd.DataFrame(values * self.calibration.slope, columns=self.inputs, index=features.index)
+        return frame, base * self.calibration.slope + self.calibration.intercept
+
+    def driver_contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+        """Log-odds per driver: the sum over the driver's features, and the base."""
+        values, base = self.contributions(features)
+        return self.sum_by_driver(values), base
+
+    def sum_by_driver(self, contributions: pd.DataFrame) -> pd.DataFrame:
+        """Contributions per feature added up per driver, drivers in the catalogue's order."""
+        of = {name: self.catalogue.by_name[name].driver for name in contributions.columns}
+        order = [d.name for d in self.catalogue.drivers if d.name in set(of.values())]
+        return pd.DataFrame(
+            {d: contributions[[f for f in contributions if of[f] == d]].sum(axis=1) for d in order},
+            index=contributions.index,
+        )
+
+    @cached_property
+    def features_lacking(self) -> dict[str, list[str]]:
+        """Features that the training register could not give, with the columns it lacked."""
+        return dict(self.evidence.get("lacking", {}))
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the bundle to `folder`; gives its manifest."""
+
+        def write(stage: Path) -> None:
+            save_estimator(self.estimator, stage)
+            spec = {
+                "format": FORMAT,
+                "estimator": self.estimator.name,
+                "inputs": self.inputs,
+                "calibration": dataclasses.asdict(self.calibration),
+                "run": self.run.model_dump(mode="json"),
+                "catalogue_sha256": self.catalogue.sha256,
+                "evidence": self.evidence,
+            }
+            (stage / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=1), encoding="utf-8")
+            (stage / "catalogue").mkdir()
+            for name, text in self.catalogue.sources:
+                (stage / "catalogue" / name).write_text(text, encoding="utf-8")
+
+        return commit_directory(folder, write, kind="model", about={"estimator": self.estimator.name})
+
+    @classmethod
+    def load(cls, folder: Path, version: str | None = None) -> RiskModel:
+        """Read a bundle, every file held against its hash first.
+
+        Raises
+        ------
+        NotFound
+            If there is no bundle.
+        IntegrityError
+            If a file was changed, or the bundle is of another format.
+        """
+        manifest = read_manifest(folder, kind="model")
+        verify(folder)
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        if spec.get("format") != FORMAT:
+            raise IntegrityError(f"{folder}: bundle format {spec.get('format')}, this version reads {FORMAT}.")
+        files = folder / "catalogue"
+        names = [p.name for p in sorted(files.glob("*.yaml"))]
+        order = {Path(n).name: i for i, n in enumerate(spec["run"]["catalogue"])}
+        features = sorted((n for n in names if n in order), key=order.__getitem__)
+        return cls(
+            estimator=load_estimator(spec["estimator"], folder),
+            calibration=Calibration(**spec["calibration"]),
+            run=Run(**spec["run"]),
+            catalogue=load_catalogue([files / n for n in features], files / "drivers.yaml", files / "measures.yaml"),
+            evidence=spec["evidence"],
+            version=version or manifest["files"]["spec.json"]["sha256"][:12],
+        )
+
+
+class _PyFunc:
+    """What MLflow serves: features in, risk out."""
+
+    def __init__(self, model: RiskModel) -> None:
+        self._model = model
+
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> np.ndarray:
+        return self._model.risk(model_input)
+
+
+def _load_pyfunc(path: str) -> _PyFunc:
+    """Entry point of MLflow's pyfunc flavour."""
+    return _PyFunc(RiskModel.load(Path(path)))
+
+
+def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame:
+    """An input example that is nobody: the medians of the training rows."""
+    return model.matrix(pd.DataFrame([{f: medians.get(f, np.nan) for f in model.inputs}])).fillna(0)
+
+
+def check_additive(model: RiskModel, features: pd.DataFrame, tolerance: float = 1e-6) -> None:
+    """Raise IntegrityError unless contributions add up to the log-odds of the risk."""
+    values, base = model.contributions(features)
+    gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - model.risk(features))
+    if len(gap) and gap.max() > tolerance:
+        raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
+
+
+def temporary_bundle(model: RiskModel) -> tempfile.TemporaryDirectory:
+    """A bundle in a temporary folder, for a registry that copies it."""
+    folder = tempfile.TemporaryDirectory(prefix="riskmodel-")
+    model.save(Path(folder.name) / "bundle")
+    return folder
+
+
+

@@ -1,0 +1,222 @@
+"""Runs and the model registry: the only module that knows MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from riskmodel.errors import NotFound, UsageError
+from riskmodel.model.bundle import RiskModel, example_rows, temporary_bundle
+from riskmodel.settings import Tracking
+
+if TYPE_CHECKING:
+    from riskmodel.cohort.cohorts import Cohorts
+    from riskmodel.model.training import Study
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+DEFAULT_STORE = "mlflow.db"
+
+
+def store_uri(uri: str | None = None) -> str:
+    """The tracking URI: as given, else `MLFLOW_TRACKING_URI`, else a SQLite file in the current folder."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
+
+
+def _client(uri: str | None) -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="mlflow")
+    import mlflow
+
+    where = store_uri(uri)
+    if where.startswith("sqlite:///"):
+        Path(where.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(where)
+    mlflow.set_registry_uri(where)
+    return mlflow
+
+
+def _experiment(mlflow: Any, uri: str, name: str) -> str:
+    found = mlflow.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    location = None
+    if uri.startswith("sqlite:///"):
+        store = Path(uri.removeprefix("sqlite:///")).resolve()
+        location = (store.parent / "mlartifacts" / name).as_uri()
+    return mlflow.create_experiment(name, artifact_location=location)
+
+
+def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
+    """Log a study: a parent run, one nested run per split, the model, and its version as `challenger`.
+
+    Returns
+    -------
+    Study
+        The same study with `tracking` filled in (`uri`, `run_id`, `model_uri`, `version`).
+    """
+    uri = store_uri(tracking.uri)
+    mlflow = _client(uri)
+    client = mlflow.MlflowClient()
+    experiment = _experiment(mlflow, uri, tracking.experiment)
+    run = study.run
+    with mlflow.start_run(experiment_id=experiment, run_name=run.name) as parent:
+        mlflow.log_params(_flat(run.model_dump(mode="json", exclude={"tracking"})))
+        mlflow.set_tags(
+            {
+                "register_sha256": cohorts.register["sha256"],
+                "catalogue_sha256": cohorts.catalogue.sha256,
+                "package_version": study.evidence["versions"]["household-riskmodel"],
+            }
+        )
+        mlflow.log_dict(study.results_json(), "results.json")
+        mlflow.log_dict(_plain(study.evidence), "evidence.json")
+        for name, text in cohorts.catalogue.sources:
+            mlflow.log_text(text, f"catalogue/{name}")
+        _log_metrics(mlflow, study, "test", run.register_model)
+        splits = {split for found in study.results.values() for split in found}
+        folds = {f.name: f.describe() for f in study.folds}
+        for split in sorted(splits):
+            with mlflow.start_run(experiment_id=experiment, run_name=split, nested=True):
+                mlflow.set_tags(folds.get(split, {"fold": split}))
+                for model, found in study.results.items():
+                    if split in found:
+                        mlflow.log_metrics(_finite({f"{model}.{m}": i.value for m, i in found[split].items()}))
+        medians = cohorts.frame[study.model.inputs].median().to_dict()
+        with temporary_bundle(study.model) as folder:
+            example = example_rows(study.model, medians)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="riskmodel.model.bundle",
+                data_path=str(Path(folder) / "bundle"),
+                signature=mlflow.models.infer_signature(example, study.model.risk(example)),
+                input_example=example,
+                pip_requirements=["household-riskmodel"],
+            )
+        version = mlflow.register_model(info.model_uri, tracking.registered_model).version
+        client.set_registered_model_alias(tracking.registered_model, CHALLENGER, version)
+    model = replace(study.model, version=str(version))
+    found = {
+        "uri": uri,
+        "run_id": parent.info.run_id,
+        "model_uri": f"models:/{tracking.registered_model}/{version}",
+        "version": str(version),
+    }
+    return replace(study, model=model, tracking=found)
+
+
+def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
+    """A model by `models:/name@alias`, `models:/name/version`, `runs:/...`, or the folder of a bundle.
+
+    Raises
+    ------
+    NotFound
+        If there is no such model; the message says what to run first.
+    IntegrityError
+        If a file of the model does not match its hash.
+    """
+    text = str(uri)
+    if not text.startswith(("models:/", "runs:/")):
+        folder = Path(text)
+        for candidate in (folder, folder / "model"):
+            if (candidate / "spec.json").is_file():
+                return RiskModel.load(candidate)
+        raise NotFound(f"{text}: no model there. Give models:/return-risk@champion, or a folder with spec.json.")
+    mlflow = _client(tracking_uri)
+    version = _version(mlflow, text) if text.startswith("models:/") else None
+    from mlflow.exceptions import MlflowException
+
+    try:
+        local = Path(mlflow.artifacts.download_artifacts(text))
+    except (MlflowException, OSError) as fault:
+        raise NotFound(f"{text}: not found in {store_uri(tracking_uri)} ({type(fault).__name__}).") from None
+    found = sorted(local.rglob("spec.json"))
+    if not found:
+        raise NotFound(f"{text}: it is no riskmodel bundle.")
+    return RiskModel.load(found[0].parent, version)
+
+
+def promote(version: str, reason: str, tracking: Tracking | None = None) -> str:
+    """Move the alias `champion` to a version and store the reason; gives the version that held it before, or ''.
+
+    Raises
+    ------
+    UsageError
+        If the reason is empty.
+    NotFound
+        If there is no such version.
+    """
+    tracking = tracking or Tracking()
+    if not reason.strip():
+        raise UsageError("a promotion needs a reason: --reason TEXT.")
+    mlflow = _client(tracking.uri)
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    name = tracking.registered_model
+    number = str(version).removeprefix("v")
+    try:
+        if number in (CHALLENGER, CHAMPION):
+            number = client.get_model_version_by_alias(name, number).version
+        client.get_model_version(name, number)
+    except MlflowException:
+        raise NotFound(f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first.") from None
+    try:
+        before = str(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException:
+        before = ""
+    client.set_model_version_tag(name, number, "promotion_reason", reason.strip())
+    client.set_model_version_tag(name, number, "promoted_over", before or "none")
+    client.set_registered_model_alias(name, CHAMPION, number)
+    return before
+
+
+def _version(mlflow: Any, uri: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    if not alias:
+        return name.rpartition("/")[2]
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+    except MlflowException:
+        hint = (
+            "promote one first: riskmodel promote VERSION --reason TEXT"
+            if alias == CHAMPION
+            else "train one first: riskmodel train RUN.yaml --register REGISTER"
+        )
+        raise NotFound(f"{uri}: no model has that alias in {mlflow.get_tracking_uri()}; {hint}.") from None
+
+
+def _log_metrics(mlflow: Any, study: Study, split: str, model: str) -> None:
+    found = study.results.get(model, {}).get(split, {})
+    figures = {}
+    for metric, interval in found.items():
+        figures |= {metric: interval.value, f"{metric}.low": interval.low, f"{metric}.high": interval.high}
+    mlflow.log_metrics(_finite(figures))
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in figures.items() if math.isfinite(v)}
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if not isinstance(value, list) else ", ".join(map(str, value))
+    return flat
+
+
+def _plain(evidence: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(evidence, default=str))

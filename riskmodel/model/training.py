@@ -1,0 +1,286 @@
+"""Training: temporal folds, every model and baseline on each, calibration on later months, one final model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
+from riskmodel.errors import NotEnoughData
+from riskmodel.evaluation.metrics import Interval, Scored, calibration_curve, with_intervals
+from riskmodel.model.bundle import RiskModel
+from riskmodel.model.calibration import Calibration
+from riskmodel.model.estimators import Estimator, make_estimator
+from riskmodel.months import month_text
+from riskmodel.settings import Run
+
+DISJOINT = "test_disjoint"
+_FEWEST_EVENTS = 20
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a training run found.
+
+    Attributes
+    ----------
+    results
+        `results[model][split][metric]`, an `Interval` each; splits are `fold_1` ... , `test` and `test_disjoint`.
+    scores
+        Test rows with each model's risk: `household_id, county_id, as_of, outcome`, one column per model.
+    model
+        The final model, fitted on all months whose outcome is known.
+    evidence
+        Everything the card shows, as plain JSON; it travels with the model.
+    """
+
+    run: Run
+    folds: tuple[Fold, ...]
+    results: dict[str, dict[str, dict[str, Interval]]]
+    scores: pd.DataFrame
+    model: RiskModel
+    evidence: dict[str, Any]
+    tracking: dict[str, str] = field(default_factory=dict)
+
+    def results_json(self) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+        """`results` as plain numbers."""
+        return {
+            model: {
+                split: {metric: figure.as_json() for metric, figure in metrics.items()}
+                for split, metrics in splits.items()
+            }
+            for model, splits in self.results.items()
+        }
+
+    def table(self, split: str = "test") -> pd.DataFrame:
+        """Metrics of all models on one split, one row per model, intervals in words."""
+        rows = {
+            model: {m: f"{i.value:.4f} [{i.low:.4f}, {i.high:.4f}]" for m, i in splits[split].items()}
+            for model, splits in self.results.items()
+            if split in splits
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def train(
+    cohorts: Cohorts, run: Run | None = None, *, track: bool = True, progress: Callable[[str], None] | None = None
+) -> Study:
+    """Fit and compare the models of a run on temporal folds, fit the final one, and log it all to MLflow.
+
+    Parameters
+    ----------
+    cohorts
+        As `build_cohorts` gives them; label and population must be those of the run.
+    run
+        Settings; the defaults by default.
+    track
+        Log to MLflow and register the model as `challenger`.
+    progress
+        Called with a word on each step.
+
+    Raises
+    ------
+    NotEnoughData
+        If a fold has no outcome of either kind, or the months do not suffice.
+    """
+    run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
+    say = progress or (lambda _: None)
+    inputs = _inputs(cohorts, run)
+    frame = cohorts.frame
+    folds = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)
+    trainer = _Trainer(cohorts, run, inputs)
+
+    splits = {f.name: rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"]) for f in folds}
+    for name, (train_rows, test_rows) in splits.items():
+        _enough(frame["outcome"].to_numpy()[train_rows], f"{name}: training")
+        _enough(frame["outcome"].to_numpy()[test_rows], f"{name}: test")
+    train_rows, test_rows = splits["test"]
+    if run.split.household_disjoint:
+        seen = set(frame["household_id"].iloc[test_rows])
+        apart = train_rows[~frame["household_id"].iloc[train_rows].isin(seen).to_numpy()]
+        if 0 < np.nansum(frame["outcome"].to_numpy()[apart]) < len(apart):
+            splits[DISJOINT] = (apart, test_rows)
+    with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
+        compared = pool.map(lambda split: trainer.compare(*splits[split], split, say), splits)
+        found = dict(zip(splits, compared, strict=True))
+    results: dict[str, dict[str, dict[str, Interval]]] = {}
+    for split, one in found.items():
+        for model, metrics in one.metrics.items():
+            results.setdefault(model, {})[split] = metrics
+    scores = found["test"].scores
+
+    say("final model")
+    final_rows = np.flatnonzero(frame["outcome"].notna())
+    estimator, calibration = trainer.fit(run.register_model, final_rows)
+    chosen = scores[run.register_model].to_numpy()
+    evidence = {
+        "data": _data_facts(cohorts, train_rows, test_rows),
+        "folds": [f.describe() for f in folds],
+        "embargo_months": embargo_months(run.label, cohorts.step_months),
+        "curve": calibration_curve(scores["outcome"].to_numpy(), chosen).to_dict("records"),
+        "drivers": _driver_summary(cohorts, run, estimator, calibration, test_rows),
+        "lacking": cohorts.lacking,
+        "inputs": len(inputs),
+        "trained_to": frame["as_of"].iloc[final_rows].max(),
+        "versions": versions(),
+    }
+    model = RiskModel(estimator, calibration, run, cohorts.catalogue, evidence)
+    study = Study(run, tuple(folds), results, scores, model, evidence)
+    evidence["results"] = study.results_json()
+    if not track:
+        return study
+    from riskmodel.model.tracking import log_study
+
+    say("MLflow")
+    return log_study(study, cohorts, run.tracking)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    names = ("household-riskmodel", "lightgbm", "scikit-learn", "duckdb", "numpy", "pandas")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+@dataclass(frozen=True)
+class _Compared:
+    metrics: dict[str, dict[str, Interval]]
+    scores: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    cohorts: Cohorts
+    run: Run
+    inputs: Sequence[str]
+
+    def compare(self, train: np.ndarray, test: np.ndarray, split: str, say: Callable[[str], None]) -> _Compared:
+        """All models fitted on `train` rows, their metrics and risks on `test` rows."""
+        frame = self.cohorts.frame
+        outcome = frame["outcome"].to_numpy()[test]
+        lists = (frame["as_of"].iloc[test] + "/" + frame["county_id"].iloc[test]).to_numpy()
+        scores = frame.iloc[test][["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
+        scored = {}
+        for name in self.run.models:
+            if not make_estimator(name).can(self.inputs):
+                continue
+            say(f"{split}: {name}")
+            estimator, calibration = self.fit(name, train)
+            scores[name] = calibration.apply(estimator.predict_proba(self.matrix(test))[:, 1])
+            scored[name] = Scored(outcome, scores[name].to_numpy(), lists, self.run.capacity)
+        say(f"{split}: intervals")
+        metrics = with_intervals(scored, scores["household_id"], self.run.intervals, self.run.seed)
+        return _Compared(metrics, scores)
+
+    def matrix(self, rows: np.ndarray) -> pd.DataFrame:
+        return self.cohorts.frame[list(self.inputs)].iloc[rows]
+
+    def fit(self, name: str, rows: np.ndarray) -> tuple[Estimator, Calibration]:
+        """A model fitted on `rows`; its calibration is fitted on their last months, which a first fit has not seen."""
+        outcome = self.cohorts.frame["outcome"].to_numpy()
+        calibration = Calibration()
+        if self._make(name).calibrated and self.run.split.calibration_months:
+            early, late = self._calibration_rows(rows)
+            if len(np.unique(outcome[early])) == 2 and outcome[late].sum() >= _FEWEST_EVENTS:
+                first = self._make(name).fit(self.matrix(early), outcome[early])
+                calibration = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
+        return self._make(name).fit(self.matrix(rows), outcome[rows]), calibration
+
+    def _calibration_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Early rows, and late rows of the last calibration months, apart by the embargo."""
+        months = pd.PeriodIndex(self.cohorts.frame["as_of"].iloc[rows], freq="M")
+        number = np.asarray(months.year * 12 + months.month - 1)
+        late = number > number.max() - self.run.split.calibration_months
+        gap = embargo_months(self.run.label, self.cohorts.step_months)
+        early = number <= number[late].min() - gap
+        return rows[early], rows[late]
+
+    def _make(self, name: str) -> Estimator:
+        monotone = {f.name: f.monotone for f in self.cohorts.features if f.monotone and f.name in self.inputs}
+        run = self.run
+        return make_estimator(name, monotone=monotone, seed=run.seed, lightgbm=run.lightgbm)
+
+
+def _inputs(cohorts: Cohorts, run: Run) -> list[str]:
+    out = set(run.leave_out)
+    inputs = [
+        f.name for f in cohorts.features if f.input and f.name not in out and f.driver not in out
+    ]
+    if not inputs:
+        raise NotEnoughData("no feature is left as an input: the register lacks their columns, or leave_out names all.")
+    return inputs
+
+
+def _enough(outcome: np.ndarray, where: str) -> None:
+    events = int(np.nansum(outcome))
+    if events == 0 or events == len(outcome):
+        raise NotEnoughData(
+            f"{where}: {events} of {len(outcome)} households at risk fell. Both kinds are needed: use more months, "
+            "fewer folds, or a longer horizon."
+        )
+
+
+def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+    frame = cohorts.frame
+    outcome = frame["outcome"]
+
+    def part(rows: np.ndarray) -> dict[str, Any]:
+        here = frame.iloc[rows]
+        return {
+            "rows": len(here),
+            "households": int(here["household_id"].nunique()),
+            "events": int(here["outcome"].sum()),
+            "rate": float(here["outcome"].mean()),
+        }
+
+    return {
+        "register": cohorts.register,
+        "months": [month_text(m) for m in cohorts.months],
+        "at_risk": len(frame),
+        "missing_outcome": int(outcome.isna().sum()),
+        "train": part(train),
+        "test": part(test),
+        "fell_as": {
+            str(kind): {"rows": len(rows), "events": int(rows["outcome"].sum())}
+            for kind, rows in frame[outcome.notna()].groupby("fell_as")
+        },
+    }
+
+
+def _driver_summary(
+    cohorts: Cohorts, run: Run, estimator: Estimator, calibration: Calibration, rows: np.ndarray
+) -> list[dict[str, Any]]:
+    """Mean absolute log-odds per driver and its leading features, on a sample of the test rows."""
+    model = RiskModel(estimator, calibration, run, cohorts.catalogue)
+    if not model.explains:
+        return []
+    picked = np.random.default_rng(run.seed).choice(rows, min(len(rows), 2000), replace=False)
+    by_feature, _ = model.contributions(cohorts.frame.iloc[np.sort(picked)])
+    weight = model.sum_by_driver(by_feature).abs().mean().sort_values(ascending=False)
+    feature_weight = by_feature.abs().mean()
+    return [
+        {
+            "driver": driver,
+            "log_odds": float(value),
+            "features": {
+                f: float(feature_weight[f])
+                for f in feature_weight.sort_values(ascending=False).index
+                if cohorts.catalogue.by_name[f].driver == driver
+            },
+        }
+        for driver, value in weight.items()
+    ]

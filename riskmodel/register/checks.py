@@ -1,0 +1,334 @@
+"""The contract as SQL: reading a raw value as its type, and the reasons for which a row is refused.
+
+A reason is written `rule:column`. The rules:
+
+=====================  =========================================================================
+missing                a required value is not there
+not_a_number           a number or count cannot be read, or is infinite
+not_whole              a count with a fraction
+not_a_date             no date (or month), or one before 1900
+not_a_boolean          neither yes nor no
+unknown_category       not among the contract's values, their Chinese names or the source's codes
+too_long               a code or id of more than 64 characters: free text is not kept
+below_minimum          less than the contract's lower bound
+above_maximum          more than the contract's upper bound
+in_the_future          after the day on which the row was known, or after the data end
+more_than_<column>     a part that exceeds its whole
+before_<column>        an end before its beginning
+conflicting_duplicate  the same key, known on the same day, with different values
+unknown_household      the household has no record
+unknown_village        no household lives in the village
+=====================  =========================================================================
+
+and the names under `rules` in `contract.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from riskmodel.register.contract import Column, Table
+from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier, literal
+from riskmodel.register.source import Field
+
+LONGEST_TEXT = 64
+_LARGEST_INTEGER = 2_000_000_000
+_ROUNDING = 0.01
+SQL_TYPES = {
+    "text": "VARCHAR", "category": "VARCHAR", "date": "DATE", "month": "DATE", "number": "DOUBLE",
+    "integer": "INTEGER", "boolean": "BOOLEAN",
+}  # fmt: skip
+IN_WORDS = {
+    "missing": "the value is missing",
+    "not_a_number": "not a number",
+    "not_whole": "not a whole number",
+    "not_a_date": "not a date",
+    "not_a_boolean": "neither yes nor no",
+    "unknown_category": "a category that the contract does not know",
+    "too_long": f"more than {LONGEST_TEXT} characters",
+    "below_minimum": "below the smallest allowed value",
+    "above_maximum": "above the largest allowed value",
+    "in_the_future": "a date in the future",
+    "conflicting_duplicate": "the same key again with different values",
+    "unknown_household": "a household without any record",
+    "unknown_village": "a village in which no household lives",
+}
+
+_BLANK = "('', 'null', 'na', 'n/a', 'nan', 'none', '-', '--', '—', '/', '\\n')"
+_SPACES = "\t\r\n\u00a0\ufeff"
+_TRUE = "('true', 't', 'yes', 'y', '1', '是', '有', '已', '对', '√')"
+_FALSE = "('false', 'f', 'no', 'n', '0', '否', '无', '未', '没有', '错', '×')"
+_WIDTH = "'０１２３４５６７８９．－，／：', '0123456789.-,/:'"
+_NUMBER = r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.][0-9]*)?([eE][+-]?[0-9]+)?|[+-]?[.][0-9]+"
+_COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
+_DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
+_MONTH = r"'^([0-9]{4})(?:[-/.年]([0-9]{1,2})月?|([0-9]{2}))$', '\1-\2\3-01'"
+
+# `number`, `yes` and `as_date` may be used in a source's expressions. What `number` cannot read becomes NaN, which
+# goes through any arithmetic and is refused at its end, where NULL would pass for unknown.
+MACROS = f"""
+CREATE MACRO trimmed(x) AS trim(CAST(x AS VARCHAR), ' 　{_SPACES}');
+CREATE MACRO plain(x) AS CASE WHEN lower(x) IN {_BLANK} THEN NULL ELSE translate(x, {_WIDTH}) END;
+CREATE MACRO plain_number(x) AS CASE WHEN x IS NULL THEN NULL WHEN regexp_full_match(x, '{_NUMBER}')
+    THEN coalesce(try_cast(replace(x, ',', '') AS DOUBLE), 'nan'::DOUBLE) ELSE 'nan'::DOUBLE END;
+CREATE MACRO plain_yes(x) AS CASE WHEN lower(x) IN {_TRUE} THEN true WHEN lower(x) IN {_FALSE} THEN false END;
+CREATE MACRO without_time(x) AS regexp_replace(x, '[ T][0-9]{{1,2}}:.*$', '');
+CREATE MACRO iso_day(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}')
+    THEN try_cast(x AS DATE) END;
+CREATE MACRO plain_date(x) AS iso_day(regexp_replace(regexp_replace(without_time(x), {_COMPACT_DAY}), {_DAY}));
+CREATE MACRO plain_month(x) AS coalesce(plain_date(x), iso_day(regexp_replace(without_time(x), {_MONTH})));
+CREATE MACRO number(x) AS plain_number(plain(trimmed(x)));
+CREATE MACRO yes(x) AS plain_yes(plain(trimmed(x)));
+CREATE MACRO as_date(x) AS plain_date(plain(trimmed(x)));
+"""
+
+
+def kind_of(duckdb_type: str) -> str:
+    """integer, float, boolean, temporal or text.
+
+    >>> kind_of("TIMESTAMP WITH TIME ZONE"), kind_of("DECIMAL(18,3)"), kind_of("UTINYINT"), kind_of("VARCHAR")
+    ('temporal', 'float', 'integer', 'text')
+    """
+    if duckdb_type.startswith(("DATE", "TIMESTAMP")):
+        return "temporal"
+    if duckdb_type == "BOOLEAN":
+        return "boolean"
+    if duckdb_type.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
+        return "float"
+    return "integer" if duckdb_type.endswith("INT") or duckdb_type == "INTEGER" else "text"
+
+
+def in_words(reason: str) -> str:
+    """What a reason says, without its column.
+
+    >>> in_words("more_than_hh_size:n_able")
+    'more than hh_size'
+    """
+    rule = reason.split(":")[0]
+    return IN_WORDS.get(rule, rule.replace("_", " ", 2) if rule.startswith("more_than_") else rule.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """SQL that reads one table.
+
+    Parameters
+    ----------
+    table
+        The contract's table.
+    fields
+        What the source maps; fields of `households` are read and checked along with a record.
+    kinds
+        For each field, the kind of its raw value: integer, float, boolean, temporal or text.
+    typed
+        Whether the file has types (Parquet, DataFrame) or is all text.
+    step_months, lag_days
+        For the day on which a row was known, where the source does not say it.
+    date_format
+        `auto`, or a strptime format.
+    data_until
+        Last day on which anything can have happened.
+    """
+
+    table: Table
+    fields: Sequence[Field]
+    kinds: Mapping[str, str]
+    typed: bool
+    step_months: int
+    lag_days: int
+    date_format: str
+    data_until: date
+
+    def select(self, view: str, where: str | None) -> str:
+        """SELECT of each row as `__file, __row, <column> ..., __reasons`.
+
+        All columns of the table are there, NULL where nothing is mapped; reasons are an empty list for a good row.
+        """
+        mapped = {f.name for f in self.fields}
+        absent = [c for c in self.table.columns.values() if c.name not in mapped]
+        raw = ", ".join(f"{self._raw(f)} AS {_g(f.name)}" for f in self.fields)
+        texts = [f for f in self.fields if not self._native(f)]
+        # One layer a step, so that no step is computed again for each place that uses its result.
+        trimmed = _replace(f"trimmed({_g(f.name)}) AS {_g(f.name)}" for f in texts)
+        given = _replace(f"{self._given(f)} AS {_g(f.name)}" for f in texts)
+        values = [f"{self._value(f)} AS {identifier(f.name)}" for f in self.fields]
+        values += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in absent]
+        known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
+        reasons = self._reasons()
+        anything = " OR ".join(f"({condition})" for _, condition in reasons)
+        cases = ", ".join(f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons)
+        return f"""
+            WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {f"WHERE {where}" if where else ""}),
+            trimmed AS (SELECT * {trimmed} FROM raw),
+            given AS (SELECT * {given} FROM trimmed),
+            valued AS (SELECT *, {", ".join(values)} FROM given),
+            dated AS (SELECT * {known} FROM valued)
+            SELECT * EXCLUDE ({", ".join(_g(f.name) for f in self.fields)}),
+                CASE WHEN {anything} THEN list_filter([{cases}], lambda reason: reason IS NOT NULL)
+                ELSE []::VARCHAR[] END AS __reasons
+            FROM dated"""
+
+    def _native(self, field: Field) -> bool:
+        """Whether the raw value already has a type from which the contract's follows without reading text."""
+        if field.codes:
+            return False
+        match field.column.type, self.kinds[field.name]:
+            case ("number" | "integer" | "boolean", "integer" | "float") | ("boolean", "boolean"):
+                return True
+            case "date" | "month", "temporal":
+                return True
+        return False
+
+    def _raw(self, field: Field) -> str:
+        """The raw value in its own type, or as text."""
+        value, kind = expression(field), self.kinds[field.name]
+        if not self._native(field):
+            return as_text(value, kind)
+        if kind == "temporal":
+            return f"CAST({value} AS DATE)"
+        if kind == "boolean":
+            return value
+        # In a typed file NaN means unknown; in a text file it is what number() made of an unreadable value.
+        number = f"CAST({value} AS DOUBLE)"
+        return f"CASE WHEN NOT isnan({number}) THEN {number} END" if self.typed else number
+
+    def _given(self, field: Field) -> str:
+        """A trimmed text with blanks as NULL and codes replaced."""
+        g = _g(field.name)
+        if field.column.type == "text":
+            return f"nullif({g}, '')"
+        if not field.codes:
+            return f"plain({g})"
+        cases = " ".join(
+            f"WHEN {literal(code)} THEN {'NULL' if to is None else literal(str(to).lower() if isinstance(to, bool) else str(to))}"
+            for code, to in field.codes.items()
+        )
+        return f"CASE {g} {cases} ELSE plain({g}) END"
+
+    def _value(self, field: Field) -> str:
+        """The value in the contract's type; NULL where it cannot be read."""
+        g, column, native = _g(field.name), field.column, self._native(field)
+        match column.type:
+            case "text":
+                return g
+            case "category":
+                return _category(g, column)
+            case "boolean" if native and self.kinds[field.name] == "boolean":
+                return g
+            case "boolean":
+                return f"CASE {g} WHEN 1 THEN true WHEN 0 THEN false END" if native else f"plain_yes({g})"
+            case "date" | "month":
+                return self._day(g, column, native)
+        number = g if native else f"plain_number({g})"
+        return f"CASE WHEN isfinite({number}) THEN ({number}) {_scale(field.factor)} END"
+
+    def _day(self, g: str, column: Column, native: bool) -> str:
+        if native:
+            day = g
+        elif self.date_format != "auto":
+            day = f"CAST(try_strptime({g}, {literal(self.date_format)}) AS DATE)"
+        else:
+            day = f"plain_month({g})" if column.type == "month" else f"plain_date({g})"
+        day = f"CASE WHEN {day} >= DATE '1900-01-01' THEN {day} END"
+        return f"CAST(date_trunc('month', {day}) AS DATE)" if column.type == "month" else day
+
+    def _known_at(self) -> str:
+        about = self.table.dated_by
+        if about is None:
+            return "known_at"
+        day = about
+        if self.table.columns[about].type == "month":
+            day = f"last_day({about} + INTERVAL {self.step_months - 1} MONTH)"
+        return f"coalesce(known_at, CAST({day} + INTERVAL {self.lag_days} DAY AS DATE))"
+
+    def _reasons(self) -> list[tuple[str, str]]:
+        """Each reason with the condition under which a row has it."""
+        mapped = {f.name for f in self.fields}
+        found = [(f"missing:{name}", f"{_g(name)} IS NULL") for name in self.table.required]
+        if self.table.one_of:
+            found.append((f"missing:{'_or_'.join(self.table.one_of)}", f"coalesce({', '.join(self.table.one_of)}) IS NULL"))
+        for field in self.fields:
+            found += [(f"{rule}:{field.name}", condition) for rule, condition in self._of_field(field)]
+        for rule in self.table.rules:
+            if mapped & set(rule.columns):
+                found.append((f"{rule.name}:{rule.columns[0]}", rule.sql))
+        return found
+
+    def _of_field(self, field: Field) -> list[tuple[str, str]]:
+        column, value = field.column, identifier(field.name)
+        unreadable = f"{_g(field.name)} IS NOT NULL AND {value} IS NULL"
+        match column.type:
+            case "number" | "integer":
+                return [("not_a_number", unreadable), *_of_number(column, value)]
+            case "date" | "month":
+                return [("not_a_date", unreadable), *self._of_day(column, value)]
+            case "boolean":
+                return [("not_a_boolean", unreadable)]
+            case "category" if column.values:
+                return [("unknown_category", unreadable)]
+        return [("too_long", f"length({value}) > {LONGEST_TEXT}")]
+
+    def _of_day(self, column: Column, value: str) -> list[tuple[str, str]]:
+        found = []
+        if not column.ahead:
+            late = f"{value} > DATE '{self.data_until}'"
+            has_known_at = "known_at" in self.table.columns and column.name != "known_at"
+            if has_known_at and not column.revealed_by:
+                late += f" OR {value} > known_at"
+            found.append(("in_the_future", late))
+        if column.not_before:
+            found.append((f"before_{column.not_before}", f"{value} < {column.not_before}"))
+        return found
+
+
+def _of_number(column: Column, value: str) -> list[tuple[str, str]]:
+    whole = column.type == "integer"
+    highest = _LARGEST_INTEGER if whole and column.max is None else column.max
+    found = [("not_whole", f"{value} <> round({value})")] if whole else []
+    if column.min is not None:
+        found.append(("below_minimum", f"{value} < {column.min}"))
+    if highest is not None:
+        found.append(("above_maximum", f"{value} > {highest}"))
+    if column.at_most:
+        found.append((f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}"))
+    return found
+
+
+def _category(g: str, column: Column) -> str:
+    if not column.values:
+        return g
+    names = " ".join(f"WHEN {literal(zh)} THEN {literal(en)}" for zh, en in column.zh_values.items())
+    found = f"CASE {g} {names} ELSE lower({g}) END" if names else f"lower({g})"
+    return f"CASE WHEN {found} IN ({', '.join(map(literal, column.values))}) THEN {found} END"
+
+
+def expression(field: Field) -> str:
+    """The raw value of a field, before anything is made of it."""
+    return identifier(field.raw) if field.raw is not None else f"({field.sql})"
+
+
+def as_text(value: str, kind: str) -> str:
+    """A raw value as the text that a person would have typed: `3`, not `3.0`."""
+    if kind != "float":
+        return f"CAST({value} AS VARCHAR)"
+    number = f"CAST({value} AS DOUBLE)"
+    return (
+        f"CASE WHEN isnan({number}) THEN NULL WHEN {number} = trunc({number}) AND abs({number}) < {MOST_EXACT} "
+        f"THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) ELSE CAST({number} AS VARCHAR) END"
+    )
+
+
+def _scale(factor: float) -> str:
+    """Division where the unit is a fraction, so that 12345 fen are 123.45 yuan to the last bit."""
+    return f"* {factor}" if factor >= 1 else f"/ {round(1 / factor)}"
+
+
+def _replace(items: Iterable[str]) -> str:
+    listed = ", ".join(items)
+    return f"REPLACE ({listed})" if listed else ""
+
+
+def _g(name: str) -> str:
+    return identifier(f"given {name}")

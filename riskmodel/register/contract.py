@@ -1,0 +1,126 @@
+"""The register's contract, as read from `contract.yaml`: its tables and columns, and what they hold."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+TYPES = ("text", "date", "month", "number", "integer", "boolean", "category")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; the header of `contract.yaml` explains each property.
+
+    `min` and `max` are inclusive, in the column's unit. `values` is empty where any short code is allowed.
+    """
+
+    name: str
+    type: str
+    en: str
+    zh: str
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    values: tuple[str, ...] = ()
+    zh_values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    audit: bool = False
+    guarantee: bool = False
+    revealed_by: str | None = None
+    at_most: str | None = None
+    not_before: str | None = None
+    ahead: bool = False
+
+    @property
+    def dimension(self) -> str | None:
+        """The part of the unit that a source may state otherwise: `yuan` of `yuan/12m`."""
+        return self.unit.split("/")[0] if self.unit else None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition over one row that must not be true. `columns` are those it reads."""
+
+    name: str
+    columns: tuple[str, ...]
+    sql: str
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `one_of`: one of these must be filled. `dated_by`: the day or month a row is about."""
+
+    name: str
+    en: str
+    zh: str
+    key: tuple[str, ...]
+    required: tuple[str, ...]
+    columns: Mapping[str, Column]
+    one_of: tuple[str, ...] = ()
+    dated_by: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """All tables, and the units that a source may use: `units[dimension][unit]` is the factor."""
+
+    tables: Mapping[str, Table]
+    units: Mapping[str, Mapping[str, float]]
+
+
+@cache
+def load_contract() -> Contract:
+    """The contract that ships with the package.
+
+    >>> load_contract().tables["records"].columns["wage_income"].zh
+    '工资性收入'
+    """
+    content = yaml.safe_load(Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8"))
+    tables = {name: _table(name, row) for name, row in content["tables"].items()}
+    units = {name: MappingProxyType(dict(factors)) for name, factors in content["units"].items()}
+    return Contract(MappingProxyType(tables), MappingProxyType(units))
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known name is close, else nothing.
+
+    >>> meant("wage_incom", ["wage_income", "line"])
+    "; did you mean 'wage_income'?"
+    """
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _table(name: str, row: dict[str, Any]) -> Table:
+    return Table(
+        name=name,
+        en=row["label"]["en"],
+        zh=row["label"]["zh"],
+        key=tuple(row["key"]),
+        required=tuple(row["required"]),
+        columns=MappingProxyType({c: _column(c, properties) for c, properties in row["columns"].items()}),
+        one_of=tuple(row.get("one_of", ())),
+        dated_by=row.get("dated_by"),
+        rules=tuple(Rule(**{**r, "columns": tuple(r["columns"])}) for r in row.get("rules", ())),
+    )
+
+
+def _column(name: str, properties: dict[str, Any]) -> Column:
+    return Column(
+        name=name,
+        **{
+            **properties,
+            "values": tuple(properties.get("values", ())),
+            "zh_values": MappingProxyType(properties.get("zh_values", {})),
+        },
+    )

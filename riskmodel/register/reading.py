@@ -1,0 +1,322 @@
+"""Files of any accepted kind become views in DuckDB, with the file and the row that each line came from.
+
+CSV and Excel are read as text, so that ids keep leading zeros and all their digits; Parquet and DataFrames keep their
+types. No message shows a value.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from riskmodel.errors import ContractError, NotFound
+from riskmodel.register.source import Source, TableSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+FILE, ROW = "__file", "__row"
+_KINDS = ("parquet", "csv", "tsv", "xlsx")
+MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A view of what the files of one table hold.
+
+    `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that there are
+    no types, as in CSV and Excel.
+    """
+
+    view: str
+    columns: Mapping[str, str]
+    files: tuple[Path, ...]
+    labels: tuple[str, ...]
+    text: bool
+
+
+class Reader:
+    """Opens the files of a source as views on one connection; a file that serves two tables is read once.
+
+    Parameters
+    ----------
+    connection
+        DuckDB connection that holds the views.
+    source
+        The source; its file names are looked up below `data`.
+    data
+        A folder, a file, DataFrames by table name, or None for files beside the source.
+    scratch
+        Directory for transcoded copies.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        source: Source,
+        data: Path | Mapping[str, pd.DataFrame] | None,
+        scratch: Path,
+    ) -> None:
+        self.connection = connection
+        self.source = source
+        self.data = data
+        self.scratch = scratch
+        self._made: dict[tuple, Raw] = {}
+
+    def open(self, table: TableSource, exact: Callable[[list[str]], list[str]]) -> Raw | None:
+        """The raw rows of a table, or None where the data hold nothing for it.
+
+        Parameters
+        ----------
+        table
+            What to read.
+        exact
+            Given the column names of a spreadsheet, says which of them hold ids.
+
+        Raises
+        ------
+        ContractError
+            If a file is empty, broken, in an unknown encoding, or a spreadsheet stores ids as numbers.
+        """
+        if isinstance(self.data, Mapping):
+            frame = self.data.get(table.name)
+            return None if frame is None else self._frame(table.name, frame)
+        paths = self._paths(table)
+        if not paths:
+            return None
+        key = (tuple(paths), table.sheet, table.header_row)
+        if key not in self._made or paths[0].suffix == ".xlsx":
+            self._made[key] = self._view(paths, table, exact)
+        return self._made[key]
+
+    def _paths(self, table: TableSource) -> list[Path]:
+        data = self.data if isinstance(self.data, Path) else self.source.folder
+        if not data.exists():
+            raise NotFound(f"{data}: no such file or folder. Check --data.")
+        if data.is_file():
+            if table.file is None or fnmatch(data.name, Path(table.file).name):
+                return [data]
+            data = data.parent
+        if table.file is not None:
+            pattern = Path(table.file)
+            if pattern.is_absolute():
+                return sorted(pattern.parent.glob(pattern.name))
+            return sorted(p for p in data.glob(table.file) if p.is_file())
+        beside = [data / f"{table.name}.{kind}" for kind in _KINDS]
+        return [p for p in beside if p.is_file()][:1]
+
+    def _view(self, paths: list[Path], table: TableSource, exact: Callable[[list[str]], list[str]]) -> Raw:
+        parts = [self._relation(path, table, exact) for path in paths]
+        view = f"raw_{len(self._made)}_{table.name}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS " + " UNION ALL BY NAME ".join(parts))
+        text = all(path.suffix.lower() != ".parquet" for path in paths)
+        return Raw(view, self._columns(view), tuple(paths), tuple(map(self._label, paths)), text)
+
+    def _relation(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
+        if path.stat().st_size == 0:
+            raise ContractError(f"{path.name}: the file is empty.")
+        match path.suffix.lower():
+            case ".parquet":
+                return self._parquet(path)
+            case ".xlsx" | ".xlsm":
+                return self._excel(path, table, exact)
+            case ".csv" | ".tsv" | ".txt":
+                return self._csv(path, table.header_row)
+        raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv, parquet or xlsx.")
+
+    def _label(self, path: Path) -> str:
+        folder = self.data if isinstance(self.data, Path) and self.data.is_dir() else path.parent
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+    def _columns(self, view: str) -> dict[str, str]:
+        rows = self.connection.execute(f"DESCRIBE {view}").fetchall()
+        return {name: kind for name, kind, *_ in rows if name not in (FILE, ROW)}
+
+    def _parquet(self, path: Path) -> str:
+        relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
+        try:
+            self.connection.execute(f"SELECT * FROM {relation} LIMIT 0")
+        except duckdb.Error:
+            raise ContractError(f"{path.name}: not a readable Parquet file.") from None
+        return (
+            f"SELECT {literal(self._label(path))} AS {FILE}, file_row_number + 1 AS {ROW}, * EXCLUDE (file_row_number) "
+            f"FROM {relation}"
+        )
+
+    def _csv(self, path: Path, header_row: int) -> str:
+        readable = self._as_utf8(path)
+        names, delimiter = _csv_header(readable, path, header_row)
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+        filled = ", ".join(identifier(name) for name in names)
+        relation = (
+            f"read_csv({literal(str(readable))}, columns = {{{columns}}}, header = false, skip = {header_row}, "
+            f"auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"', nullstr = '', "
+            "strict_mode = true, null_padding = false, max_line_size = 16777216)"
+        )
+        try:
+            self.connection.execute(f"SELECT count(*) FROM (SELECT {filled} FROM {relation})")
+        except duckdb.Error as fault:
+            line = re.search(r"Line: (\d+)", str(fault))
+            where = f", row {int(line[1]):,}" if line else ""
+            raise ContractError(
+                f"{path.name}{where}: the row has more or fewer fields than the header, or a quotation mark that is "
+                "never closed. Correct the row."
+            ) from None
+        return (
+            f"SELECT * FROM (SELECT {literal(self._label(path))} AS {FILE}, row_number() OVER () + {header_row} AS {ROW}, * "
+            f"FROM {relation}) WHERE coalesce({filled}) IS NOT NULL"
+        )
+
+    def _as_utf8(self, path: Path) -> Path:
+        """The file itself where it is UTF-8, else a transcoded copy."""
+        encoding = self.source.encoding.lower().replace("_", "-")
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            candidates = ["utf-16"]
+        else:
+            candidates = ["utf-8", "gb18030"] if encoding == "auto" else [encoding]
+        for candidate in candidates:
+            if candidate in ("utf-8", "utf-8-sig", "utf8"):
+                if None not in _decoded(path, "utf-8"):
+                    return path
+                continue
+            copy = self.scratch / f"{len(list(self.scratch.iterdir()))}.csv"
+            if _transcode(path, candidate, copy):
+                return copy
+        raise ContractError(
+            f"{path.name}: its text is not {' or '.join(c.upper() for c in candidates)}. "
+            "Save it as UTF-8, or name the encoding in the source."
+        )
+
+    def _excel(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
+        import fastexcel
+
+        try:
+            book = fastexcel.read_excel(path)
+        except fastexcel.FastExcelError:
+            raise ContractError(f"{path.name}: not a readable Excel workbook (.xlsx).") from None
+        if table.sheet is not None and table.sheet not in book.sheet_names:
+            raise ContractError(
+                f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}."
+            )
+        sheet = table.sheet if table.sheet is not None else 0
+        place = {"header_row": table.header_row - 1, "schema_sample_rows": None}
+        try:
+            rows = book.load_sheet(sheet, dtypes="string", **place).to_arrow()
+        except fastexcel.FastExcelError:
+            raise ContractError(f"{path.name}: the sheet is empty.") from None
+        for name in exact(rows.column_names):
+            try:
+                alone = book.load_sheet(sheet, use_columns=[name], dtype_coercion="strict", **place).to_arrow()
+            except fastexcel.FastExcelError:
+                raise ContractError(
+                    f"{path.name}, column {name}: some ids are stored as numbers and some as text, so that leading "
+                    "zeros may be lost. Store the whole column as text."
+                ) from None
+            values = alone.column(0)
+            if str(values.type) in ("double", "int64") and any(
+                v is not None and abs(v) >= MOST_EXACT for v in values.to_pylist()
+            ):
+                raise ContractError(
+                    f"{path.name}, column {name}: ids of more than 15 digits are stored as numbers, and the last digits "
+                    "are lost. Store the column as text and enter the ids again."
+                )
+        name = f"sheet_{len(self._made)}_{table.name}"
+        return self._arrow(name, self._label(path), rows, first_row=table.header_row + 1)
+
+    def _frame(self, name: str, frame: pd.DataFrame) -> Raw:
+        import pyarrow as pa
+
+        frame = frame.reset_index(drop=True).rename(columns=str)
+        columns = []
+        for column in frame.columns:
+            try:
+                columns.append(pa.array(frame[column], from_pandas=True))
+            except (pa.ArrowInvalid, pa.ArrowTypeError):  # values of several types: read them as text
+                columns.append(pa.array([None if v is None else str(v) for v in frame[column]]))
+        rows = pa.table(columns, names=list(frame.columns))
+        view = f"raw_{name}"
+        select = self._arrow(f"frame_{name}", f"DataFrame {name}", rows, first_row=1)
+        self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {select}")
+        return Raw(view, self._columns(view), (), (), text=False)
+
+    def _arrow(self, name: str, label: str, rows: pa.Table, first_row: int) -> str:
+        import pyarrow as pa
+
+        numbered = rows.append_column(ROW, pa.array(range(first_row, first_row + rows.num_rows), pa.int64()))
+        self.connection.register(name, numbered)
+        filled = ", ".join(identifier(c) for c in rows.column_names) or "NULL"
+        blank = f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
+        return f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {name} WHERE {blank} IS NOT NULL"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL writes it.
+
+    >>> identifier('户"编号')
+    '"户""编号"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[str | None]:
+    """Chunks of text; None, as the last one, where the bytes are not in that encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(1 << 20)
+            try:
+                yield decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                yield None
+                return
+            if not chunk:
+                return
+
+
+def _transcode(path: Path, encoding: str, copy: Path) -> bool:
+    """Write a UTF-8 copy; False where the bytes are not in that encoding."""
+    with copy.open("w", encoding="utf-8", newline="") as file:
+        for chunk in _decoded(path, encoding):
+            if chunk is None:
+                return False
+            file.write(chunk)
+    return True
+
+
+def _csv_header(readable: Path, path: Path, header_row: int) -> tuple[list[str], str]:
+    """Names of the columns and the delimiter."""
+    with readable.open(encoding="utf-8-sig", newline="") as file:
+        for _ in range(header_row - 1):
+            file.readline()
+        first = file.readline()
+    delimiter = max((",", "\t", ";"), key=first.count)
+    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if not any(names):
+        raise ContractError(f"{path.name}, row {header_row}: the file is empty, or its header is missing.")
+    unique: dict[str, None] = {}
+    for position, name in enumerate(names, 1):
+        name = name or f"column_{position}"
+        if name in unique:
+            raise ContractError(f"{path.name}: two columns are called {name!r}. Rename one.")
+        unique[name] = None
+    return list(unique), delimiter

@@ -1,0 +1,135 @@
+"""A register on disk: where its files lie, and how they are read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from riskmodel.errors import NotFound
+from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Register", "commit_directory", "commit_file", "county_of", "read_manifest", "table_file", "verify"
+]  # fmt: skip
+
+
+class Register:
+    """A household register on disk.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : dict
+        As written by `ingest`.
+    step_months : int
+        Months of one period.
+    reporting_lag_days : int
+    counties : list of str
+        Sorted.
+    first_month, last_month : str
+        `YYYY-MM`, first months of the first and the last period in `records`.
+    has_revisions : bool
+        Whether some household-month is recorded more than once, known on different days.
+    extra_columns : dict
+        For each table, the columns outside the contract: `{name: {"type", "en", "zh"}}`.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        about = manifest["about"]
+        self.step_months: int = about["step_months"]
+        self.reporting_lag_days: int = about["reporting_lag_days"]
+        self.counties: list[str] = about["counties"]
+        self.first_month: str = about["first_month"]
+        self.last_month: str = about["last_month"]
+        self.has_revisions: bool = about["has_revisions"]
+        self.extra_columns: dict[str, dict[str, dict[str, str]]] = about["extra_columns"]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Register:
+        """Open a register that `ingest` wrote.
+
+        Raises
+        ------
+        NotFound
+            If there is no register.
+        """
+        return cls(Path(path), read_manifest(path, kind="register"))
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """Names of the tables that hold rows."""
+        return list(self.manifest["about"]["columns"])
+
+    def has(self, table: str) -> bool:
+        """Whether the register holds rows of a table."""
+        return table in self.tables
+
+    def columns(self, table: str) -> list[str]:
+        """Columns of a table that really hold values, extra ones included; empty without such a table."""
+        return list(self.manifest["about"]["columns"].get(table, []))
+
+    def file(self, table: str, county: str) -> Path | None:
+        """The Parquet file of a table for one county; None where that county has no rows of it.
+
+        `lines` is one file for all counties.
+        """
+        name = table_file(table, county)
+        return self.path / name if name in self.manifest["files"] else None
+
+    def files(self, table: str) -> list[Path]:
+        """All Parquet files of a table, by county."""
+        found = dict.fromkeys(self.file(table, county) for county in self.counties)
+        return [file for file in found if file is not None]
+
+    def read(self, table: str, county: str | None = None) -> pd.DataFrame:
+        """Rows of a table, of one county or of all, in the order in which they lie on disk.
+
+        Dates become `datetime64`; booleans and integers keep their nulls (`boolean`, `Int64`).
+
+        Raises
+        ------
+        NotFound
+            If the register has no such table or county.
+        """
+        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if county is not None and county not in self.counties:
+            raise NotFound(f"{self.path}: no county {county!r}. Known: {', '.join(self.counties[:10])}.")
+        files = self.files(table) if county is None else [f for f in [self.file(table, county)] if f]
+        if not files and not self.has(table):
+            raise NotFound(f"{self.path}: no table {table!r}. It holds: {', '.join(self.tables)}.")
+        kept = {pa.bool_(): pd.BooleanDtype(), pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
+        rows = pa.concat_tables([pq.read_table(f, partitioning=None) for f in files or self.files(table)[:1]])
+        return (rows if files else rows.slice(0, 0)).to_pandas(date_as_object=False, types_mapper=kept.get)
+
+    def __repr__(self) -> str:
+        months = f"{self.first_month} to {self.last_month}"
+        return f"Register({str(self.path)!r}, {len(self.counties)} counties, {months})"
+
+
+def table_file(table: str, county: str) -> str:
+    """Where a table of one county lies below the register.
+
+    >>> table_file("records", "a/b")
+    'tables/records/a%2Fb.parquet'
+    """
+    name = "all" if table == "lines" else quote(county, safe="").replace(".", "%2E")
+    return f"tables/{table}/{name}.parquet"
+
+
+def county_of(file: Path) -> str:
+    """The county whose rows a table file holds.
+
+    >>> county_of(Path("tables/records/a%2Fb.parquet"))
+    'a/b'
+    """
+    return unquote(file.stem)

@@ -1,0 +1,125 @@
+"""What the commands do between reading their arguments and printing: open, compute, write at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from riskmodel.settings import Run
+
+Step = Callable[[str], None]
+
+
+def train_and_write(run: Run, register_path: Path, out: Path, step: Step) -> Any:
+    """Cohorts, study and results of a run; gives the `Study`.
+
+    `out` then holds `results.json` (model, split, metric: value, low, high), `study.json` (everything the card shows),
+    `test_scores.parquet` and the model as a bundle in `model/`.
+    """
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.cohort.cohorts import build_cohorts
+    from riskmodel.model.training import train
+    from riskmodel.register import Register, commit_directory
+
+    register = Register.open(register_path)
+    cohorts = build_cohorts(
+        register,
+        label=run.label,
+        at_risk=run.at_risk,
+        months=run.cohorts,
+        catalogue=load_catalogue(run.catalogue),
+        workers=run.threads,
+        progress=lambda county: step(f"features of {county}"),
+    )
+    study = train(cohorts, run, progress=step)
+
+    def write(stage: Path) -> None:
+        _json(stage / "results.json", study.results_json())
+        _json(stage / "study.json", {**study.evidence, "tracking": study.tracking, "run": run.model_dump(mode="json")})
+        study.scores.to_parquet(stage / "test_scores.parquet", index=False)
+        study.model.save(stage / "model")
+
+    commit_directory(out, write, kind="study", about={"run": run.name, "tracking": study.tracking})
+    return study
+
+
+def score_and_write(
+    register_path: Path,
+    model_uri: str,
+    as_of: str,
+    out: Path,
+    capacity: str | None,
+    workers: int,
+    tracking_uri: str | None,
+    step: Step,
+) -> dict[str, Any]:
+    """Scores and alerts of a month in `out`; gives the manifest."""
+    from riskmodel.alerts.alerts import explain_alerts, read_capacity, write_month
+    from riskmodel.alerts.scoring import score
+    from riskmodel.cohort.cohorts import register_facts
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import Register
+
+    register = Register.open(register_path)
+    room = read_capacity(capacity)
+    step("model")
+    model = load_model(model_uri, tracking_uri)
+    scores = score(register, model, as_of, workers=workers, progress=step)
+    step("drivers and causes")
+    explained = explain_alerts(scores, room)
+    inputs = {
+        "register": register_facts(register),
+        "model": model_uri,
+        "capacity": capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True),
+    }
+    step("writing")
+    return write_month(scores, explained, out, inputs)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One household's story: lines to print, drivers (name, nature, log-odds) by size, and its picture."""
+
+    lines: list[str]
+    drivers: list[tuple[str, str, float]]
+    waterfall: Path
+
+
+def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"] = "en") -> Story:
+    """The story of a household on the list; its waterfall is saved in `DIR/explain/`."""
+    from riskmodel.alerts.alerts import read_alert
+    from riskmodel.cards.charts import waterfall_svg
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.explain.causes import verdict_words
+    from riskmodel.register import commit_file
+
+    found = read_alert(folder, household_id)
+    alert = found["alert"]
+    catalogue = load_catalogue()
+    labels = {d.name: (d.en, d.zh) for d in catalogue.drivers}
+    natures = {d.name: d.nature for d in catalogue.drivers}
+    number = 0 if lang == "en" else 1
+    picture = folder / "explain" / f"{household_id}_{lang}.svg"
+    picture.parent.mkdir(exist_ok=True)
+    title = f"{household_id}, {alert['as_of']}"
+    drawn = waterfall_svg(found["base"], found["drivers"], labels, natures, lang, title)
+    commit_file(picture, drawn.encode("utf-8"))
+    said = {
+        "en": ("household", "county", "as of", "risk", "rank", "verdict", "confidence"),
+        "zh": ("户编号", "县", "月份", "风险", "排名", "原因判断", "把握"),
+    }[lang]
+    values = (
+        household_id, alert["county_id"], alert["as_of"], f"{alert['risk']:.0%}", alert["rank"],
+        verdict_words(alert["verdict"])[number], f"{alert['verdict_confidence']:.0%}",
+    )  # fmt: skip
+    lines = [f"{name:<12}{value}" for name, value in zip(said, values, strict=True)]
+    lines += ["", alert[f"reason_{lang}"], ""]
+    drivers = sorted(found["drivers"].items(), key=lambda item: -abs(item[1]))
+    return Story(lines, [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005], picture)
+
+
+def _json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1, default=str), encoding="utf-8")

@@ -1,0 +1,177 @@
+"""What a user may set: where the definitions lie and how a training run is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from riskmodel.errors import UsageError
+from riskmodel.months import month_number
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def packaged(kind: Literal["configs", "seeds"]) -> Path:
+    """Folder of definitions that travels with the package: inside the wheel, or beside it in a checkout."""
+    inside = _PACKAGE / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def find_config(name: str | Path) -> Path:
+    """A configuration file by path, or by its path below `configs/` as shipped.
+
+    Raises
+    ------
+    UsageError
+        If neither exists; the message lists what is shipped in the same folder.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    below = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    for candidate in (packaged("configs") / below, packaged("configs") / below.with_suffix(".yaml")):
+        if candidate.is_file():
+            return candidate
+    folder = packaged("configs") / below.parent
+    shipped = ", ".join(sorted(p.name for p in folder.glob("*.yaml"))) or "none"
+    raise UsageError(f"{name}: no such file, and it is not shipped either. Shipped in that folder: {shipped}.")
+
+
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+
+
+class Strict(BaseModel):
+    """A settings block in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AtRisk(Strict):
+    """Who is asked about: observed and known at the as-of month, and not already fallen."""
+
+    seen_within_months: int = Field(3, ge=0, description="oldest last record, in months before the as-of month")
+    population: Literal["all", "lifted", "ordinary"] = Field("all", description="household type")
+
+
+class Label(Strict):
+    """What is predicted. Definitions: DOMAIN page, Labels; `cohort/labels.py`."""
+
+    name: Literal["return", "below_line", "guarantee_fail", "sudden_difficulty", "enter_monitoring"] = "return"
+    horizon_months: int = Field(6, ge=1, le=60)
+    when: Literal["within", "at"] = Field("within", description="within the horizon, or at its last month")
+    assessments: int = Field(2, ge=1, le=2, description="assessments in a row that must lie below the line")
+
+
+class Cohorts(Strict):
+    """As-of months. Left out, they run over the register, as far as outcomes are known."""
+
+    first: Month | None = None
+    last: Month | None = None
+    every_months: int | None = Field(None, ge=1, description="default: 3, or the panel's own step")
+    warm_up_months: int = Field(12, ge=0, description="months of history before the first as-of month")
+
+
+class Split(Strict):
+    """Training before, test after; between them the horizon and the reporting lag as embargo."""
+
+    test_from: Month | None = Field(None, description="first test as-of month; default: last third of the months")
+    test_to: Month | None = None
+    folds: int = Field(2, ge=0, description="rolling-origin validation folds inside the training months")
+    calibration_months: int = Field(12, ge=0, description="last training months that fit the calibration")
+    household_disjoint: bool = Field(True, description="also report a test without households seen in training")
+
+
+class Capacity(Strict):
+    """How many households can be visited: a number per county and month, or a share of those at risk."""
+
+    number: int | None = Field(None, ge=1)
+    share: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> Capacity:
+        if (self.number is None) == (self.share is None):
+            raise ValueError("give either number or share")
+        return self
+
+
+class Intervals(Strict):
+    """Bootstrap over households."""
+
+    replicates: int = Field(400, ge=20)
+    level: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Tracking(Strict):
+    """Where runs and models are kept."""
+
+    uri: str | None = Field(None, description="any MLflow URI; default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db")
+    experiment: str = "riskmodel"
+    registered_model: str = "return-risk"
+
+
+MODELS = (
+    "base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit", "logistic_regression",
+    "hist_gradient_boosting", "lightgbm",
+)  # fmt: skip
+
+
+class Run(Strict):
+    """One training run: `riskmodel train RUN.yaml`."""
+
+    name: str = Field("default", pattern=r"^[A-Za-z0-9_.-]+$")
+    catalogue: list[str] = Field(["features.yaml"], description="feature files below configs/, or paths")
+    leave_out: list[str] = Field([], description="features or drivers that are not inputs")
+    at_risk: AtRisk = AtRisk()
+    label: Label = Label()
+    cohorts: Cohorts = Cohorts()
+    split: Split = Split()
+    capacity: Capacity = Capacity(share=0.05)
+    intervals: Intervals = Intervals()
+    models: list[str] = list(MODELS)
+    register_model: str = Field("lightgbm", description="the model that is bundled and registered")
+    lightgbm: dict[str, float | int | str | bool] = Field({}, description="overrides of the default parameters")
+    tracking: Tracking = Tracking()
+    seed: int = 20260101
+    threads: int = Field(2, ge=1)
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, models: list[str]) -> list[str]:
+        unknown = [m for m in models if m not in MODELS]
+        if unknown:
+            raise ValueError(f"unknown model {unknown[0]!r}; known: {', '.join(MODELS)}")
+        return models
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Run:
+        if self.register_model not in self.models:
+            raise ValueError(f"register_model {self.register_model!r} is not among models")
+        first, last = self.cohorts.first, self.cohorts.last
+        if first and last and month_number(first) > month_number(last):
+            raise ValueError("cohorts.first lies after cohorts.last")
+        return self
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run file.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, is not YAML, or a key or value is wrong; every fault is named with its place.
+    """
+    file = find_config(path)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as fault:
+        raise UsageError(f"{file.name}: not readable as YAML ({getattr(fault, 'problem', fault)}).") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{file.name}: a run file is a mapping of settings, such as `name: my_run`.")
+    try:
+        return Run(**content)
+    except ValidationError as fault:
+        places = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'run'}: {e['msg']}" for e in fault.errors())
+        raise UsageError(f"{file.name}: {places}.") from None
