@@ -357,7 +357,7 @@ def _condition(text: object, known: set[str], place: Place) -> Expression:
 def _conditions(
     content: dict, part: str, file: str, known: set[str], drivers: set[str]
 ) -> tuple[Condition, ...]:
-    rows = content.get(part, [])
+    rows = content.get(part) or ({} if part == "facts" else [])
     if part == "facts":
         for driver in rows:
             if driver != LINE and driver not in drivers:

@@ -67,6 +67,8 @@ def _engine() -> duckdb.DuckDBPyConnection:
 def _tree(text: str) -> dict:
     answer = _engine().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
     parsed = json.loads(answer[0])
+    if parsed["error"] and parsed.get("error_type") != "parser":
+        raise NotPure("it must be a single expression")
     if parsed["error"]:
         raise NotPure(f"it does not parse: {parsed['error_message']}")
     statements = parsed["statements"]

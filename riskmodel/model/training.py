@@ -190,15 +190,17 @@ class _Trainer:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
 
     def fit(self, name: str, rows: np.ndarray) -> tuple[Estimator, Calibration]:
-        """A model fitted on `rows`; its calibration is fitted on their last months, which a first fit has not seen."""
+        """A model fitted on `rows`, with a calibration from their last months, which a first fit has not seen."""
         outcome = self.cohorts.frame["outcome"].to_numpy()
-        calibration = Calibration()
-        if self._make(name).calibrated and self.run.split.calibration_months:
-            early, late = self._calibration_rows(rows)
-            if len(np.unique(outcome[early])) == 2 and outcome[late].sum() >= _FEWEST_EVENTS:
-                first = self._make(name).fit(self.matrix(early), outcome[early])
-                calibration = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
-        return self._make(name).fit(self.matrix(rows), outcome[rows]), calibration
+        model = self._make(name).fit(self.matrix(rows), outcome[rows])
+        if not (model.calibrated and self.run.split.calibration_months):
+            return model, Calibration()
+        early, late = self._calibration_rows(rows)
+        if len(np.unique(outcome[early])) < 2 or outcome[late].sum() < _FEWEST_EVENTS:
+            return model, Calibration()
+        first = self._make(name).fit(self.matrix(early), outcome[early])
+        found = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
+        return model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late])
 
     def _calibration_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Early rows, and late rows of the last calibration months, apart by the embargo."""

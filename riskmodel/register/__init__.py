@@ -6,5 +6,6 @@ from riskmodel.register.intake import IntakeReport, ingest
 from riskmodel.register.store import Register
 
 __all__ = [
-    "IntakeReport", "Register", "commit_directory", "commit_file", "ingest", "load_contract", "read_manifest", "verify",
+    "IntakeReport", "Register", "commit_directory", "commit_file", "ingest", "load_contract", "read_manifest",
+    "verify",
 ]  # fmt: skip

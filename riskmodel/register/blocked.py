@@ -30,12 +30,13 @@ _PROTECTED = re.compile(
 
 _WEIGHTS = "[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]"
 
-# SQL conditions over a text `{x}`. An 18-digit household id is legitimate as long as it is no identity number:
-# birth date and check digit decide.
+# SQL conditions over a text `{x}`. An 18-digit household id is legitimate as long as it is no identity
+# number: birth date and check digit decide.
 LOOKS_LIKE = {
     "identity numbers": f"""
         (regexp_full_match({{x}}, '[1-9][0-9]{{{{16}}}}[0-9Xx]')
-         AND try_cast(substr({{x}}, 7, 4) || '-' || substr({{x}}, 11, 2) || '-' || substr({{x}}, 13, 2) AS DATE)
+         AND try_cast(
+             substr({{x}}, 7, 4) || '-' || substr({{x}}, 11, 2) || '-' || substr({{x}}, 13, 2) AS DATE)
              BETWEEN DATE '1890-01-01' AND current_date
          AND substr('10X98765432', (list_sum([try_cast(substr({{x}}, i, 1) AS INTEGER) * {_WEIGHTS}[i]
              FOR i IN range(1, 18)]) % 11 + 1)::INTEGER, 1) = upper(substr({{x}}, 18, 1)))""",
@@ -55,7 +56,7 @@ def blocked_by_name(column: str) -> str | None:
 
 
 def protected_by_name(column: str) -> bool:
-    """Whether a column is a protected attribute by its name, to be mapped to an audit column and nowhere else.
+    """Whether a column is a protected attribute by its name: an audit column, and nothing else.
 
     >>> protected_by_name("head_sex"), protected_by_name("n_female"), protected_by_name("sussex")
     (True, True, False)

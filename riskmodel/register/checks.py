@@ -31,7 +31,7 @@ from datetime import date
 
 from riskmodel.register.contract import Column, Table
 from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier, literal
-from riskmodel.register.source import Field
+from riskmodel.register.source import Field, code_text
 
 LONGEST_TEXT = 64
 _LARGEST_INTEGER = 2_000_000_000
@@ -66,8 +66,8 @@ _COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
 _DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
 _MONTH = r"'^([0-9]{4})(?:[-/.年]([0-9]{1,2})月?|([0-9]{2}))$', '\1-\2\3-01'"
 
-# `number`, `yes` and `as_date` may be used in a source's expressions. What `number` cannot read becomes NaN, which
-# goes through any arithmetic and is refused at its end, where NULL would pass for unknown.
+# `number`, `yes` and `as_date` may be used in a source's expressions. What `number` cannot read becomes NaN,
+# which goes through any arithmetic and is refused at its end, where NULL would pass for unknown.
 MACROS = f"""
 CREATE MACRO trimmed(x) AS trim(CAST(x AS VARCHAR), ' 　{_SPACES}');
 CREATE MACRO plain(x) AS CASE WHEN lower(x) IN {_BLANK} THEN NULL ELSE translate(x, {_WIDTH}) END;
@@ -77,7 +77,8 @@ CREATE MACRO plain_yes(x) AS CASE WHEN lower(x) IN {_TRUE} THEN true WHEN lower(
 CREATE MACRO without_time(x) AS regexp_replace(x, '[ T][0-9]{{1,2}}:.*$', '');
 CREATE MACRO iso_day(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}')
     THEN try_cast(x AS DATE) END;
-CREATE MACRO plain_date(x) AS iso_day(regexp_replace(regexp_replace(without_time(x), {_COMPACT_DAY}), {_DAY}));
+CREATE MACRO plain_date(x) AS
+    iso_day(regexp_replace(regexp_replace(without_time(x), {_COMPACT_DAY}), {_DAY}));
 CREATE MACRO plain_month(x) AS coalesce(plain_date(x), iso_day(regexp_replace(without_time(x), {_MONTH})));
 CREATE MACRO number(x) AS plain_number(plain(trimmed(x)));
 CREATE MACRO yes(x) AS plain_yes(plain(trimmed(x)));
@@ -107,7 +108,9 @@ def in_words(reason: str) -> str:
     'more than hh_size'
     """
     rule = reason.split(":")[0]
-    return IN_WORDS.get(rule, rule.replace("_", " ", 2) if rule.startswith("more_than_") else rule.replace("_", " "))
+    return IN_WORDS.get(
+        rule, rule.replace("_", " ", 2) if rule.startswith("more_than_") else rule.replace("_", " ")
+    )
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Compiler:
     def select(self, view: str, where: str | None) -> str:
         """SELECT of each row as `__file, __row, <column> ..., __reasons`.
 
-        All columns of the table are there, NULL where nothing is mapped; reasons are an empty list for a good row.
+        All columns of the table are there, NULL where nothing is mapped; a good row has no reasons.
         """
         mapped = {f.name for f in self.fields}
         absent = [c for c in self.table.columns.values() if c.name not in mapped]
@@ -158,7 +161,9 @@ class Compiler:
         known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
         reasons = self._reasons()
         anything = " OR ".join(f"({condition})" for _, condition in reasons)
-        cases = ", ".join(f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons)
+        cases = ", ".join(
+            f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons
+        )
         return f"""
             WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {f"WHERE {where}" if where else ""}),
             trimmed AS (SELECT * {trimmed} FROM raw),
@@ -202,7 +207,7 @@ class Compiler:
         if not field.codes:
             return f"plain({g})"
         cases = " ".join(
-            f"WHEN {literal(code)} THEN {'NULL' if to is None else literal(str(to).lower() if isinstance(to, bool) else str(to))}"
+            f"WHEN {literal(code)} THEN {'NULL' if to is None else literal(code_text(to))}"
             for code, to in field.codes.items()
         )
         return f"CASE {g} {cases} ELSE plain({g}) END"
@@ -248,7 +253,12 @@ class Compiler:
         mapped = {f.name for f in self.fields}
         found = [(f"missing:{name}", f"{_g(name)} IS NULL") for name in self.table.required]
         if self.table.one_of:
-            found.append((f"missing:{'_or_'.join(self.table.one_of)}", f"coalesce({', '.join(self.table.one_of)}) IS NULL"))
+            found.append(
+                (
+                    f"missing:{'_or_'.join(self.table.one_of)}",
+                    f"coalesce({', '.join(self.table.one_of)}) IS NULL",
+                )
+            )
         for field in self.fields:
             found += [(f"{rule}:{field.name}", condition) for rule, condition in self._of_field(field)]
         for rule in self.table.rules:
@@ -292,7 +302,9 @@ def _of_number(column: Column, value: str) -> list[tuple[str, str]]:
     if highest is not None:
         found.append(("above_maximum", f"{value} > {highest}"))
     if column.at_most:
-        found.append((f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}"))
+        found.append(
+            (f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}")
+        )
     return found
 
 
@@ -315,7 +327,8 @@ def as_text(value: str, kind: str) -> str:
         return f"CAST({value} AS VARCHAR)"
     number = f"CAST({value} AS DOUBLE)"
     return (
-        f"CASE WHEN isnan({number}) THEN NULL WHEN {number} = trunc({number}) AND abs({number}) < {MOST_EXACT} "
+        f"CASE WHEN isnan({number}) THEN NULL "
+        f"WHEN {number} = trunc({number}) AND abs({number}) < {MOST_EXACT} "
         f"THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) ELSE CAST({number} AS VARCHAR) END"
     )
 

@@ -1,8 +1,8 @@
 """The one way in which the package writes.
 
-Everything goes through `commit_directory` or `commit_file`: into a stage beside the target, flushed to the disk,
-opened again and counted, hashed, and only then given its name in one step. A job that is killed at any moment
-leaves the old result or the new one.
+Everything goes through `commit_directory` or `commit_file`: into a stage beside the target, flushed to the
+disk, opened again and counted, hashed, and only then given its name in one step. A job that is killed at any
+moment leaves the old result or the new one.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def commit_directory(
     kind
         What the directory holds, such as `register` or `scores`.
     about
-        Goes into `manifest.json`; must be JSON.
+        Goes into `manifest.json`, must be JSON; `write` may still fill it.
 
     Returns
     -------
     dict
-        The manifest: kind, about, version, created_at, files (relative path: sha256, bytes, rows; rows is None
-        for files that have none).
+        The manifest: kind, about, version, created_at, files (by relative path: sha256, bytes, rows; rows is
+        None for files that have none).
 
     Raises
     ------
     UsageError
-        If the target is a file, the working directory or above it, holds more than 10,000 files of the user, or
-        holds a file of the user under a name that is now written.
+        If the target is a file, the working directory or above it, holds more than 10,000 files of the user,
+        or holds a file of the user under a name that is now written.
     IntegrityError
         If a written file cannot be opened again.
     """

@@ -1,7 +1,7 @@
 """Files of any accepted kind become views in DuckDB, with the file and the row that each line came from.
 
-CSV and Excel are read as text, so that ids keep leading zeros and all their digits; Parquet and DataFrames keep their
-types. No message shows a value.
+CSV and Excel are read as text, so that ids keep leading zeros and all their digits; Parquet and DataFrames
+keep their types. No message shows a value.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
 class Raw:
     """A view of what the files of one table hold.
 
-    `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that there are
-    no types, as in CSV and Excel.
+    `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that
+    there are no types, as in CSV and Excel.
     """
 
     view: str
@@ -144,12 +144,12 @@ class Reader:
     def _parquet(self, path: Path) -> str:
         relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
         try:
-            self.connection.execute(f"SELECT * FROM {relation} LIMIT 0")
+            self.connection.execute(f"SELECT * FROM {relation} LIMIT 0").fetchall()
         except duckdb.Error:
             raise ContractError(f"{path.name}: not a readable Parquet file.") from None
         return (
-            f"SELECT {literal(self._label(path))} AS {FILE}, file_row_number + 1 AS {ROW}, * EXCLUDE (file_row_number) "
-            f"FROM {relation}"
+            f"SELECT {literal(self._label(path))} AS {FILE}, file_row_number + 1 AS {ROW}, "
+            f"* EXCLUDE (file_row_number) FROM {relation}"
         )
 
     def _csv(self, path: Path, header_row: int) -> str:
@@ -158,22 +158,24 @@ class Reader:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         filled = ", ".join(identifier(name) for name in names)
         relation = (
-            f"read_csv({literal(str(readable))}, columns = {{{columns}}}, header = false, skip = {header_row}, "
-            f"auto_detect = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"', nullstr = '', "
+            f"read_csv({literal(str(readable))}, columns = {{{columns}}}, header = false, "
+            f"skip = {header_row}, auto_detect = false, delim = {literal(delimiter)}, nullstr = '', "
+            "quote = '\"', escape = '\"', "
             "strict_mode = true, null_padding = false, max_line_size = 16777216)"
         )
         try:
-            self.connection.execute(f"SELECT count(*) FROM (SELECT {filled} FROM {relation})")
+            self.connection.execute(f"SELECT count(*) FROM (SELECT {filled} FROM {relation})").fetchall()
         except duckdb.Error as fault:
             line = re.search(r"Line: (\d+)", str(fault))
             where = f", row {int(line[1]):,}" if line else ""
             raise ContractError(
-                f"{path.name}{where}: the row has more or fewer fields than the header, or a quotation mark that is "
-                "never closed. Correct the row."
+                f"{path.name}{where}: the row has more or fewer fields than the header, or a quotation mark "
+                "that is never closed. Correct the row."
             ) from None
         return (
-            f"SELECT * FROM (SELECT {literal(self._label(path))} AS {FILE}, row_number() OVER () + {header_row} AS {ROW}, * "
-            f"FROM {relation}) WHERE coalesce({filled}) IS NOT NULL"
+            f"SELECT * FROM (SELECT {literal(self._label(path))} AS {FILE}, "
+            f"row_number() OVER () + {header_row} AS {ROW}, * FROM {relation}) "
+            f"WHERE coalesce({filled}) IS NOT NULL"
         )
 
     def _as_utf8(self, path: Path) -> Path:
@@ -215,23 +217,27 @@ class Reader:
             rows = book.load_sheet(sheet, dtypes="string", **place).to_arrow()
         except fastexcel.FastExcelError:
             raise ContractError(f"{path.name}: the sheet is empty.") from None
+        if not rows.column_names:
+            raise ContractError(f"{path.name}: the sheet is empty.")
         for name in exact(rows.column_names):
             try:
-                alone = book.load_sheet(sheet, use_columns=[name], dtype_coercion="strict", **place).to_arrow()
+                alone = book.load_sheet(
+                    sheet, use_columns=[name], dtype_coercion="strict", **place
+                ).to_arrow()
             except fastexcel.FastExcelError:
                 raise ContractError(
-                    f"{path.name}, column {name}: some ids are stored as numbers and some as text, so that leading "
-                    "zeros may be lost. Store the whole column as text."
+                    f"{path.name}, column {name}: some ids are stored as numbers and some as text, so that "
+                    "leading zeros may be lost. Store the whole column as text."
                 ) from None
             values = alone.column(0)
             if str(values.type) in ("double", "int64") and any(
                 v is not None and abs(v) >= MOST_EXACT for v in values.to_pylist()
             ):
                 raise ContractError(
-                    f"{path.name}, column {name}: ids of more than 15 digits are stored as numbers, and the last digits "
-                    "are lost. Store the column as text and enter the ids again."
+                    f"{path.name}, column {name}: ids of more than 15 digits are stored as numbers, and the "
+                    "last digits are lost. Store the column as text and enter the ids again."
                 )
-        name = f"sheet_{len(self._made)}_{table.name}"
+        name = f"sheet_{len(self._made)}_{table.name}_{path.stem}"
         return self._arrow(name, self._label(path), rows, first_row=table.header_row + 1)
 
     def _frame(self, name: str, frame: pd.DataFrame) -> Raw:
@@ -256,8 +262,13 @@ class Reader:
         numbered = rows.append_column(ROW, pa.array(range(first_row, first_row + rows.num_rows), pa.int64()))
         self.connection.register(name, numbered)
         filled = ", ".join(identifier(c) for c in rows.column_names) or "NULL"
-        blank = f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
-        return f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {name} WHERE {blank} IS NOT NULL"
+        blank = (
+            f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
+        )
+        return (
+            f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {identifier(name)} "
+            f"WHERE {blank} IS NOT NULL"
+        )
 
 
 def identifier(name: str) -> str:

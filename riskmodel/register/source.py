@@ -1,4 +1,4 @@
-"""A source: how the files of one county, survey or simulator map to the contract, as read from its YAML file."""
+"""A source: how the files of one county, survey or simulator map to the contract, from its YAML file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _NULLS = (None, "", "null")
 class Field:
     """How one column of the register is made: from one raw column, or by an expression over several.
 
-    `table` is where the value ends up: what a record says of its household goes to `households`. `codes` maps the
-    text of a raw value to a value of the contract, or to None for unknown.
+    `table` is where the value ends up: what a record says of its household goes to `households`. `codes` maps
+    the text of a raw value to a value of the contract, or to None for unknown.
     """
 
     table: str
@@ -53,7 +53,7 @@ class Field:
 
 @dataclass(frozen=True)
 class TableSource:
-    """Where the rows of one table come from. `fields` is None where raw columns already bear contract names."""
+    """Where the rows of one table come from. `fields` is None where raw columns bear contract names."""
 
     name: str
     file: str | None = None
@@ -65,7 +65,7 @@ class TableSource:
     of_household: tuple[Field, ...] = ()
 
     def resolved(self, raw_columns: Iterable[str]) -> tuple[Field, ...]:
-        """All fields, given the columns of the file: those mapped, or those that bear contract names or labels."""
+        """All fields for a file: those mapped, or else those whose columns bear contract names or labels."""
         fields = self.fields
         if fields is None:
             raw = set(raw_columns)
@@ -117,8 +117,8 @@ def load_source(source: Path | str | Mapping[str, Any]) -> Source:
     Raises
     ------
     ContractError
-        Names what is wrong and where: an unknown table, column, unit, code or key (with the nearest known one), an
-        expression that is none, a column that must not enter a register.
+        Names what is wrong and where: an unknown table, column, unit, code or key (with the nearest known
+        one), an expression that is none, a column that must not enter a register.
     UsageError
         If there is no such file.
     """
@@ -147,8 +147,9 @@ def columns_read(sql: str) -> tuple[str, ...]:
     >>> columns_read("greatest(n_full, 0) + n_skilled")
     ('n_full', 'n_skilled')
     """
-    answer = duckdb.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchone()
-    tree = json.loads(answer[0])
+    with duckdb.connect() as connection:
+        answer = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchall()
+    tree = json.loads(answer[0][0])
     if tree["error"] or len(tree["statements"]) != 1:
         raise ValueError("it is not an SQL expression")
     names: dict[str, None] = {}
@@ -200,7 +201,9 @@ class _Reader:
         self.pseudonymised = content.get("pseudonymised", False)
         rows = content.get("tables") or {}
         if "records" not in rows:
-            raise self.refuse("tables", "there is no table 'records', the one that a register cannot do without")
+            raise self.refuse(
+                "tables", "there is no table 'records', the one that a register cannot do without"
+            )
         if not 1 <= content.get("step_months", 1) <= 12:
             raise self.refuse("top level", "step_months must lie between 1 and 12")
         if not 0 <= content.get("max_quarantined_share", 0.5) <= 1:
@@ -209,7 +212,8 @@ class _Reader:
             raise self.refuse("top level", "reporting_lag_days cannot be negative")
         try:
             codecs.lookup(content["encoding"] if content.get("encoding", "auto") != "auto" else "utf-8")
-            duckdb.execute("SELECT try_strptime('', ?)", [content.get("date_format", "auto")])
+            if content.get("date_format", "auto") != "auto":
+                duckdb.execute("SELECT try_strptime('', ?)", [content["date_format"]]).fetchall()
         except LookupError:
             raise self.refuse("top level", "encoding must be auto, utf-8, gb18030 or another name") from None
         except duckdb.Error:
@@ -295,13 +299,17 @@ class _Reader:
             raise self.refuse(place, "give either from (a column of the file) or sql (an expression)")
         if "sql" in row:
             self.expression(row["sql"], place)
-        codes = {_text(k): (None if v in _NULLS else v) for k, v in row.get("codes", {}).items()}
+        codes = {code_text(k): (None if v in _NULLS else v) for k, v in row.get("codes", {}).items()}
         if column.type not in ("category", "boolean", "number", "integer") and codes:
-            raise self.refuse(place, f"codes are for categories, booleans and numbers, not for a {column.type}")
+            raise self.refuse(
+                place, f"codes are for categories, booleans and numbers, not for a {column.type}"
+            )
         for value in codes.values():
             if value is not None and not self.fits(value, column):
                 known = ", ".join(column.values) or f"a {column.type}"
-                raise self.refuse(place, f"the code {value!r} is not allowed{meant(value, column.values)} ({known})")
+                raise self.refuse(
+                    place, f"the code {value!r} is not allowed{meant(value, column.values)} ({known})"
+                )
         made = Field(
             table, column, row.get("from"), row.get("sql"), self.factor(column, row.get("unit"), place),
             MappingProxyType(codes), extra,
@@ -352,12 +360,18 @@ def destinations(table: str) -> dict[str, tuple[str, Column]]:
     columns = {name: (table, column) for name, column in tables[table].columns.items()}
     if table == "records":
         household = tables["households"].columns
-        columns |= {name: ("households", column) for name, column in household.items() if name != "household_id"}
+        columns |= {
+            name: ("households", column) for name, column in household.items() if name != "household_id"
+        }
     return columns
 
 
-def _text(code: Any) -> str:
-    """A code of a YAML file as the text that a data file would hold."""
+def code_text(code: Any) -> str:
+    """A code of a YAML file as the text that a data file would hold.
+
+    >>> code_text(1.0), code_text(True), code_text("脱贫户")
+    ('1', 'true', '脱贫户')
+    """
     if isinstance(code, bool):
         return str(code).lower()
     return f"{code:g}" if isinstance(code, float) else str(code).strip()

@@ -1,0 +1,155 @@
+"""What the files leave open: a row for every household, the county of every row, welfare and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import duckdb
+
+from riskmodel.errors import ContractError
+from riskmodel.register.checks import SQL_TYPES
+from riskmodel.register.contract import Table, load_contract
+from riskmodel.register.reading import FILE, ROW, identifier, literal
+from riskmodel.register.source import Field
+from riskmodel.register.store import table_file
+
+INCOME = ("wage_income", "production_income", "property_income", "transfer_income")
+ONLY_COUNTY = "all"
+_LONGEST_FILE_NAME = 200
+_OF_HOUSEHOLD = "LEFT JOIN county_of_household h USING (household_id)"
+_OF_VILLAGE = "LEFT JOIN county_of_village v USING (village_id)"
+
+
+def complete_households(
+    connection: duckdb.DuckDBPyConnection, from_records: Collection[str], own_extras: Sequence[str] | None
+) -> list[str]:
+    """Make `all_households`: a row for each household, as its own file says, else as its records say.
+
+    Parameters
+    ----------
+    connection
+        Holds `accepted_records` and, where there is a file of households, `accepted_households`.
+    from_records
+        Household columns that the records fill; the latest known value counts.
+    own_extras
+        Extra columns of the file of households; None without such a file.
+
+    Returns
+    -------
+    list of str
+        The counties, sorted. `county_of_household` and `county_of_village` are made too.
+    """
+    origin = (
+        "said" if own_extras is None else "accepted_households AS own FULL JOIN said USING (household_id)"
+    )
+    epoch = "DATE '1900-01-01'"
+    latest = f"datediff('day', {epoch}, month) * 100000 + datediff('day', {epoch}, known_at)"
+    said = "".join(
+        f", arg_max({name}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS {name}"
+        for name in sorted(from_records)
+    )
+    parts = []
+    for name, column in load_contract().tables["households"].columns.items():
+        if name != "household_id":
+            given = [f"own.{name}"] * (own_extras is not None) + [f"said.{name}"] * (name in from_records)
+            nothing = literal(ONLY_COUNTY) if name == "county_id" else f"NULL::{SQL_TYPES[column.type]}"
+            parts.append(f"coalesce({', '.join([*given, nothing])}) AS {name}")
+    parts += [f"own.{identifier(name)}" for name in own_extras or ()]
+    connection.execute(f"""
+        CREATE TABLE said AS SELECT household_id{said} FROM accepted_records GROUP BY household_id;
+        CREATE TABLE all_households AS SELECT household_id, {", ".join(parts)} FROM {origin};
+        CREATE TABLE county_of_household AS SELECT household_id, county_id AS county FROM all_households;
+        CREATE TABLE county_of_village AS
+        SELECT village_id, arg_max(county_id, n ORDER BY county_id) AS county FROM (
+            SELECT village_id, county_id, count(*) AS n FROM all_households
+            WHERE village_id IS NOT NULL GROUP BY ALL)
+        GROUP BY village_id""")
+    found = connection.execute("SELECT DISTINCT county FROM county_of_household").fetchall()
+    counties = sorted(county for (county,) in found)
+    if any(len(table_file("", county)) > _LONGEST_FILE_NAME for county in counties):
+        raise ContractError("county_id: the name of a county is too long for a file name. Use a code.")
+    return counties
+
+
+def place(connection: duckdb.DuckDBPyConnection, table: Table, counties: Sequence[str], linked: bool) -> None:
+    """Make `final_<name>` with `__county`; rows of an unknown household or village join `refused_<name>`.
+
+    Records become `placed_records`, for `add_welfare_and_line` to finish. `linked` says that there are
+    household_projects, through which a project without a village finds its county.
+    """
+    name = table.name
+    if name == "households":
+        connection.execute(
+            "CREATE VIEW final_households AS SELECT *, county_id AS __county FROM all_households"
+        )
+        return
+    only = literal(counties[0]) if len(counties) == 1 else "NULL"
+    reason = "'unknown_household:household_id'"
+    match name:
+        case "lines":
+            county, joins = literal(ONLY_COUNTY), ""
+        case "villages":
+            county, joins, reason = f"coalesce(v.county, {only})", _OF_VILLAGE, "'unknown_village:village_id'"
+        case "projects":
+            links = (
+                "SELECT project_id, min(__county) AS county FROM final_household_projects GROUP BY project_id"
+                if linked
+                else "SELECT NULL::VARCHAR AS project_id, NULL::VARCHAR AS county"
+            )
+            county, reason = f"coalesce(v.county, p.county, {only})", "'unknown_village:village_id'"
+            joins = f"{_OF_VILLAGE} LEFT JOIN ({links}) p USING (project_id)"
+        case "events":
+            county = "CASE WHEN household_id IS NULL THEN v.county ELSE h.county END"
+            joins = f"{_OF_HOUSEHOLD} {_OF_VILLAGE}"
+            reason = f"CASE WHEN household_id IS NULL THEN 'unknown_village:village_id' ELSE {reason} END"
+        case _:
+            county, joins = "h.county", _OF_HOUSEHOLD
+    placed = f"SELECT t.*, {county} AS __county FROM accepted_{name} t {joins}"
+    view = "placed_records" if name == "records" else f"final_{name}"
+    household = "household_id" if "household_id" in table.columns else "NULL"
+    connection.execute(f"""
+        CREATE VIEW {view} AS FROM ({placed}) WHERE __county IS NOT NULL;
+        INSERT INTO refused_{name}
+        SELECT {FILE}, {ROW}, {household}, [{reason}] FROM ({placed}) WHERE __county IS NULL""")
+
+
+def add_welfare_and_line(
+    connection: duckdb.DuckDBPyConnection, fields: Sequence[Field], step_months: int, with_lines: bool
+) -> None:
+    """Make `final_records`: `welfare` from its parts where not mapped, `line` from `lines` where null.
+
+    Welfare is the monitoring reference per person, (net income + claims - compliant out-of-pocket) / members;
+    a part that is null counts as 0 beside another part of income, and all null is null. The line in force on
+    the last day of the period counts, that of the county before that of all, the later before the earlier.
+
+    Raises
+    ------
+    ValueError
+        If neither welfare nor its parts are mapped.
+    """
+    mapped = {f.name for f in fields}
+    parts = [name for name in INCOME if name in mapped]
+    changes, join, amount = [], "", ""
+    if "welfare" not in mapped:
+        if not parts or "hh_size" not in mapped:
+            raise ValueError("no welfare")
+        total = " + ".join(f"coalesce({name}, 0)" for name in (*INCOME, "claims"))
+        spent = " - ".join(f"coalesce({name}, 0)" for name in ("production_cost", "selfpay"))
+        some = f"coalesce({', '.join(parts)}) IS NOT NULL"
+        changes.append(f"CASE WHEN {some} THEN ({total} - {spent}) / hh_size END AS welfare")
+    if with_lines:
+        period_end = f"last_day(month + INTERVAL {step_months - 1} MONTH)"
+        rank = "(area <> '*')::INTEGER * 1000000 + datediff('day', DATE '1900-01-01', valid_from)"
+        connection.execute(f"""
+            CREATE TABLE line_in_force AS
+            SELECT __county, month, arg_max(amount, {rank}) AS amount
+            FROM (SELECT DISTINCT __county, month FROM placed_records)
+            JOIN (SELECT area, valid_from, valid_to, amount FROM final_lines) ON area IN (__county, '*')
+                AND valid_from <= {period_end} AND coalesce(valid_to, DATE '9999-12-31') >= {period_end}
+            GROUP BY ALL""")
+        join, amount = "LEFT JOIN line_in_force USING (__county, month)", "EXCLUDE (amount)"
+        changes.append("coalesce(line, amount) AS line")
+    replaced = f"REPLACE ({', '.join(changes)})" if changes else ""
+    connection.execute(
+        f"CREATE VIEW final_records AS SELECT * {amount} {replaced} FROM placed_records {join}"
+    )

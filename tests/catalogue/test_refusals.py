@@ -1,0 +1,129 @@
+"""Each faulty row of a definition file is refused by file, line and name, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from riskmodel.catalogue import load_catalogue
+from riskmodel.errors import CatalogueError
+
+GOOD = "  - {name: size, aggregate: 'arg_min(hh_size, age)', unit: persons, driver: labour, en: size, zh: 人口}\n"
+
+
+def refusal(tmp_path: Path, row: str, before: str = "") -> str:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{before}features:\n{GOOD}  - {row}\n", encoding="utf-8")
+    with pytest.raises(CatalogueError) as caught:
+        load_catalogue(["features.yaml", file] if "SHIPPED" in before else [file], drivers=tmp_path / "drivers.yaml")
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def few_drivers(tmp_path: Path) -> None:
+    (tmp_path / "drivers.yaml").write_text(
+        "drivers:\n  labour: {nature: objective, kind: structural, en: labour, zh: 劳动力}\n"
+        "  level: {nature: background, en: level, zh: 水平}\n",
+        encoding="utf-8",
+    )
+
+
+def row(**changes: str) -> str:
+    parts = {"name": "mine", "aggregate": "'avg(welfare)'", "unit": "x", "driver": "level", "en": "e", "zh": "z"}
+    parts |= changes
+    return "{" + ", ".join(f"{k}: {v}" for k, v in parts.items() if v) + "}"
+
+
+@pytest.mark.parametrize(
+    ("faulty", "reason"),
+    [
+        (row(aggregate="'avg(welfair)'"), "unknown column 'welfair' in records; did you mean 'welfare'?"),
+        (row(driver="levle"), "unknown driver 'levle'; did you mean 'level'?"),
+        (row(aggregate="'welfare / line'"), "it is not an aggregate: line stands outside an aggregate"),
+        (row(aggregate="'avg(welfare) + line'"), "line stands outside an aggregate"),
+        (row(name="size"), "the name is taken by mine.yaml, line 2"),
+        (row(name="household_type"), "that name is taken by the register"),
+        (row(name="Mine"), "a name is lower-case"),
+        (row(aggregate="'(SELECT max(welfare) FROM records)'"), "a subquery is not allowed"),
+        (row(aggregate="'avg(welfare); DROP TABLE records'"), "single expression"),
+        (row(aggregate="'avg(welfare), max(line)'"), "single expression"),
+        (row(aggregate="'avg(welfare) FROM records'"), "single expression"),
+        (row(aggregate="'avg(welfare) OVER ()'"), "a window is not allowed"),
+        (row(aggregate="'max(getenv(source))'"), "function getenv() is not allowed"),
+        (row(aggregate="'max(random())'"), "function random() is not allowed"),
+        (row(aggregate="'sum(avg(welfare))'"), "avg() stands inside another aggregate"),
+        (row(aggregate="'avg(welfare'"), "it does not parse"),
+        (row(aggregate="'count(COLUMNS(*))'"), "is not allowed"),
+        (row(aggregate="", derived="'avg(size)'"), "a derived expression has no aggregate"),
+        (row(aggregate="", derived="'siez * 2'"), "unknown feature 'siez'; did you mean 'size'?"),
+        (row(aggregate="", context="'avg(size)'"), "over must be one of"),
+        (row(aggregate="", context="'size * 2'", over="village_id"), "a context expression must be an aggregate"),
+        (row(aggregate="", derived="'mine + 1'"), "it depends on itself"),
+        (row(table="visits"), "unknown column 'welfare' in visits"),
+        (row(table="recrods"), "unknown table 'recrods'; did you mean 'records'?"),
+        (row(derived="'size * 2'"), "exactly one of aggregate, derived and context"),
+        (row(monotone="2"), "monotone must be 1 or -1"),
+        (row(unit=""), "unit is missing"),
+        (row(drver="level"), "unknown key 'drver'; did you mean 'driver'?"),
+        (row(name="head_sex_code"), "a protected attribute"),
+        (row(name="minority_language"), "a protected attribute"),
+        (row(name="head_age"), "age enters only as labour capacity"),
+    ],
+)
+def test_a_faulty_row_is_refused_by_name_and_line(tmp_path: Path, faulty: str, reason: str) -> None:
+    said = refusal(tmp_path, faulty)
+    assert reason in said
+    assert said.startswith("mine.yaml, line 3, feature '")
+
+
+def test_an_audit_column_cannot_be_read_by_an_expression(tmp_path: Path) -> None:
+    said = refusal(tmp_path, row(table="households", aggregate="'max(remote)'"))
+    assert "unknown table 'households'" in said
+
+
+def test_a_column_outside_the_contract_must_be_declared(tmp_path: Path) -> None:
+    assert "unknown column 'rooms'" in refusal(tmp_path, row(aggregate="'max(rooms)'"))
+    file = tmp_path / "declared.yaml"
+    rooms = row(aggregate="'max(rooms)'")
+    file.write_text(f"extra_columns: {{records: [rooms]}}\nfeatures:\n  - {rooms}\n", encoding="utf-8")
+    assert load_catalogue([file], drivers=tmp_path / "drivers.yaml", measures=_no_measures(tmp_path)).inputs == ["mine"]
+
+
+def test_a_gate_that_asks_an_unknown_feature_is_refused(tmp_path: Path) -> None:
+    drivers = tmp_path / "drivers.yaml"
+    gate = "gates:\n  - {name: able, when: 'abel_now >= 1', en: e, zh: z}\n"
+    drivers.write_text(drivers.read_text(encoding="utf-8") + gate, encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"features:\n{GOOD}", encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"drivers\.yaml, line 5, gate 'able': unknown feature 'abel_now'"):
+        load_catalogue([file], drivers=drivers, measures=_no_measures(tmp_path))
+
+
+def _no_measures(tmp_path: Path) -> Path:
+    file = tmp_path / "measures.yaml"
+    file.write_text("measures: []\n", encoding="utf-8")
+    return file
+
+
+def test_features_whose_columns_are_missing_are_left_out_and_named() -> None:
+    catalogue = load_catalogue()
+    features, lacking = catalogue.available(
+        {"records": ["household_id", "month", "known_at", "welfare", "line"], "households": ["household_id"]}
+    )
+    names = [f.name for f in features]
+    assert "log_ratio_now" in names
+    assert lacking["hh_size_now"] == ["records.hh_size"]
+    assert lacking["months_since_illness"] == ["events"]
+    assert lacking["village_below_share"] == ["households.village_id"]
+    assert set(names) | set(lacking) == set(catalogue.by_name)
+    assert names.index("ratio_now") < names.index("log_ratio_now")
+
+
+def test_shipped_catalogue_is_bilingual_and_within_its_size() -> None:
+    catalogue = load_catalogue()
+    assert 60 <= len(catalogue.inputs) <= 105
+    for feature in catalogue.features:
+        assert any("\u4e00" <= c <= "\u9fff" for c in feature.zh), feature.name
+    subjective = {d.name for d in catalogue.drivers if d.nature == "subjective"}
+    assert subjective == {"work", "land", "refusal"}

@@ -1,0 +1,288 @@
+"""Features as they were known: held against a slow oracle, and blind to the future."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riskmodel.catalogue import load_catalogue
+from riskmodel.cohort.cohorts import build_cohorts
+from riskmodel.cohort.features import build_features
+from riskmodel.months import as_of_day, month_number
+from riskmodel.settings import AtRisk, Label
+from tests.cohort.registers import make_register, monthly
+
+CATALOGUE = load_catalogue()
+AS_OF = month_number("2023-06")
+VALUES = [c for c in CATALOGUE.by_name]
+
+
+@st.composite
+def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
+    """Three households over 2022-2023 with gaps, late records, events, help and spells."""
+    whole = st.integers(0, 400)
+    records, events, help_, spells = [], [], [], []
+    for household in ("001", "002", "003"):
+        for month in draw(st.sets(st.integers(0, 23), min_size=1, max_size=12)):
+            first = pd.Timestamp("2022-01-01") + pd.DateOffset(months=month)
+            records.append(
+                {
+                    "household_id": household,
+                    "month": first,
+                    "known_at": first + pd.offsets.MonthEnd(1) + pd.Timedelta(days=draw(st.integers(-20, 70))),
+                    "welfare": float(draw(whole)),
+                    "line": 100.0,
+                    "hh_size": draw(st.integers(1, 6)),
+                    "n_able": draw(st.sampled_from([0, 1, None])),
+                    "wage_income": draw(st.sampled_from([0.0, 500.0, 900.0, None])),
+                    "transfer_income": float(draw(whole)),
+                    "days_worked": float(draw(st.integers(0, 20))),
+                    "days_available": float(draw(st.integers(0, 20))),
+                    "visited_on": first + pd.Timedelta(days=5),
+                }
+            )
+        day = st.integers(0, 700).map(lambda n: pd.Timestamp("2022-01-05") + pd.Timedelta(days=n))
+        for onset in draw(st.lists(day, max_size=3, unique=True)):
+            delay = pd.Timedelta(days=draw(st.integers(0, 90)))
+            kind = draw(st.sampled_from(["illness", "disaster"]))
+            events.append({"household_id": household, "kind": kind, "onset_on": onset, "known_at": onset + delay})
+        for offered in draw(st.lists(day, max_size=3, unique=True)):
+            answered = offered + pd.Timedelta(days=draw(st.integers(0, 200)))
+            ended = answered + pd.Timedelta(days=draw(st.integers(0, 200)))
+            accepted = draw(st.booleans())
+            help_.append(
+                {
+                    "household_id": household, "measure": "training", "offered_on": offered, "known_at": offered,
+                    "suitable": True, "answered_on": answered, "accepted": accepted,
+                    "refusal_reason": None if accepted else "none_given",
+                    "started_on": answered if accepted else None, "ended_on": ended if accepted else None,
+                }
+            )  # fmt: skip
+        for identified in draw(st.lists(day, max_size=1)):
+            end = identified + pd.Timedelta(days=draw(st.integers(30, 300)))
+            spells.append(
+                {"household_id": household, "identified_on": identified, "known_at": identified, "eliminated_on": end}
+            )
+    tables = {"records": pd.DataFrame(records)}
+    tables |= {
+        name: pd.DataFrame(rows)
+        for name, rows in (("events", events), ("assistance", help_), ("spells", spells))
+        if rows
+    }
+    tables["households"] = pd.DataFrame({"household_id": ["001", "002", "003"], "village_id": ["a", "a", "b"]})
+    return tables
+
+
+def table_of(folder: Path, tables: dict[str, pd.DataFrame], as_of: list[int] | None = None, **how: Any) -> pd.DataFrame:
+    return build_features(make_register(folder, **tables), as_of or [AS_OF], CATALOGUE, **how).frame
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    columns = sorted(set(left.columns) & set(right.columns))
+    pd.testing.assert_frame_equal(left[columns], right[columns], check_exact=True)
+
+
+def known(table: pd.DataFrame, date: str = "known_at") -> pd.DataFrame:
+    return table[pd.to_datetime(table[date]) <= pd.Timestamp(as_of_day(AS_OF, 1))]
+
+
+@settings(max_examples=6)
+@given(tables=small_registers(), shift=st.floats(1, 300))
+def test_whatever_is_known_after_the_as_of_day_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame], shift: float
+) -> None:
+    """Changed, deleted or added: bit for bit the same features."""
+    if not len(known(tables["records"])):
+        return
+    day = pd.Timestamp(as_of_day(AS_OF, 1))
+    before = table_of(tmp_path_factory.mktemp("before"), tables)
+    changed = {name: table.copy() for name, table in tables.items()}
+    late = pd.to_datetime(changed["records"]["known_at"]) > day
+    changed["records"].loc[late, ["welfare", "wage_income", "hh_size"]] = [shift, shift, 6]
+    same(before, table_of(tmp_path_factory.mktemp("changed"), changed))
+    deleted = {name: known(table) if "known_at" in table else table for name, table in tables.items()}
+    same(before, table_of(tmp_path_factory.mktemp("deleted"), {n: t for n, t in deleted.items() if len(t)}))
+    last = known(tables["records"]).iloc[[-1]].copy()
+    last["known_at"], last["welfare"] = day + pd.Timedelta(days=1), shift
+    added = {**tables, "records": pd.concat([tables["records"], last], ignore_index=True)}
+    same(before, table_of(tmp_path_factory.mktemp("added"), added))
+    hidden = {name: table.copy() for name, table in tables.items()}
+    for table, column in (("assistance", "ended_on"), ("spells", "eliminated_on")):
+        if table in hidden:
+            later = pd.to_datetime(hidden[table][column]) > day
+            hidden[table].loc[later, column] = pd.NaT
+    same(before, table_of(tmp_path_factory.mktemp("hidden"), hidden))
+
+
+@settings(max_examples=5)
+@given(tables=small_registers(), seed=st.integers(0, 99))
+def test_order_of_rows_and_columns_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame], seed: int
+) -> None:
+    if not len(known(tables["records"])):
+        return
+    shuffled = {
+        name: table.sample(frac=1, random_state=seed)[sorted(table.columns, reverse=bool(seed % 2))]
+        for name, table in tables.items()
+    }
+    same(
+        table_of(tmp_path_factory.mktemp("straight"), tables), table_of(tmp_path_factory.mktemp("shuffled"), shuffled)
+    )
+
+
+@settings(max_examples=12)
+@given(tables=small_registers())
+def test_features_equal_a_slow_oracle(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame]
+) -> None:
+    if not len(known(tables["records"])):
+        return
+    found = table_of(tmp_path_factory.mktemp("r"), tables).set_index("household_id")
+    for household in known(tables["records"])["household_id"].unique():
+        expected = oracle(tables, household)
+        for name, value in expected.items():
+            if name in found:
+                got = float(found.loc[household, name])
+                assert (math.isnan(got) and math.isnan(value)) or got == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
+    """Features of one household at 2023-06, record by record."""
+
+    def rows(table: str, date: str) -> pd.DataFrame:
+        frame = tables.get(table, pd.DataFrame(columns=["household_id", "known_at", date]))
+        mine = known(frame[frame["household_id"] == household]).copy()
+        mine["age"] = [max(AS_OF - month_number(pd.Timestamp(d).date()), 0) for d in mine[date]]
+        return mine[pd.to_datetime(mine[date]) <= pd.Timestamp(as_of_day(AS_OF, 1))]
+
+    def latest(frame: pd.DataFrame, column: str, at_least: int = 0) -> float:
+        frame = frame[frame[column].notna() & (frame["age"] >= at_least)]
+        return float(frame.sort_values("age")[column].iloc[0]) if len(frame) else math.nan
+
+    records = rows("records", "month")
+    ratio = np.log(np.maximum(records["welfare"] / records["line"], 0.05))
+    records["log_ratio"] = ratio
+    year = records[records["age"] < 12]
+    days = records[records["age"] < 3]
+    available = days["days_available"].sum()
+    share = days["days_worked"].sum() / available if len(days) and available else math.nan
+    income = np.nan_to_num([latest(records, "wage_income"), latest(records, "transfer_income")])
+    total = income.sum()
+    poor = records[records["welfare"] < records["line"]]
+    expected = {
+        "log_ratio_now": latest(records, "log_ratio"),
+        "log_ratio_mean_12m": year["log_ratio"].mean() if len(year) else math.nan,
+        "log_ratio_min_12m": year["log_ratio"].min() if len(year) else math.nan,
+        "log_ratio_change_12m": latest(records, "log_ratio") - latest(records, "log_ratio", 12),
+        "log_ratio_sd_12m": year["log_ratio"].std() if len(year) > 1 else math.nan,
+        "near_line_share_12m": (year["welfare"] < 1.2 * year["line"]).mean() if len(year) else math.nan,
+        "hh_size_now": latest(records, "hh_size"),
+        "able_now": latest(records, "n_able"),
+        "transfer_share": income[1] / total if total else math.nan,
+        "work_intensity_3m": share,
+        "months_since_below": float(min(poor["age"].min(), 36)) if len(poor) else 36.0,
+        "record_age": float(records["age"].min()),
+        "records_12m": float(len(year)),
+        "season_sin": math.sin(math.pi),
+    }
+    if "events" in tables:
+        events = rows("events", "onset_on")
+        ill = events[events["kind"] == "illness"]["age"]
+        expected["illness_events_12m"] = float((ill < 12).sum())
+        expected["months_since_illness"] = float(min(ill.min(), 36)) if len(ill) else 36.0
+    if "assistance" in tables:
+        help_ = rows("assistance", "offered_on")
+        day = pd.Timestamp(as_of_day(AS_OF, 1))
+        answered = pd.to_datetime(help_["answered_on"]) <= day
+        ended = pd.to_datetime(help_["ended_on"]) <= day
+        started = pd.to_datetime(help_["started_on"]) <= day
+        recent = help_["age"] < 12
+        accepted = help_["accepted"].fillna(False).astype(bool)
+        expected["offers_12m"] = float(recent.sum())
+        expected["accepted_12m"] = float((answered & accepted & recent).sum())
+        expected["refused_no_reason_12m"] = float((answered & ~accepted & recent).sum())
+        expected["active_measures"] = float((started & ~ended & (help_["age"] < 24)).sum())
+    return expected
+
+
+def test_months_together_equal_each_month_alone(tmp_path: Path) -> None:
+    records = pd.concat(
+        [monthly("001", "2022-01", [100.1 + 7 * (i % 5) for i in range(24)]), monthly("002", "2022-06", [90.3] * 12)]
+    )
+    tables = {"records": records, "households": pd.DataFrame({"household_id": ["001", "002"], "village_id": "a"})}
+    months = [AS_OF - 3, AS_OF, AS_OF + 3]
+    together = table_of(tmp_path / "r", tables, months)
+    alone = [table_of(tmp_path / "r", tables, [m]) for m in months]
+    each = pd.concat(alone).sort_values(["household_id", "as_of"], ignore_index=True)
+    same(together, each)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    records = pd.concat(
+        [monthly(f"00{i}", "2022-01", [100.1 + i] * 20, county_id=f"c{i % 3}") for i in range(9)], ignore_index=True
+    )
+    register = make_register(tmp_path, records=records)
+    one, three = (build_features(register, [AS_OF], CATALOGUE, workers=n).frame for n in (1, 3))
+    same(one, three)
+
+
+def test_a_village_event_strikes_every_household_of_the_village(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 6) for h in ("001", "002")])
+    households = pd.DataFrame({"household_id": ["001", "002"], "village_id": ["a", "b"]})
+    events = pd.DataFrame({"village_id": ["a"], "household_id": None, "kind": "disaster", "onset_on": "2023-04-10"})
+    found = table_of(tmp_path, {"records": records, "households": households, "events": events})
+    assert found.set_index("household_id")["months_since_disaster"].tolist() == [2.0, 36.0]
+
+
+def test_village_context_is_of_the_same_month(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2023-01", [150.0] * 6), monthly("002", "2023-01", [*[150.0] * 5, 90.0])])
+    households = pd.DataFrame({"household_id": ["001", "002"], "village_id": "a"})
+    tables = {"records": records, "households": households}
+    found = table_of(tmp_path, tables, [AS_OF - 1, AS_OF])
+    assert found.groupby("as_of")["village_below_share"].first().tolist() == [0.0, 0.5]
+
+
+def test_a_quarterly_panel_counts_in_months(tmp_path: Path) -> None:
+    records = pd.DataFrame(
+        {
+            "household_id": "001",
+            "month": ["2022-04-01", "2023-01-01", "2023-04-01"],
+            "welfare": [300.0, 200.0, 100.0],
+            "line": 100.0,
+        }
+    )
+    register = make_register(tmp_path, step_months=3, records=records)
+    found = build_features(register, [month_number("2023-04")], CATALOGUE).frame.iloc[0]
+    assert found["log_ratio_change_3m"] == pytest.approx(-math.log(2))
+    assert found["log_ratio_change_12m"] == pytest.approx(-math.log(3))
+    assert found["records_12m"] == 2
+
+
+def test_protected_attributes_never_become_features(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150.0] * 6)
+    households = pd.DataFrame({"household_id": ["001"], "head_sex": "female", "head_ethnic_minority": True})
+    register = make_register(tmp_path, records=records, households=households)
+    cohorts = build_cohorts(register, ["2023-06"], label=Label(), at_risk=AtRisk())
+    assert not {"head_sex", "head_ethnic_minority"} & set(cohorts.frame.columns)
+
+
+def test_standing_known_later_makes_nobody_at_risk_earlier(tmp_path: Path) -> None:
+    """An event that the office learnt of after the as-of day does not take the household off the list."""
+    records = monthly("001", "2023-01", [150.0] * 6, wage_income=1000.0, selfpay=900.0)
+    late = {"household_id": ["001"], "kind": "illness", "onset_on": "2023-05-10", "known_at": "2023-07-02"}
+    on_time = {**late, "known_at": "2023-06-02"}
+    found = [
+        len(build_cohorts(make_register(tmp_path / str(i), records=records, events=pd.DataFrame(e)), ["2023-06"]).frame)
+        for i, e in enumerate([late])
+    ]
+    assert found == [1]
+    register = make_register(tmp_path / "on_time", records=records, events=pd.DataFrame(on_time))
+    with pytest.raises(Exception, match="nobody is at risk"):
+        build_cohorts(register, ["2023-06"])

@@ -1,0 +1,175 @@
+"""Who is at risk, and what counts as a fall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.cohort.labels import build_labels, censoring_weights
+from riskmodel.errors import UsageError
+from riskmodel.months import month_number
+from riskmodel.settings import AtRisk, Label
+from tests.cohort.registers import make_register, monthly
+
+AS_OF = month_number("2023-06")
+BEFORE = [150.0] * 6
+
+
+def outcome(folder: Path, records: pd.DataFrame, label: Label | None = None, **tables: Any) -> pd.DataFrame:
+    at_risk = tables.pop("at_risk", AtRisk())
+    register = make_register(folder, records=records, **tables)
+    return build_labels(register, [AS_OF], label or Label(), at_risk)
+
+
+def test_two_months_below_the_line_are_a_return(tmp_path: Path) -> None:
+    found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, 150, 90, 90, 150, 150, 150, 150]))
+    assert found["outcome"].tolist() == [1.0]
+    assert found["outcome_month"].tolist() == ["2023-08"]
+    assert found["outcome_known_at"].iloc[0] == pd.Timestamp("2023-09-30")
+
+
+def test_a_single_month_below_the_line_is_none(tmp_path: Path) -> None:
+    found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, 150, 90, 150, 150, 150, 150, 150]))
+    assert found["outcome"].tolist() == [0.0]
+
+
+def test_a_single_month_suffices_where_one_assessment_is_asked_for(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [*BEFORE, 150, 90, 150, 150, 150, 150, 150])
+    assert outcome(tmp_path, records, Label(assessments=1))["outcome"].tolist() == [1.0]
+
+
+def test_a_single_month_suffices_where_the_panel_has_no_more(tmp_path: Path) -> None:
+    assert outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, 150, 150, 90]))["outcome"].tolist() == [1.0]
+
+
+def test_a_fall_after_the_horizon_does_not_count(tmp_path: Path) -> None:
+    found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, *[150.0] * 6, 90, 90]))
+    assert found["outcome"].tolist() == [0.0]
+
+
+def test_a_household_lost_before_the_horizon_is_missing_never_zero(tmp_path: Path) -> None:
+    found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, 150, 150, 150]))
+    assert np.isnan(found["outcome"].iloc[0])
+    assert found["seen_until"].tolist() == [3]
+
+
+def test_a_gap_is_no_loss_when_the_household_is_seen_again(tmp_path: Path) -> None:
+    found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, None, None, 150, None, None, 150]))
+    assert found["outcome"].tolist() == [0.0]
+
+
+def test_whoever_is_below_the_line_now_is_not_at_risk(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2023-01", [*[150.0] * 5, 90]), monthly("002", "2023-01", [150.0] * 6)])
+    assert outcome(tmp_path, records)["household_id"].tolist() == ["002"]
+
+
+def test_whoever_was_not_seen_lately_is_not_at_risk(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2023-01", [150.0] * 2), monthly("002", "2023-01", [150.0] * 3)])
+    assert outcome(tmp_path, records)["household_id"].tolist() == ["002"]
+    only_now = outcome(tmp_path / "now", monthly("002", "2023-01", [150.0] * 6), at_risk=AtRisk(seen_within_months=0))
+    assert len(only_now) == 1
+
+
+def test_a_record_known_only_later_makes_nobody_at_risk(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", BEFORE)
+    records["known_at"] = "2023-07-01"
+    assert len(outcome(tmp_path, records)) == 0
+
+
+def test_open_monitoring_is_out_and_eliminated_risk_is_in(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")])
+    spells = pd.DataFrame(
+        {
+            "household_id": ["001", "002", "003"],
+            "identified_on": ["2023-02-10", "2023-02-10", "2023-08-01"],
+            "eliminated_on": [None, "2023-05-20", None],
+        }
+    )
+    assert outcome(tmp_path, records, spells=spells)["household_id"].tolist() == ["002", "003"]
+
+
+def test_elimination_after_the_as_of_day_is_not_known_yet(tmp_path: Path) -> None:
+    spells = pd.DataFrame(
+        {"household_id": ["001"], "identified_on": ["2023-02-10"], "eliminated_on": ["2023-07-20"]}
+    )
+    assert len(outcome(tmp_path, monthly("001", "2023-01", [150.0] * 12), spells=spells)) == 0
+
+
+def test_a_guarantee_that_fails_is_a_return_and_an_unknown_one_is_not(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")], ignore_index=True)
+    records["housing_ok"] = pd.array([True] * len(records), dtype="boolean")
+    records["source"] = "visit"
+    late = records["month"].eq("2023-09-01")
+    records.loc[late & records["household_id"].eq("001"), "housing_ok"] = False
+    records.loc[late & records["household_id"].eq("002"), "housing_ok"] = pd.NA
+    unverified = late & records["household_id"].eq("003")
+    records.loc[unverified, ["housing_ok", "source"]] = [False, "self_report"]
+    assert outcome(tmp_path, records)["outcome"].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_sudden_difficulty_needs_cost_and_event(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")], ignore_index=True)
+    records["wage_income"], records["selfpay"], records["claims"] = 1000.0, 0.0, 0.0
+    after = records["month"].ge("2023-09-01")
+    records.loc[after & records["household_id"].isin(["001", "002"]), "selfpay"] = 700.0
+    records.loc[after & records["household_id"].eq("003"), ["selfpay", "claims"]] = [700.0, 300.0]
+    events = pd.DataFrame(
+        {"household_id": ["001", "003"], "kind": "illness", "onset_on": "2023-08-15", "verified": [True, True]}
+    )
+    found = outcome(tmp_path, records, events=events)
+    assert found["outcome"].tolist() == [1.0, 0.0, 0.0]
+    assert found["outcome_month"].iloc[0] == "2023-09"
+
+
+def test_the_label_asks_for_the_columns_it_counts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="guarantee_fail"):
+        outcome(tmp_path, monthly("001", "2023-01", BEFORE), Label(name="guarantee_fail"))
+
+
+def test_a_horizon_that_is_no_multiple_of_the_step_is_refused(tmp_path: Path) -> None:
+    register = make_register(tmp_path, step_months=3, records=monthly("001", "2023-01", [150.0]))
+    with pytest.raises(UsageError, match="every 3 months"):
+        build_labels(register, [month_number("2023-01")], Label(horizon_months=4), AtRisk())
+
+
+def test_at_the_horizon_only_that_period_counts(tmp_path: Path) -> None:
+    records = pd.DataFrame(
+        {
+            "household_id": ["001"] * 3 + ["002"] * 2,
+            "month": ["2023-01-01", "2023-04-01", "2023-07-01", "2023-01-01", "2023-07-01"],
+            "welfare": [150, 90, 150, 150, 90],
+            "line": 100,
+        }
+    )
+    register = make_register(tmp_path, step_months=3, records=records)
+    label = Label(name="below_line", horizon_months=6, when="at", assessments=1)
+    found = build_labels(register, [month_number("2023-01")], label, AtRisk(seen_within_months=0))
+    assert found["outcome"].tolist() == [0.0, 1.0]
+
+
+def test_a_correction_decides_the_outcome_but_not_who_was_at_risk(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [*BEFORE, 90, 90, 150, 150, 150, 150, 150])
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd(0)
+    fixed = records[records["month"].isin(["2023-06-01", "2023-07-01", "2023-08-01"])].copy()
+    fixed["known_at"], fixed["welfare"] = pd.Timestamp("2024-01-31"), [90.0, 150.0, 150.0]
+    found = outcome(tmp_path, pd.concat([records, fixed]))
+    assert found["outcome"].tolist() == [0.0]
+
+
+def test_return_and_fall_are_told_apart(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
+    households = pd.DataFrame({"household_id": ["001", "002"], "household_type": ["lifted", "ordinary"]})
+    assert outcome(tmp_path, records, households=households)["fell_as"].tolist() == ["return", "fall"]
+
+
+def test_censoring_weights_make_up_for_the_lost(tmp_path: Path) -> None:
+    lost = [monthly(f"1{i}", "2023-01", [*BEFORE, 150, 150]) for i in range(5)]
+    kept = [monthly(f"2{i}", "2023-01", [150.0] * 13) for i in range(5)]
+    found = outcome(tmp_path, pd.concat([*lost, *kept]))
+    weight = censoring_weights(found, 6)
+    assert weight[found["outcome"].isna()].eq(0).all()
+    assert weight.sum() == pytest.approx(10)

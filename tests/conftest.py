@@ -1,0 +1,15 @@
+"""What all tests share: single-threaded arithmetic, and hypothesis that does not time out on busy machines."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile("house", deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+settings.load_profile("house")

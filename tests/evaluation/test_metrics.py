@@ -1,0 +1,107 @@
+"""Every metric equals scikit-learn, or a slow oracle, to 1e-12."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
+from riskmodel.settings import Capacity, Intervals
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Outcomes, risks with many ties, integer weights, list codes."""
+    n = draw(st.integers(8, 60))
+    seed = draw(st.integers(0, 10_000))
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 2, n).astype(float)
+    y[:2] = 0, 1
+    p = np.round(generator.uniform(0.02, 0.98, n), draw(st.sampled_from([1, 2, 8])))
+    p = np.clip(p, 0.02, 0.98)
+    w = generator.integers(0, 4, n).astype(float)
+    w[:2] = 1
+    return y, p, w, generator.integers(0, 3, n)
+
+
+@given(cases())
+def test_ranking_and_accuracy_equal_scikit_learn(case: tuple) -> None:
+    y, p, w, _ = case
+    found = Scored(y, p).metrics(w)
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(y, p, sample_weight=w), abs=1e-12)
+    assert found["pr_auc"] == pytest.approx(average_precision_score(y, p, sample_weight=w), abs=1e-12)
+    assert found["brier"] == pytest.approx(brier_score_loss(y, p, sample_weight=w), abs=1e-12)
+    assert found["log_loss"] == pytest.approx(log_loss(y, p, sample_weight=w), abs=1e-12)
+
+
+@given(cases(), st.sampled_from([Capacity(number=1), Capacity(number=4), Capacity(share=0.3)]))
+def test_lists_equal_a_slow_oracle(case: tuple, capacity: Capacity) -> None:
+    """Weights are repetitions: the list is made of repeated households, ties shared out, lost or won."""
+    y, p, w, lists = case
+    found = Scored(y, p, lists, capacity).metrics(w)
+    listed = worst = best = 0.0
+    expected = 0.0
+    for code in np.unique(lists):
+        rows = np.repeat(np.flatnonzero(lists == code), w[lists == code].astype(int))
+        room = min(capacity.number, len(rows)) if capacity.number else int(np.ceil(capacity.share * len(rows) - 1e-9))
+        if not room:
+            continue
+        edge = np.sort(p[rows])[::-1][room - 1]
+        sure, tied = rows[p[rows] > edge], rows[p[rows] == edge]
+        left = room - len(sure)
+        listed += room
+        expected += y[sure].sum() + left * y[tied].mean()
+        worst += y[sure].sum() + max(left - (1 - y[tied]).sum(), 0)
+        best += y[sure].sum() + min(left, y[tied].sum())
+    assert found["precision_at_capacity"] == pytest.approx(expected / listed, abs=1e-12)
+    assert found["recall_at_capacity"] == pytest.approx(expected / np.dot(w, y), abs=1e-12)
+    assert found["precision_at_capacity_worst"] == pytest.approx(worst / listed, abs=1e-12)
+    assert found["precision_at_capacity_best"] == pytest.approx(best / listed, abs=1e-12)
+
+
+def test_calibration_equals_unpenalised_logistic_regression() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.uniform(0.05, 0.6, 4000)
+    y = (generator.random(4000) < truth).astype(float)
+    p = 1 / (1 + np.exp(-(1.7 * np.log(truth / (1 - truth)) + 0.4)))
+    found = Scored(y, p).metrics()
+    x = np.log(p / (1 - p))[:, None]
+    slope = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(x, y).coef_[0, 0]
+    assert found["calibration_slope"] == pytest.approx(slope, abs=1e-5)
+    shifted = 1 / (1 + np.exp(-(x[:, 0] + found["calibration_intercept"])))
+    assert shifted.mean() == pytest.approx(y.mean(), abs=1e-10)
+
+
+def test_a_constant_risk_has_no_slope_and_no_rank() -> None:
+    found = Scored(np.array([0, 1, 0, 1.0]), np.full(4, 0.5), capacity=Capacity(number=2)).metrics()
+    assert np.isnan(found["calibration_slope"])
+    assert found["roc_auc"] == 0.5
+    assert (found["precision_at_capacity_worst"], found["precision_at_capacity_best"]) == (0.0, 1.0)
+
+
+def test_a_household_seen_often_widens_the_interval() -> None:
+    """Rows of one household are resampled together."""
+    generator = np.random.default_rng(0)
+    y = np.repeat(generator.integers(0, 2, 60), 10).astype(float)
+    p = np.clip(np.repeat(generator.uniform(size=60), 10) * 0.6 + 0.3 * y, 0.01, 0.99)
+    households = pd.Series(np.repeat([f"h{i}" for i in range(60)], 10))
+    apart = pd.Series([f"r{i}" for i in range(600)])
+    scored = {"m": Scored(y, p, capacity=Capacity(share=0.1))}
+    together, single = (
+        with_intervals(scored, ids, Intervals(replicates=100), 1)["m"]["brier"] for ids in (households, apart)
+    )
+    assert together.high - together.low > 2 * (single.high - single.low)
+    assert together.low < together.value < together.high
+
+
+def test_calibration_curve_counts_every_household_once() -> None:
+    y, p = np.array([0, 0, 1, 1.0] * 25), np.linspace(0.01, 0.99, 100)
+    curve = calibration_curve(y, p)
+    assert curve["households"].sum() == 100
+    assert curve["risk"].is_monotonic_increasing
+    assert ((curve["low"] <= curve["rate"]) & (curve["rate"] <= curve["high"])).all()

@@ -1,0 +1,156 @@
+"""Training on a small register: deterministic, honest about time, and kept without pickling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.cohort.cohorts import Cohorts, build_cohorts
+from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
+from riskmodel.model.bundle import RiskModel, check_additive
+from riskmodel.model.calibration import Calibration, expit, logit
+from riskmodel.model.estimators import make_estimator
+from riskmodel.model.training import Study, train
+from riskmodel.settings import Intervals, Label, Run, Split
+from tests.cohort.registers import make_register
+
+SMALL = {"n_estimators": 30, "min_data_in_leaf": 10}
+
+
+def panel(households: int = 160, months: int = 36, seed: int = 0) -> pd.DataFrame:
+    """Incomes that wander around their own mean; low means fall below the line more often."""
+    generator = np.random.default_rng(seed)
+    mean = generator.uniform(-0.1, 0.8, households)[:, None]
+    noise = generator.normal(0, 0.25, (households, months)).cumsum(axis=1) * 0.35
+    welfare = 100 * np.exp(mean + noise - noise.mean(axis=1, keepdims=True))
+    month = pd.period_range("2020-01", periods=months, freq="M").strftime("%Y-%m-01")
+    return pd.DataFrame(
+        {
+            "household_id": np.repeat([f"{i:04d}" for i in range(households)], months),
+            "county_id": np.repeat([f"c{i % 2}" for i in range(households)], months),
+            "month": np.tile(month, households),
+            "welfare": welfare.ravel(),
+            "line": 100.0,
+            "hh_size": 4,
+        }
+    )
+
+
+RUN = Run(
+    name="small",
+    label=Label(horizon_months=3),
+    split=Split(folds=1, calibration_months=6),
+    intervals=Intervals(replicates=30),
+    lightgbm=SMALL,
+)
+
+
+@pytest.fixture(scope="module")
+def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
+    register = make_register(tmp_path_factory.mktemp("data") / "register", records=panel())
+    return build_cohorts(register, label=RUN.label, at_risk=RUN.at_risk, months=RUN.cohorts)
+
+
+@pytest.fixture(scope="module")
+def study(cohorts: Cohorts) -> Study:
+    return train(cohorts, RUN, track=False)
+
+
+def test_all_baselines_stand_in_the_same_table(study: Study) -> None:
+    assert set(study.results) == {
+        "base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit", "logistic_regression",
+        "hist_gradient_boosting", "lightgbm",
+    }  # fmt: skip
+    assert {"fold_1", "test", "test_disjoint"} == set(study.results["lightgbm"])
+    assert study.results["one_variable_logit"]["test"]["roc_auc"].value > 0.6
+    figure = study.results_json()["lightgbm"]["test"]["roc_auc"]
+    assert set(figure) == {"value", "low", "high"}
+    assert figure["low"] < figure["value"] < figure["high"]
+
+
+def test_training_twice_gives_the_same_model_to_the_last_bit(cohorts: Cohorts, study: Study) -> None:
+    again = train(cohorts, RUN, track=False)
+    assert again.model.estimator.booster_.model_to_string() == study.model.estimator.booster_.model_to_string()
+    pd.testing.assert_frame_equal(again.scores, study.scores, check_exact=True)
+    assert again.results_json() == study.results_json()
+
+
+def test_outcomes_of_the_test_months_cannot_reach_the_test_models(cohorts: Cohorts, study: Study) -> None:
+    """Turning every outcome of the test months round leaves all test risks as they were."""
+    test_from = study.folds[-1].describe()["test_from"]
+    frame = cohorts.frame.copy()
+    later = frame["as_of"] >= test_from
+    frame.loc[later, "outcome"] = 1 - frame.loc[later, "outcome"]
+    turned = Cohorts(**{**vars(cohorts), "frame": frame})
+    found = train(turned, RUN, track=False).scores
+    models = [c for c in found.columns if c in study.results]
+    pd.testing.assert_frame_equal(found[models], study.scores[models], check_exact=True)
+
+
+def test_a_bundle_comes_back_with_the_same_risks(tmp_path: Path, cohorts: Cohorts, study: Study) -> None:
+    study.model.save(tmp_path / "model")
+    names = {p.name for p in (tmp_path / "model").rglob("*") if p.is_file()}
+    assert {"model.txt", "spec.json", "manifest.json", "features.yaml"} <= names
+    assert not {n for n in names if n.endswith((".pkl", ".joblib", ".skops"))}
+    back = RiskModel.load(tmp_path / "model")
+    np.testing.assert_array_equal(back.risk(cohorts.frame), study.model.risk(cohorts.frame))
+    assert back.catalogue.sha256 == study.model.catalogue.sha256
+
+
+def test_a_changed_booster_is_refused_before_it_is_loaded(tmp_path: Path, study: Study) -> None:
+    study.model.save(tmp_path / "model")
+    text = tmp_path / "model" / "model.txt"
+    text.write_text(text.read_text(encoding="utf-8").replace("num_leaves=15", "num_leaves=99", 1), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=r"model\.txt"):
+        RiskModel.load(tmp_path / "model")
+
+
+def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        RiskModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "logistic_regression", "one_variable_logit"])
+def test_contributions_add_up_to_the_risk(cohorts: Cohorts, name: str) -> None:
+    rows = cohorts.frame[cohorts.frame["outcome"].notna()]
+    fitted = make_estimator(name, lightgbm=SMALL).fit(rows[cohorts.inputs], rows["outcome"].to_numpy())
+    model = RiskModel(fitted, Calibration(0.9, 0.1), RUN, cohorts.catalogue)
+    check_additive(model, rows)
+    by_driver, base = model.driver_contributions(rows)
+    np.testing.assert_allclose(expit(by_driver.sum(axis=1) + base), model.risk(rows), atol=1e-9)
+
+
+def test_logit_is_kept_and_comes_back(tmp_path: Path, cohorts: Cohorts) -> None:
+    study = train(cohorts, RUN.model_copy(update={"register_model": "logistic_regression"}), track=False)
+    study.model.save(tmp_path / "m")
+    np.testing.assert_allclose(
+        RiskModel.load(tmp_path / "m").risk(cohorts.frame), study.model.risk(cohorts.frame), rtol=1e-12
+    )
+
+
+def test_gradient_boosting_of_scikit_learn_is_only_compared(tmp_path: Path, cohorts: Cohorts) -> None:
+    study = train(cohorts, RUN.model_copy(update={"register_model": "hist_gradient_boosting"}), track=False)
+    with pytest.raises(UsageError, match="cannot be registered"):
+        study.model.save(tmp_path / "m")
+
+
+def test_calibration_never_turns_ranks_round() -> None:
+    generator = np.random.default_rng(1)
+    risk = generator.uniform(0.01, 0.9, 500)
+    against = (generator.random(500) > risk).astype(float)
+    assert Calibration.fit(risk, against) == Calibration()
+    known = (generator.random(500) < expit(0.5 * logit(risk) - 1)).astype(float)
+    found = Calibration.fit(risk, known)
+    assert 0.2 < found.slope < 0.9
+    assert np.all(np.argsort(found.apply(risk), kind="stable") == np.argsort(risk, kind="stable"))
+
+
+def test_no_fall_at_all_is_told_not_fitted(tmp_path: Path) -> None:
+    records = panel(40, 30)
+    records["welfare"] = 500.0
+    register = make_register(tmp_path / "r", records=records)
+    with pytest.raises(NotEnoughData, match="0 of"):
+        train(build_cohorts(register, label=RUN.label), RUN, track=False)

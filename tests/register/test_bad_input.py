@@ -1,0 +1,306 @@
+"""Bad input: what it is, where it is and what to do, never a value; exit code 3 and nothing half-written."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from riskmodel.errors import ContractError, NotFound
+from riskmodel.register import Register, ingest
+
+SOURCE = {"source": "county", "tables": {"records": {"file": "records.csv"}}}
+GOOD = "household_id,month,welfare,hh_size\nh1,2023-01,1000,3\nh2,2023-01,2000,4\nh3,2023-01,2500,5\n"
+SECRET = "31415"
+
+
+def refused(tmp_path: Path, text: str | bytes, source: dict = SOURCE, name: str = "records.csv") -> str:
+    """The message with which a file is refused; what was there before is still there, and nothing else."""
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = sorted(p.name for p in tmp_path.iterdir())
+    with pytest.raises(ContractError) as refusal:
+        ingest(source, tmp_path, tmp_path / "new" / "register")
+    assert refusal.value.exit_code == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    chain = refusal.value.__cause__, refusal.value.__suppress_context__ or refusal.value.__context__
+    assert chain in [(None, True), (None, None)]
+    return str(refusal.value)
+
+
+def reasons(
+    tmp_path: Path, rows: str, header: str = "household_id,month,welfare,hh_size", source: dict = SOURCE
+) -> dict:
+    """Reasons for which rows go to quarantine, besides five good rows."""
+    fill = header.count(",") - 1
+    good = "".join(f"g{n},2023-01{',' * fill}\n" for n in range(5))
+    (tmp_path / "records.csv").write_text(f"{header}\n{good}{rows}", encoding="utf-8")
+    report = ingest(source, tmp_path, tmp_path / "register").tables["records"]
+    assert report.rows_in == report.accepted + report.quarantined + report.collapsed
+    return report.reasons
+
+
+def test_a_missing_required_column_is_named_with_the_nearest(tmp_path):
+    source = {
+        "source": "t",
+        "tables": {
+            "records": {
+                "file": "records.csv",
+                "columns": {"household_id": "户编号", "month": "月份", "welfare": "收入"},
+            }
+        },
+    }
+    message = refused(tmp_path, "户编码,月份,收入\n1,2023-01,1\n", source)
+    assert (
+        "records.csv: no column '户编号' for the required household_id" in message
+        and "did you mean '户编码'" in message
+    )
+    assert "no column 'month'" in refused(tmp_path, "household_id,welfare\n1,1\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "household_id,month,welfare\n", "household_id,month,welfare\n,,\n"]
+)
+def test_an_empty_file(tmp_path, text):
+    message = refused(tmp_path, text)
+    assert "records.csv" in message and ("empty" in message or "no rows" in message)
+
+
+def test_an_empty_sheet_a_missing_sheet_and_a_file_that_is_no_workbook(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.title = "空"
+    book.save(tmp_path / "records.xlsx")
+    content = (tmp_path / "records.xlsx").read_bytes()
+    source = {"source": "t", "tables": {"records": {"file": "records.xlsx"}}}
+    assert "empty" in refused(tmp_path, content, source, "records.xlsx")
+    sheet = {"source": "t", "tables": {"records": {"file": "records.xlsx", "sheet": "月度"}}}
+    assert "no sheet '月度'. Its sheets: 空" in refused(tmp_path, content, sheet, "records.xlsx")
+    assert "not a readable Excel" in refused(tmp_path, b"nonsense", source, "records.xlsx")
+    parquet = {"source": "t", "tables": {"records": {"file": "records.parquet"}}}
+    assert "not a readable Parquet" in refused(tmp_path, b"nonsense", parquet, "records.parquet")
+
+
+def test_bytes_in_no_known_encoding(tmp_path):
+    assert "not UTF-8 or GB18030" in refused(tmp_path, GOOD.encode() + b"\xff\xff\xff,2023-01,1,1\n")
+    strict = {**SOURCE, "encoding": "utf-8"}
+    assert "not UTF-8" in refused(tmp_path, GOOD.encode() + "户,2023-01,1,1\n".encode("gb18030"), strict)
+
+
+def test_a_torn_row_is_named_and_not_shown(tmp_path):
+    message = refused(tmp_path, GOOD + f"h4,2023-01\nh5,{SECRET},1,1\n")
+    assert "records.csv, row 5" in message and "more or fewer fields" in message and "h4" not in message
+
+
+def test_two_columns_of_one_name(tmp_path):
+    assert "two columns are called 'welfare'" in refused(
+        tmp_path, "household_id,month,welfare,welfare\n1,2023-01,1,1\n"
+    )
+
+
+def test_data_that_are_not_there(tmp_path):
+    with pytest.raises(NotFound):
+        ingest(SOURCE, tmp_path / "nowhere", tmp_path / "register")
+    with pytest.raises(ContractError, match="hold no such file"):
+        ingest(SOURCE, tmp_path, tmp_path / "register")
+
+
+BAD_ROWS = [
+    (",2023-01,1,1", "missing:household_id"),
+    ("h,,1,1", "missing:month"),
+    ("h,2023-13,1,1", "not_a_date:month"),
+    ("h,2023-02-30,1,1", "not_a_date:month"),
+    ("h,5/1/2023,1,1", "not_a_date:month"),
+    ("h,1023-01,1,1", "not_a_date:month"),
+    ("h,2999-01,1,1", "in_the_future:month"),
+    ("h,2023-01,many,1", "not_a_number:welfare"),
+    ('h,2023-01,"3,5",1', "not_a_number:welfare"),
+    ("h,2023-01,inf,1", "not_a_number:welfare"),
+    ("h,2023-01,1e999,1", "not_a_number:welfare"),
+    ("h,2023-01,1,-2", "below_minimum:hh_size"),
+    ("h,2023-01,1,0", "below_minimum:hh_size"),
+    ("h,2023-01,1,61", "above_maximum:hh_size"),
+    ("h,2023-01,1,2.5", "not_whole:hh_size"),
+    (f"{'h' * 65},2023-01,1,1", "too_long:household_id"),
+]
+
+
+def test_each_bad_value_goes_to_quarantine_with_its_reason(tmp_path):
+    text = "household_id,month,welfare,hh_size\nok,2023-01,1,1\n" + "\n".join(row for row, _ in BAD_ROWS)
+    (tmp_path / "records.csv").write_text(text, encoding="utf-8")
+    report = ingest({**SOURCE, "max_quarantined_share": 1}, tmp_path, tmp_path / "register").tables["records"]
+    assert (report.rows_in, report.accepted, report.quarantined) == (len(BAD_ROWS) + 1, 1, len(BAD_ROWS))
+    kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
+    found = [(row["file"], row["row"], row["reasons"]) for row in kept]
+    assert found == [("records.csv", line, [reason]) for line, (_, reason) in enumerate(BAD_ROWS, 3)]
+    assert {tuple(json.loads(row["raw"])) for row in kept} == {
+        ("hh_size", "household_id", "month", "welfare")
+    }
+
+
+BAD_OPTIONAL = [
+    ("source", "hearsay", "unknown_category:source"),
+    ("food_ok", "perhaps", "not_a_boolean:food_ok"),
+    ("visited_on", "2023-02-01", "in_the_future:visited_on"),
+    ("visited_on", "soon", "not_a_date:visited_on"),
+    ("known_at", "2022-12-31", "in_the_future:month"),
+    ("known_at", "2999-01-01", "in_the_future:known_at"),
+    ("industry", "x" * 65, "too_long:industry"),
+    ("household_type", "贫困", "unknown_category:household_type"),
+]
+
+
+def test_bad_values_of_optional_columns(tmp_path):
+    columns = list(dict.fromkeys(column for column, _, _ in BAD_OPTIONAL))
+    rows = [
+        {"household_id": f"h{n}", "month": "2023-01", "welfare": 1, column: value}
+        for n, (column, value, _) in enumerate(BAD_OPTIONAL)
+    ]
+    frame = pd.DataFrame([*rows, {"household_id": "ok", "month": "2023-01", "welfare": 1}])
+    assert set(columns) <= set(frame.columns)
+    frame.to_csv(tmp_path / "records.csv", index=False)
+    report = ingest({**SOURCE, "max_quarantined_share": 1}, tmp_path, tmp_path / "register").tables["records"]
+    assert report.accepted == 1
+    kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
+    assert [row["reasons"] for row in kept] == [[reason] for _, _, reason in BAD_OPTIONAL]
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "reason"),
+    [
+        ("hh_size,n_able", "2,3", "more_than_hh_size:n_able"),
+        ("wage_income,public_post_income", "100,101", "more_than_wage_income:public_post_income"),
+        ("land_mu,land_idle_mu,land_leased_mu", "3,2,1.5", "idle_and_leased_land_exceed_land:land_idle_mu"),
+    ],
+)
+def test_columns_that_contradict_each_other(tmp_path, columns, values, reason):
+    assert reasons(tmp_path, f"h,2023-01,1,{values}\n", f"household_id,month,welfare,{columns}") == {
+        reason: 1
+    }
+
+
+def test_what_fits_exactly_is_accepted(tmp_path):
+    header = "household_id,month,welfare,hh_size,n_able,wage_income,public_post_income"
+    header += ",land_mu,land_idle_mu,land_leased_mu"
+    assert reasons(tmp_path, "h,2023-01,1,2,2,100,100,3,2,1\n", header) == {}
+
+
+def test_the_data_end_may_be_stated(tmp_path):
+    assert reasons(tmp_path, "h,2023-03,1,1\n", source={**SOURCE, "data_until": dt.date(2023, 2, 28)}) == {
+        "in_the_future:month": 1
+    }
+
+
+def test_a_computed_column_does_not_hide_what_cannot_be_read(tmp_path):
+    table = {
+        "file": "records.csv",
+        "columns": {"household_id": "id", "month": "m", "welfare": {"sql": "number(a) + number(b)"}},
+    }
+    (tmp_path / "records.csv").write_text(
+        "id,m,a,b\n1,2023-01,1,2\n2,2023-01,1,?\n3,2023-01,,2\n", encoding="utf-8"
+    )
+    report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register")
+    assert report.tables["records"].reasons == {"not_a_number:welfare": 1}
+    assert list(Register.open(tmp_path / "register").read("records").welfare.fillna(-1)) == [3, -1]
+
+
+def test_too_many_refused_rows_are_explained_by_file_row_column_and_rule(tmp_path):
+    rows = "".join(f"h{n},2023-01,1,{'-' if n % 4 else ''}{SECRET}\n" for n in range(8))
+    message = refused(tmp_path, "household_id,month,welfare,hh_size\n" + rows)
+    assert message.startswith("records: 8 of 8 rows are refused, more than the allowed 50%.")
+    assert "records.csv, row 3, column hh_size: below the smallest allowed value (6 rows)" in message
+    assert "records.csv, row 2, column hh_size: above the largest allowed value (2 rows)" in message
+    assert "the source" in message and SECRET not in message
+
+
+def test_a_register_that_was_there_survives_a_refusal(tmp_path):
+    (tmp_path / "records.csv").write_text(GOOD, encoding="utf-8")
+    ingest(SOURCE, tmp_path, tmp_path / "register")
+    before = Register.open(tmp_path / "register").manifest
+    (tmp_path / "records.csv").write_text("household_id,month,welfare\nh,never,1\n", encoding="utf-8")
+    with pytest.raises(ContractError):
+        ingest(SOURCE, tmp_path, tmp_path / "register")
+    assert Register.open(tmp_path / "register").manifest == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["records.csv", "register"]
+
+
+def test_no_income_at_all(tmp_path):
+    assert "neither welfare" in refused(tmp_path, "household_id,month,hh_size\n1,2023-01,2\n")
+
+
+def test_expressions_that_fail_name_themselves_and_no_value(tmp_path):
+    def source(sql, **more):
+        columns = {"household_id": "id", "month": "m", "welfare": {"sql": sql}}
+        return {"source": "t", "tables": {"records": {"file": "records.csv", "columns": columns, **more}}}
+
+    text = f"id,m,a,b\n1,2023-01,1,2\n2,2023-01,x{SECRET},2\n"
+    assert "write number(column) to calculate" in refused(tmp_path, text, source("a + b"))
+    message = refused(tmp_path, text, source("CAST(a AS DOUBLE)"))
+    assert "columns.welfare: the expression fails on a row" in message and SECRET not in message
+    message = refused(tmp_path, text, source("number(a)", where="CAST(a AS INTEGER) > 0"))
+    assert "records.where: the expression fails" in message and SECRET not in message
+    report_only = source("number(a)")
+    report_only["tables"]["records"]["columns"]["debt"] = "owed"
+    (tmp_path / "records.csv").write_text(text, encoding="utf-8")
+    assert ingest(report_only, tmp_path, tmp_path / "r").not_found == {"records": ["debt (owed)"]}
+
+
+def identity_number(n: int) -> str:
+    digits = f"1101011990{n % 12 + 1:02d}{n % 28 + 1:02d}{n:03d}"
+    weights = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]
+    return digits + "10X98765432"[sum(int(d) * w for d, w in zip(digits, weights, strict=True)) % 11]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(identity_number, "identity numbers"), (lambda n: f"138{n:08d}", "mobile telephone numbers")],
+)
+def test_identity_and_telephone_numbers_are_refused_unless_pseudonymised(tmp_path, make, what):
+    ids = [make(n) for n in range(6)] + [f"h{n}" for n in range(4)]
+    text = "household_id,month,welfare\n" + "".join(f"{i},2023-01,1\n" for i in ids)
+    message = refused(tmp_path, text)
+    assert f"column household_id: more than half of the values have the shape of {what}" in message
+    assert not any(i in message for i in ids)
+    report = ingest({**SOURCE, "pseudonymised": True}, tmp_path, tmp_path / "register")
+    assert report.tables["records"].accepted == 10
+
+
+def test_unmapped_identity_columns_are_ignored(tmp_path):
+    columns = {"household_id": "id", "month": "m", "welfare": "w"}
+    source = {"source": "t", "tables": {"records": {"file": "records.csv", "columns": columns}}}
+    (tmp_path / "records.csv").write_text(
+        f"id,m,w,身份证号\na,2023-01,1,{identity_number(3)}\n", encoding="utf-8"
+    )
+    ingest(source, tmp_path, tmp_path / "register")
+    found = b"".join(p.read_bytes() for p in (tmp_path / "register").rglob("*") if p.is_file())
+    assert identity_number(3).encode() not in found
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        ([123456789012345678, 123456789012345679], "more than 15 digits"),
+        (["0012", 13], "some ids are stored as numbers and some as text"),
+    ],
+)
+def test_excel_ids_stored_as_numbers(tmp_path, ids, says):
+    book = openpyxl.Workbook()
+    book.active.append(["household_id", "month", "welfare"])
+    for i in ids:
+        book.active.append([i, "2023-01", 1])
+    book.save(tmp_path / "records.xlsx")
+    content = (tmp_path / "records.xlsx").read_bytes()
+    message = refused(
+        tmp_path, content, {"source": "t", "tables": {"records": {"file": "records.xlsx"}}}, "records.xlsx"
+    )
+    assert "records.xlsx, column household_id" in message and says in message and "as text" in message
+
+
+def test_ids_that_a_data_frame_holds_as_large_floats(tmp_path):
+    frame = pd.DataFrame(
+        {"household_id": [1.2345678901234567e17, 1.0], "month": ["2023-01"] * 2, "welfare": [1.0, 1.0]}
+    )
+    with pytest.raises(ContractError, match="last digits are lost"):
+        ingest({"source": "t", "tables": {"records": {}}}, frame, tmp_path / "register")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,450 @@
+"""What a county hands in arrives as it was meant: names, units, codes, ids, dates, duplicates."""
+
+import json
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from riskmodel.register import Register, ingest, verify
+
+CHINESE = """\
+户编号,监测月份,县,家庭人口数,工资性收入(万元),理赔收入,合规自付支出,户类型,饮水安全,普通劳动力,技能劳动力,最近走访日期
+0012,2023年1月,甲县,3,1.2,0,"3,000",脱贫户,是,1,1,2023/1/5
+123456789012345678,202301,甲县,4,0.8,,,一般农户,否,2,0,
+0012,2023-02,甲县,3,1.25,500,3000.5,脱贫户,有,1,1,20230210
+"""
+CHINESE_SOURCE = {
+    "source": "chinese",
+    "tables": {
+        "records": {
+            "file": "records.csv",
+            "columns": {
+                "household_id": "户编号",
+                "month": "监测月份",
+                "county_id": "县",
+                "hh_size": "家庭人口数",
+                "wage_income": {"from": "工资性收入(万元)", "unit": "10k_yuan"},
+                "claims": "理赔收入",
+                "selfpay": "合规自付支出",
+                "household_type": "户类型",
+                "water_ok": "饮水安全",
+                "n_able": {"sql": "number(普通劳动力) + number(技能劳动力)"},
+                "n_skilled": "技能劳动力",
+                "visited_on": "最近走访日期",
+            },
+        }
+    },
+}
+PLAIN = {"source": "plain", "tables": {"records": {}}}
+
+
+def register_of(tmp_path: Path, source: dict, data) -> Register:
+    ingest(source, data, tmp_path / "register")
+    verify(tmp_path / "register")
+    return Register.open(tmp_path / "register")
+
+
+def quarantine(register: Register) -> list[dict]:
+    return pq.read_table(register.path / "quarantine.parquet").to_pylist()
+
+
+def records(*rows: tuple, columns: str = "household_id month welfare") -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def check_chinese(register: Register) -> None:
+    rows = register.read("records")
+    assert list(rows.household_id) == ["0012", "0012", "123456789012345678"]
+    assert [d.strftime("%Y-%m-%d") for d in rows.month] == ["2023-01-01", "2023-02-01", "2023-01-01"]
+    assert list(rows.wage_income) == [12000, 12500, 8000]
+    assert list(rows.welfare) == [(12000 - 3000) / 3, (12500 + 500 - 3000.5) / 3, 2000]
+    assert list(rows.n_able) == [2, 2, 2] and list(rows.n_skilled) == [1, 1, 0]
+    assert list(rows.water_ok) == [True, True, False]
+    assert list(rows.visited_on.dt.strftime("%Y-%m-%d").fillna("")) == ["2023-01-05", "2023-02-10", ""]
+    households = register.read("households")
+    assert list(households.household_type) == ["lifted", "ordinary"]
+    assert register.counties == ["甲县"] and quarantine(register) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_a_chinese_csv_in_any_usual_encoding(tmp_path, encoding):
+    (tmp_path / "records.csv").write_bytes(CHINESE.encode(encoding))
+    check_chinese(register_of(tmp_path, CHINESE_SOURCE, tmp_path))
+
+
+@pytest.mark.parametrize("separator", ["\t", ";"])
+def test_other_separators(tmp_path, separator):
+    text = CHINESE.replace('"3,000"', "3000").replace(",", separator)
+    (tmp_path / "records.csv").write_text(text, encoding="utf-8")
+    check_chinese(register_of(tmp_path, CHINESE_SOURCE, str(tmp_path / "records.csv")))
+
+
+def test_excel_with_chinese_headers_under_a_title(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.title = "说明"
+    sheet = book.create_sheet("月度记录")
+    sheet.append(["某县监测表"])
+    lines = [line.replace('"3,000"', "3000").split(",") for line in CHINESE.splitlines()]
+    sheet.append(lines[0])
+    for line in lines[1:]:
+        sheet.append([line[0], line[1], line[2], int(line[3]), float(line[4]), *line[5:]])
+    sheet.append([None] * 12)
+    book.save(tmp_path / "monthly.xlsx")
+    table = {**CHINESE_SOURCE["tables"]["records"], "file": "*.xlsx", "sheet": "月度记录", "header_row": 2}
+    check_chinese(register_of(tmp_path, {**CHINESE_SOURCE, "tables": {"records": table}}, tmp_path))
+
+
+def test_a_data_frame_with_contract_names_or_chinese_labels(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "户编号": ["0012"],
+            "month": [pd.Timestamp("2023-01-15")],
+            "家庭人口数": [2],
+            "工资性收入": [9000.0],
+            "不愁吃": [True],
+            "备注": ["x"],
+        }
+    )
+    rows = register_of(tmp_path, PLAIN, frame).read("records")
+    assert rows.loc[0, ["household_id", "hh_size", "wage_income", "welfare"]].tolist() == [
+        "0012",
+        2,
+        9000,
+        4500,
+    ]
+    assert list(rows.food_ok) == [True]
+    assert str(rows.month[0].date()) == "2023-01-01" and str(rows.known_at[0].date()) == "2023-01-31"
+
+
+def test_numeric_ids_of_a_data_frame_become_text_without_a_fraction(tmp_path):
+    frame = records((12, "2023-01", 1.0), (None, "2023-01", 1.0), (13, "2023-01", 1.0))
+    register = register_of(tmp_path, PLAIN, frame)
+    assert list(register.read("records").household_id) == ["12", "13"]
+    assert [row["reasons"] for row in quarantine(register)] == [["missing:household_id"]]
+
+
+def test_units_codes_and_extra_columns(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "m": ["2023-01", "2023-01"],
+            "w": [12345.0, 100.0],
+            "kind": [1.0, 2.0],
+            "poor": ["J", "N"],
+            "rooms": [3.0, None],
+            "land": [0.2, 0.0],
+        }
+    )
+    source = {
+        "source": "codes",
+        "step_months": 3,
+        "reporting_lag_days": 10,
+        "tables": {
+            "records": {
+                "columns": {
+                    "household_id": "id",
+                    "month": "m",
+                    "welfare": {"from": "w", "unit": "fen"},
+                    "land_mu": {"from": "land", "unit": "hectare"},
+                    "destitute_support": {"from": "poor", "codes": {"J": True, "N": False}},
+                    "head_sex": {"from": "kind", "codes": {1: "male", 2: "female"}},
+                },
+                "extra": {"rooms": {"from": "rooms", "type": "number", "en": "rooms", "zh": "房间数"}},
+            }
+        },
+    }
+    register = register_of(tmp_path, source, frame)
+    rows = register.read("records")
+    assert list(rows.welfare) == [123.45, 1.0] and list(rows.land_mu) == [3, 0]
+    assert list(rows.destitute_support) == [True, False]
+    assert register.extra_columns == {"records": {"rooms": {"type": "number", "en": "rooms", "zh": "房间数"}}}
+    assert "rooms" in register.columns("records") and "head_sex" not in register.columns("records")
+    assert list(register.read("households").head_sex) == ["male", "female"]
+    assert str(rows.known_at[0].date()) == "2023-04-10"
+
+
+def test_an_all_blank_column_counts_as_missing(tmp_path):
+    frame = records(("a", "2023-01", 1.0, None), columns="household_id month welfare debt")
+    report = ingest(PLAIN, frame, tmp_path / "r")
+    assert "debt" in report.missing["records"] and "welfare" not in report.missing["records"]
+    assert "debt" not in Register.open(tmp_path / "r").columns("records")
+
+
+def test_welfare_is_the_monitoring_reference_and_null_only_without_any_income(tmp_path):
+    frame = records(
+        ("a", "2023-01", 4, 10000.0, None, 2000.0, 500.0, 1500.0),
+        ("b", "2023-01", 4, None, None, 2000.0, None, None),
+        ("c", "2023-01", None, 10000.0, None, None, None, None),
+        columns="household_id month hh_size wage_income transfer_income production_cost claims selfpay",
+    )
+    rows = register_of(tmp_path, PLAIN, frame).read("records")
+    assert rows.welfare[0] == (10000 - 2000 + 500 - 1500) / 4
+    assert rows.welfare[1:].isna().all()
+
+
+def test_the_line_of_the_county_goes_before_the_line_for_all(tmp_path):
+    rows = records(
+        *[(h, m, 1.0, c) for h, c in [("a", "X"), ("b", "Y")] for m in ["2022-12", "2023-01", "2025-01"]],
+        columns="household_id month welfare county_id",
+    )
+    lines = pd.DataFrame(
+        [
+            ("*", "2022-01-01", "2022-12-31", 7000),
+            ("*", "2023-01-01", "2023-12-31", 7600),
+            ("X", "2023-01-01", "2023-12-31", 8050),
+        ],
+        columns=["area", "valid_from", "valid_to", "amount"],
+    )
+    source = {"source": "t", "tables": {"records": {}, "lines": {}}}
+    report = ingest(source, {"records": rows, "lines": lines}, tmp_path / "r")
+    register = Register.open(tmp_path / "r")
+    assert list(register.read("records").line.fillna(-1)) == [7000, 8050, -1, 7000, 7600, -1]
+    assert report.warnings["without_line"] == 2
+    assert register.file("lines", "X") == register.file("lines", "Y")
+    assert len(register.read("lines")) == 3
+
+
+def test_identical_rows_are_collapsed_and_conflicting_rows_all_quarantined(tmp_path):
+    frame = records(
+        ("a", "2023-01", 1.0),
+        ("a", "2023-01", 1.0),
+        ("a", "2023-01", 1.0),
+        ("b", "2023-01", 1.0),
+        ("b", "2023-01", 1.0),
+        ("b", "2023-01", 2.0),
+        ("c", "2023-01", 1.0),
+        ("c", "2023-02", None),
+        ("c", "2023-02", None),
+        ("d", "2023-01", 3.0),
+    )
+    report = ingest(PLAIN, frame, tmp_path / "r").tables["records"]
+    assert (report.rows_in, report.accepted, report.quarantined, report.collapsed) == (10, 4, 3, 3)
+    assert report.reasons == {"conflicting_duplicate:household_id+month": 3}
+    refused = quarantine(Register.open(tmp_path / "r"))
+    assert [(row["file"], row["row"], row["household_id"]) for row in refused] == [
+        ("DataFrame records", number, "b") for number in (4, 5, 6)
+    ]
+    assert json.loads(refused[2]["raw"]) == {"household_id": "b", "month": "2023-01", "welfare": "2.0"}
+
+
+def test_a_village_event_reported_twice_is_collapsed_although_it_names_no_household(tmp_path):
+    tables = {
+        "records": records(("a", "2023-01", 1.0, "v1"), columns="household_id month welfare village_id"),
+        "events": records(
+            ("v1", "disaster", "2023-01-06"),
+            ("v1", "自然灾害", "2023-01-06"),
+            columns="village_id kind onset_on",
+        ),
+    }
+    report = ingest({"source": "t", "tables": {"records": {}, "events": {}}}, tables, tmp_path / "r")
+    assert (report.tables["events"].accepted, report.tables["events"].collapsed) == (1, 1)
+
+
+def test_a_row_known_again_later_is_a_revision(tmp_path):
+    columns = "household_id month welfare known_at"
+    frame = records(("a", "2023-01", 1.0, "2023-02-05"), ("a", "2023-01", 2.0, "2023-03-05"), columns=columns)
+    register = register_of(tmp_path, PLAIN, frame)
+    assert register.has_revisions and list(register.read("records").welfare) == [1.0, 2.0]
+    assert not register_of(tmp_path, PLAIN, frame.head(1)).has_revisions
+
+
+def test_tables_are_kept_with_the_county_of_their_household_or_village(tmp_path):
+    tables = {
+        "records": records(
+            ("a", "2023-01", 1.0, "X", "v1"),
+            ("b", "2023-01", 1.0, "Y", "v2"),
+            columns="household_id month welfare county_id village_id",
+        ),
+        "events": records(
+            ("a", None, "illness", "2023-01-05"),
+            (None, "v2", "自然灾害", "2023-01-06"),
+            ("z", None, "illness", "2023-01-07"),
+            (None, "v9", "disaster", "2023-01-08"),
+            (None, None, "birth", "2023-01-09"),
+            columns="household_id village_id kind onset_on",
+        ),
+        "villages": records(
+            ("v1", "2023-01", True), ("v2", "2023-01", False), columns="village_id month clinic_ok"
+        ),
+        "spells": records(
+            ("b", "2023-01-10", "2023-01-05"),
+            ("b", "2023-02-10", None),
+            columns="household_id identified_on eliminated_on",
+        ),
+        "household_projects": records(("b", "p1", "分红"), columns="household_id project_id link"),
+        "projects": records(("p1", "2023-01", "停产"), columns="project_id month status"),
+    }
+    source = {
+        "source": "t",
+        "max_quarantined_share": 0.9,
+        "tables": {name: {} for name in [*tables, "visits"]},
+    }
+    report = ingest(source, tables, tmp_path / "r")
+    register = Register.open(tmp_path / "r")
+    assert report.absent == ["visits"]
+    assert report.tables["events"].reasons == {
+        "missing:household_id_or_village_id": 1,
+        "unknown_household:household_id": 1,
+        "unknown_village:village_id": 1,
+    }
+    assert list(register.read("events", "Y").kind) == ["disaster"]
+    assert report.tables["spells"].reasons == {"before_identified_on:eliminated_on": 1}
+    assert list(register.read("spells", "Y").identified_on.dt.strftime("%m-%d")) == ["02-10"]
+    assert register.file("villages", "X").exists() and list(register.read("villages", "Y").clinic_ok) == [
+        False
+    ]
+    assert (
+        list(register.read("projects", "Y").status) == ["stopped"] and register.file("projects", "X") is None
+    )
+    assert [row["reasons"] for row in quarantine(register) if row["table"] == "spells"] == [
+        ["before_identified_on:eliminated_on"]
+    ]
+
+
+def test_a_household_is_taken_from_its_file_and_completed_from_its_latest_records(tmp_path):
+    tables = {
+        "records": records(
+            ("a", "2023-01", 1.0, "X", "v1"),
+            ("a", "2023-02", 1.0, "Y", None),
+            ("b", "2023-01", 1.0, "X", "v2"),
+            columns="household_id month welfare county_id village_id",
+        ),
+        "households": records(
+            ("b", "Z", "脱贫户"), ("c", "X", "一般户"), columns="household_id county_id household_type"
+        ),
+    }
+    report = ingest({"source": "t", "tables": {"records": {}, "households": {}}}, tables, tmp_path / "r")
+    households = Register.open(tmp_path / "r").read("households").set_index("household_id").sort_index()
+    assert list(households.county_id) == ["Y", "Z", "X"] and list(households.village_id[:2]) == ["v1", "v2"]
+    assert list(households.household_type[1:]) == ["lifted", "ordinary"]
+    assert (report.tables["households"].accepted, report.tables["households"].added) == (2, 1)
+    assert report.warnings["more_than_one_county"] == 1
+    assert Register.open(tmp_path / "r").read("records", "Y").month.dt.month.tolist() == [1, 2]
+
+
+def test_households_from_the_file_of_records(tmp_path):
+    CSV = "户,月,收入,类型\n1,2023-01,1,一般户\n1,2023-02,1,脱贫户\n2,2023-01,1,\n"
+    (tmp_path / "all.csv").write_text(CSV, encoding="utf-8")
+    source = {
+        "source": "t",
+        "tables": {
+            "records": {"columns": {"household_id": "户", "month": "月", "welfare": "收入"}},
+            "households": {"same_as": "records", "columns": {"household_id": "户", "household_type": "类型"}},
+        },
+    }
+    households = register_of(tmp_path, source, tmp_path / "all.csv").read("households")
+    assert list(households.household_type.fillna("")) == ["lifted", ""]
+    assert list(households.county_id) == ["all", "all"]
+
+
+def test_several_files_and_a_row_filter(tmp_path):
+    (tmp_path / "m1.csv").write_text(
+        "household_id,month,welfare\na,2022-01,1\na,2023-01,1\n", encoding="utf-8"
+    )
+    (tmp_path / "m2.csv").write_bytes(
+        "household_id,welfare,month\n甲,1,2023-01\n乙,x,2023-01\n".encode("gb18030")
+    )
+    source = {
+        "source": "t",
+        "tables": {"records": {"file": "m*.csv", "where": "as_date(month || '-01') >= '2023-01-01'"}},
+    }
+    report = ingest(source, tmp_path, tmp_path / "r")
+    counts = report.tables["records"]
+    assert (counts.rows_in, counts.filtered, counts.accepted, counts.quarantined) == (3, 1, 2, 1)
+    (refused,) = quarantine(Register.open(tmp_path / "r"))
+    assert (refused["file"], refused["row"], refused["reasons"]) == ("m2.csv", 3, ["not_a_number:welfare"])
+    assert set(Register.open(tmp_path / "r").manifest["about"]["inputs"]) == {"m1.csv", "m2.csv"}
+
+
+def test_quarantine_keeps_only_columns_that_the_source_maps(tmp_path):
+    (tmp_path / "records.csv").write_text(
+        "household_id,month,welfare,姓名,手机\n1,2023-01,5,张三,13800000000\n2,2023-01,many,李四,13900000000\n",
+        encoding="utf-8",
+    )
+    register = register_of(
+        tmp_path, {"source": "t", "tables": {"records": {"file": "records.csv"}}}, tmp_path
+    )
+    assert [json.loads(row["raw"]) for row in quarantine(register)] == [
+        {"household_id": "2", "month": "2023-01", "welfare": "many"}
+    ]
+
+
+def test_eighteen_digit_ids_that_are_no_identity_numbers_are_welcome(tmp_path):
+    frame = records(*[(f"1234567890123456{n:02d}", "2023-01", 1.0) for n in range(20)])
+    assert len(register_of(tmp_path, PLAIN, frame).read("records")) == 20
+
+
+def test_published_check_rules_warn_and_refuse_nothing(tmp_path):
+    tables = {
+        "records": records(
+            ("a", "2023-01", 5000.0, 50.0, 0, 3.0, 0.0, 9000.0),
+            ("b", "2023-06", 9000.0, 5000.0, 2, 3.0, 0.0, 8000.0),
+            columns="household_id month welfare wage_income n_able migrant_months selfpay line",
+        ),
+        "spells": records(
+            ("a", "2023-02-10", "因病", "2023-03-15", "帮扶消除"),
+            ("b", "2023-02-10", "因残", None, None),
+            columns="household_id identified_on risk_1 eliminated_on elimination_mode",
+        ),
+        "assistance": records(("b", "健康帮扶", "2023-02-20"), columns="household_id measure offered_on"),
+    }
+    source = {"source": "t", "tables": {name: {} for name in tables}}
+    report = ingest(source, tables, tmp_path / "r")
+    assert report.quarantined == 0
+    assert report.warnings == {
+        "illness_risk_without_cost": 1,
+        "migrant_worker_without_labour": 1,
+        "monitored_without_measure": 1,
+        "removed_below_line": 1,
+        "removed_by_help_within_two_months": 1,
+        "removed_by_help_without_measure": 1,
+        "wage_between_0_and_100_yuan": 1,
+    }
+    listed = pq.read_table(tmp_path / "r" / "warnings.parquet").to_pylist()
+    assert {row["household_id"] for row in listed} == {"a"} and len(listed) == 7
+
+
+ROW = st.tuples(
+    st.sampled_from(["01", "1", "2", "户3"]),
+    st.sampled_from(["2023-01", "2023-02"]),
+    st.sampled_from([None, 1.5, 2.0]),
+    st.sampled_from(["X", "Y"]),
+    st.sampled_from([None, 1, 2]),
+)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROW, min_size=3, max_size=12), data=st.data())
+def test_row_and_column_order_change_no_byte(tmp_path, rows, data):
+    frame = records(
+        ("0", "2023-01", 1.0, "X", 1), *rows, columns="household_id month welfare county_id n_able"
+    )
+    columns = data.draw(st.permutations(list(frame.columns)))
+    order = data.draw(st.permutations(range(len(frame))))
+    lenient = {**PLAIN, "max_quarantined_share": 1.0}
+    hashes = []
+    for version in (frame, frame.iloc[list(order)][columns]):
+        ingest(lenient, version, tmp_path / "r")
+        files = Register.open(tmp_path / "r").manifest["files"]
+        hashes.append({name: facts["sha256"] for name, facts in files.items() if name.startswith("tables/")})
+    assert hashes[0] == hashes[1]
+
+
+def test_a_large_table_is_written_the_same_whatever_the_row_order(tmp_path):
+    """More than one row group in a file."""
+    months = [f"{2000 + m // 12}-{m % 12 + 1:02d}" for m in range(100)]
+    frame = pd.DataFrame(
+        [(str(h), m) for h in range(1250) for m in months], columns=["household_id", "month"]
+    )
+    frame["welfare"] = range(len(frame))
+    hashes = set()
+    for version in (frame, frame.sample(frac=1, random_state=3)):
+        ingest(PLAIN, version, tmp_path / "r")
+        hashes.add(Register.open(tmp_path / "r").manifest["files"]["tables/records/all.parquet"]["sha256"])
+    assert len(hashes) == 1
+    assert pq.ParquetFile(tmp_path / "r/tables/records/all.parquet").num_row_groups > 1
