@@ -92,7 +92,7 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     drivers = model.sum_by_driver(contributions)
     verdicts = cause_verdicts(model.catalogue, drivers, features)
     frame = alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
-    counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
+    counting = [_counting(model.catalogue, drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
     measures = _measures(model.catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
     reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
@@ -227,10 +227,19 @@ def _leading(drivers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(names, columns=["driver_1", "driver_2", "driver_3"], index=drivers.index)
 
 
-def _counting(drivers: pd.Series, verdict: pd.Series) -> list[str]:
-    """Drivers that raise the risk and have a fact behind them, strongest first."""
+def _counting(catalogue: Catalogue, drivers: pd.Series, verdict: pd.Series) -> list[str]:
+    """Drivers that raise the risk and have a fact behind them, strongest first.
+
+    A subjective driver is among them only where the verdict lets it count, so that nobody is asked for motivation
+    whom the gates protect.
+    """
     rising = drivers[drivers >= _LEAST].sort_values(ascending=False, kind="stable")
-    return [d for d in rising.index if verdict[f"fact_{d}"]]
+    counts = verdict["subjective_share"] > 0
+    return [
+        d
+        for d in rising.index
+        if verdict[f"fact_{d}"] and (counts or catalogue.driver_by_name[d].nature != "subjective")
+    ]
 
 
 def _measures(catalogue: Catalogue, counting: list[list[str]], features: pd.DataFrame) -> list[list[Measure]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from riskmodel.settings import Capacity, Intervals
@@ -125,7 +126,7 @@ class Scored:
         beta = np.array([0.0, 1.0]) if self._start is None else self._start
         x = self._logit
         for _ in range(50):
-            q = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
+            q = expit(beta[0] + beta[1] * x)
             v = w * q * (1 - q)
             gradient = np.array([np.dot(w, self.y - q), np.dot(w * x, self.y - q)])
             vx = v * x
@@ -148,7 +149,7 @@ class Scored:
             return np.nan
         shift = 0.0
         for _ in range(50):
-            q = 1 / (1 + np.exp(-(shift + self._logit)))
+            q = expit(shift + self._logit)
             change = (target - np.dot(w, q)) / max(np.dot(w, q * (1 - q)), 1e-300)
             shift += float(np.clip(change, -2, 2))
             if abs(change) < _CLOSE:

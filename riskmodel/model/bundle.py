@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.errors import IntegrityError
-from riskmodel.model.calibration import Calibration, expit
+from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
 from riskmodel.register import commit_directory, read_manifest, verify
 from riskmodel.settings import Run

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 _EDGE = 1e-12
@@ -15,11 +16,6 @@ def logit(risk: np.ndarray) -> np.ndarray:
     """Log-odds of a probability, cut at 1e-12."""
     risk = np.clip(risk, _EDGE, 1 - _EDGE)
     return np.log(risk) - np.log1p(-risk)
-
-
-def expit(log_odds: np.ndarray) -> np.ndarray:
-    """Probability of log-odds."""
-    return 1 / (1 + np.exp(-np.asarray(log_odds, float)))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from riskmodel.errors import UsageError
 from riskmodel.model.calibration import logit
@@ -199,7 +200,7 @@ class _Logit(_Model):
         return (design - self._mean) / self._scale if scaled else design
 
     def _risk(self, X: pd.DataFrame) -> np.ndarray:
-        return 1 / (1 + np.exp(-(self._design(X) @ self._coef + self._intercept)))
+        return expit(self._design(X) @ self._coef + self._intercept)
 
     def contributions(self, X: pd.DataFrame) -> tuple[np.ndarray, float]:
         """Log-odds per feature against the training mean (rows x features in), and the base."""

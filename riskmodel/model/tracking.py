@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +30,10 @@ def store_uri(uri: str | None = None) -> str:
 def _client(uri: str | None) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="mlflow")
     import mlflow
 
+    for name in ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.tracking._model_registry.fluent"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     where = store_uri(uri)
     if where.startswith("sqlite:///"):
         Path(where.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)

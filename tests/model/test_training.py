@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
 from riskmodel.model.bundle import RiskModel, check_additive
-from riskmodel.model.calibration import Calibration, expit, logit
+from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
 from riskmodel.model.training import Study, train
 from riskmodel.settings import Intervals, Label, Run, Split

@@ -1,0 +1,1 @@
+"""What committees see and sign: the model card and its charts."""

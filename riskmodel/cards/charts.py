@@ -1,0 +1,213 @@
+"""Charts as SVG, drawn by templates from geometry computed here.
+
+`calibration_svg`, `driver_bars_svg` and `icon_array_svg` go into a page in both languages; its style sheet shows the
+chosen one. `waterfall_svg` is a file of its own in one language. Colours (Okabe and Ito 2008) never carry a meaning
+alone: direction has an arrow, nature a shape and a name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from riskmodel.cards.rendering import LANGUAGES, Language, Words, decimal, of_100, plain, render
+from riskmodel.cards.wording import NATURES
+
+_TICKS = (0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
+_TICK_GAP = 24
+_RISKS = (
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98,
+    0.99, 0.995, 0.998, 0.999,
+)  # fmt: skip
+_BARS = 8
+_SMALL = 0.05
+
+
+def calibration_svg(bins: Sequence[Mapping[str, float]]) -> Markup:
+    """Observed against predicted risk with intervals and a diagonal, both axes stretched at the low end (square root).
+
+    Parameters
+    ----------
+    bins
+        `risk`, `rate`, `low`, `high` and `rows` of each bin.
+    """
+    left, top, side = 46, 10, 290
+    highest = max((max(b["risk"], b["high"]) for b in bins), default=1.0)
+    end = next(x for x in _TICKS if x >= min(highest, 1))
+
+    def at(share: float) -> float:
+        return round(side * math.sqrt(min(max(share, 0), end) / end), 1)
+
+    ticks: list[dict[str, Any]] = []
+    for x in [x for x in _TICKS if x <= end][::-1]:
+        if not ticks or ticks[-1]["at"] - at(x) >= _TICK_GAP:
+            ticks.append({"at": at(x), "text": f"{100 * x:g}"})
+    points = [
+        {"x": at(b["risk"]), "y": at(b["rate"]), "low": at(b["low"]), "high": at(b["high"]), "of": b} for b in bins
+    ]
+    return _inline("calibration", left=left, top=top, side=side, ticks=ticks, points=points)
+
+
+@dataclass(frozen=True)
+class DriverBar:
+    """One bar: what it is called, its nature (objective, subjective, background) and its length."""
+
+    words: Words
+    nature: str
+    value: float
+
+
+def driver_bars_svg(bars: Sequence[DriverBar]) -> Markup:
+    """Bars from the longest down; nature is marked by fill, shape and name."""
+    longest = max((b.value for b in bars), default=1.0) or 1.0
+    rows = [
+        {"y": 36 * i, "bar": b, "width": round(270 * b.value / longest, 1), "value": decimal(b.value, 2)}
+        for i, b in enumerate(bars)
+    ]
+    return _inline("driver_bars", rows=rows, natures=NATURES, height=36 * len(bars))
+
+
+def icon_array_svg(share: float, title: Words) -> Markup:
+    """A hundred households, ten in a row; those of the share are filled squares, the others rings."""
+    return _inline("icon_array", filled=min(max(round(100 * share), 0), 100), title=title)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A bar of the waterfall, from one log-odds to the next."""
+
+    label: str
+    nature: str
+    start: float
+    change: float
+
+    @property
+    def end(self) -> float:
+        return self.start + self.change
+
+
+def waterfall_svg(
+    base: float,
+    drivers: Mapping[str, float],
+    labels: Mapping[str, tuple[str, str]],
+    natures: Mapping[str, str],
+    lang: Language = "en",
+    title: str = "",
+) -> str:
+    """A household's risk as steps from the base, one per driver, largest first: a standalone SVG file.
+
+    Steps are log-odds, which add up; the axis is marked in risk per 100. Steps that are small or beyond the eighth
+    are drawn as one.
+
+    Parameters
+    ----------
+    base
+        Log-odds at which the steps start.
+    drivers
+        Log-odds of each driver; `base` and their sum are the log-odds of the household's risk.
+    labels
+        English and Chinese name of each driver.
+    natures
+        objective, subjective or background for each driver.
+    lang
+        Language of the picture.
+    title
+        What stands above it, such as the household's number and the month.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    if not all(map(math.isfinite, (base, *drivers.values()))):
+        raise ValueError("a waterfall needs finite log-odds.")
+    steps = waterfall_steps(base, drivers, labels, natures, lang)
+    end = steps[-1].end if steps else base
+    left, width, row = 210, 380, 40
+    ends = [base, *(s.end for s in steps)]
+    low, high = min(ends), max(ends)
+    room = max(0.08 * (high - low), 0.25)
+    low, high = low - room, high + room
+
+    def x(log_odds: float) -> float:
+        return round(left + width * (log_odds - low) / (high - low), 1)
+
+    ticks: list[dict[str, Any]] = []
+    for risk in _RISKS:
+        place = x(_log_odds(risk))
+        if left <= place <= left + width and (not ticks or place - ticks[-1]["x"] >= 1.5 * _TICK_GAP):
+            ticks.append({"x": place, "text": f"{100 * risk:g}"})
+    bars = [
+        {
+            "y": row * (i + 1),
+            "from": x(s.start),
+            "to": x(s.end),
+            "rises": s.change >= 0,
+            "shape": _arrow(x(s.start), x(s.end), row * (i + 1) + 9, 22),
+            "label": s.label,
+            "nature": s.nature,
+            "value": f"{'+' if s.change >= 0 else ''}{decimal(s.change, 2)}",
+        }
+        for i, s in enumerate(steps)
+    ]
+    return render(
+        "charts/waterfall.svg.j2",
+        langs=(lang,),
+        title=plain(title),
+        bars=bars,
+        ticks=ticks,
+        natures=NATURES,
+        seen=[n for n in NATURES if any(s.nature == n for s in steps)],
+        start={"x": x(base), "risk": of_100(_risk(base))},
+        end={"x": x(end), "risk": of_100(_risk(end)), "y": row * (len(steps) + 1)},
+        left=left,
+        width=width,
+        row=row,
+    )
+
+
+def waterfall_steps(
+    base: float,
+    drivers: Mapping[str, float],
+    labels: Mapping[str, tuple[str, str]],
+    natures: Mapping[str, str],
+    lang: Language = "en",
+) -> list[_Step]:
+    """Steps of a waterfall: the largest drivers, then the others as one; each starts where the one before ends."""
+    number = LANGUAGES.index(lang)
+    ordered = sorted(drivers.items(), key=lambda item: (-abs(item[1]), item[0]))
+    large = [(name, value) for i, (name, value) in enumerate(ordered) if i < _BARS and abs(value) >= _SMALL]
+    rest = ordered[len(large) :]
+    changes = [(plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large]
+    others = sum(value for _, value in rest)
+    if any(value for _, value in rest):
+        words = Words(f"{len(rest)} others together", f"其余{len(rest)}项合计")
+        changes.append((words[number], "", others))
+    steps: list[_Step] = []
+    for label, nature, change in changes:
+        steps.append(_Step(label, nature, steps[-1].end if steps else base, change))
+    return steps
+
+
+def _inline(name: str, **values: object) -> Markup:
+    return Markup(render(f"charts/{name}.svg.j2", langs=LANGUAGES, **values))
+
+
+def _arrow(start: float, end: float, y: float, height: float) -> str:
+    """Points of a bar that ends in a tip; a short one is all tip."""
+    tip = math.copysign(min(9.0, abs(end - start)), end - start)
+    neck = round(end - tip, 1)
+    middle = y + height / 2
+    return f"{start},{y} {neck},{y} {end},{middle} {neck},{y + height} {start},{y + height}"
+
+
+def _risk(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def _log_odds(risk: float) -> float:
+    return math.log(risk / (1 - risk))

@@ -1,0 +1,47 @@
+"""The model card: one HTML file in Chinese and English, made from what the model carries with it.
+
+A section is one entry of `SECTIONS` in `sections.py`: a title, a function that takes its facts out of the model, and
+the template `templates/sections/<name>.html.j2` that holds its texts. The page around them is `templates/card.html.j2`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from riskmodel.cards.rendering import Language, render
+from riskmodel.cards.sections import SECTIONS, headline
+from riskmodel.errors import UsageError
+from riskmodel.model.bundle import RiskModel
+from riskmodel.register import commit_file
+
+_NEEDED = ("data", "folds", "results")
+
+
+def model_card(model: RiskModel, lang: Language = "zh") -> str:
+    """The model card as self-contained HTML: no script, nothing loaded from elsewhere.
+
+    Parameters
+    ----------
+    model
+        A trained model; its evidence fills the card.
+    lang
+        Language in which the card opens; a switch on the page shows the other one.
+
+    Raises
+    ------
+    UsageError
+        If the model carries no evidence of its training.
+    """
+    lacking = [part for part in _NEEDED if not model.evidence.get(part)]
+    if lacking:
+        raise UsageError(
+            f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is nothing to "
+            "show. Train it with `riskmodel train`."
+        )
+    shown = [(section, section.facts(model)) for section in SECTIONS]
+    return render("card.html.j2", sections=shown, lang=lang, **headline(model))
+
+
+def write_card(model: RiskModel, out: Path, lang: Language = "zh") -> None:
+    """Write the model card to a file, whole or not at all."""
+    commit_file(out, model_card(model, lang).encode("utf-8"))

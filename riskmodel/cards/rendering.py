@@ -1,0 +1,135 @@
+"""How templates become documents: two languages side by side, everything escaped, each kind of number in one place."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+ABSENT = "–"
+_TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Words(NamedTuple):
+    """The same words in English and Chinese."""
+
+    en: str
+    zh: str
+
+
+def t(en: str, zh: str, **values: object) -> Markup:
+    """Both languages of a text, with the same values filled in; the style sheet shows the chosen one.
+
+    Texts and values are escaped. A value may be `Words`, of which each language takes its own.
+
+    >>> t("{n} households", "{n}户", n=3)
+    Markup('<span lang="en">3 households</span><span lang="zh">3户</span>')
+    """
+    return Markup("").join(
+        Markup('<span lang="{}">{}</span>').format(lang, _filled(text, lang, values))
+        for lang, text in zip(LANGUAGES, (en, zh), strict=True)
+    )
+
+
+def w(words: Words) -> Markup:
+    """Words from data in both languages, braces left as they are."""
+    return t("{words}", "{words}", words=words)
+
+
+def bold(value: object) -> Markup:
+    """A value in bold, for use inside `t`."""
+    return Markup("<b>{}</b>").format(value)
+
+
+def plain(text: object) -> str:
+    """Text without control characters, lone surrogates and marks that turn the direction of what follows.
+
+    >>> plain("Li\u202e\u0000 village")
+    'Li village'
+    """
+    return "".join(
+        c for c in str(text) if c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
+    )
+
+
+def count(n: int) -> str:
+    """A whole number with thousands marked."""
+    return f"{n:,}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in per cent.
+
+    >>> percent(0.1084), percent(0.00004), percent(None)
+    ('10.8%', '<0.1%', '–')
+    """
+    if share is None or math.isnan(share):
+        return ABSENT
+    least = 10**-digits
+    return f"<{least:g}%" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f}%"
+
+
+def of_100(share: float | None) -> str:
+    """A share as a natural frequency out of 100: whole from 10 on, else with one decimal.
+
+    >>> of_100(0.437), of_100(0.0284), of_100(0.0001)
+    ('44', '2.8', '<0.1')
+    """
+    if share is None or math.isnan(share):
+        return ABSENT
+    number = 100 * share
+    if round(number, 1) >= 10:
+        return f"{number:.0f}"
+    return "<0.1" if 0 < number < 0.05 else f"{number:.1f}".removesuffix(".0")
+
+
+def decimal(value: float | None, digits: int) -> str:
+    """A number with fixed decimals and a true minus sign; a dash where it is not defined.
+
+    >>> decimal(-0.0304, 2), decimal(-0.0001, 2)
+    ('−0.03', '0.00')
+    """
+    if value is None or math.isnan(value):
+        return ABSENT
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def interval(figure: Mapping[str, float | None], show: Any = of_100) -> str:
+    """`low to high` of a figure, in the notation of `show`; without words, so that both languages share it."""
+    return f"{show(figure['low'])}–{show(figure['high'])}"
+
+
+@cache
+def environment() -> Environment:
+    """The template engine: autoescape on, a misspelt name is an error."""
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals |= {"t": t, "w": w, "b": bold, "ABSENT": ABSENT}
+    found.filters |= {
+        "count": count, "percent": percent, "of_100": of_100, "decimal": decimal, "interval": interval, "plain": plain,
+    }  # fmt: skip
+    return found
+
+
+def render(template: str, **values: object) -> str:
+    """A template filled in."""
+    return environment().get_template(template).render(values)
+
+
+def _filled(text: str, lang: Language, values: Mapping[str, object]) -> Markup:
+    own = {k: getattr(v, lang) if isinstance(v, Words) else v for k, v in values.items()}
+    return escape(text).format(**own)

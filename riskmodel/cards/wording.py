@@ -1,0 +1,116 @@
+"""What things are called on the card, in both languages; each name once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from riskmodel.cards.rendering import Words
+from riskmodel.settings import Label
+
+
+class Metric(NamedTuple):
+    """How a metric is named, explained and printed. `best` is the value it would ideally have."""
+
+    name: Words
+    meaning: Words
+    best: float
+    digits: int
+    percent: bool = False
+
+
+MODELS = {
+    "base_rate": Words("Base rate: everybody the same", "基准率：人人相同"),
+    "last_status": Words("Rule: below the line most recently", "规则：最近低于监测线者优先"),
+    "distance_to_line": Words("Rule: nearest to the line", "规则：离监测线最近者优先"),
+    "office_rule": Words("Office rule: under 1.2 × the line, and events", "业务规则：收入低于监测线1.2倍及突发事件"),
+    "one_variable_logit": Words("Logit on distance to the line alone", "单变量逻辑回归（与监测线的距离）"),
+    "logistic_regression": Words("Logistic regression, all inputs", "逻辑回归（全部指标）"),
+    "hist_gradient_boosting": Words("Histogram gradient boosting", "直方图梯度提升"),
+    "lightgbm": Words("LightGBM", "LightGBM"),
+}
+
+METRICS = {
+    "roc_auc": Metric(
+        Words("ROC-AUC", "ROC-AUC"),
+        Words(
+            "chance that a household that falls is ranked above one that does not; 0.5 is drawing lots, 1 is perfect",
+            "随机取一户返贫户和一户未返贫户，前者排名更靠前的概率；0.5相当于抽签，1为完全正确",
+        ),
+        1, 3,
+    ),
+    "pr_auc": Metric(
+        Words("PR-AUC", "PR-AUC"),
+        Words(
+            "precision averaged over all lengths of the list; drawing lots gives the rate of falls",
+            "各种名单长度下准确率的平均值；抽签时等于返贫率",
+        ),
+        1, 3,
+    ),
+    "brier": Metric(
+        Words("Brier score", "Brier分数"),
+        Words("mean squared error of the risk; lower is better", "风险值的均方误差；越低越好"),
+        0, 4,
+    ),
+    "log_loss": Metric(
+        Words("Log loss", "对数损失"),
+        Words("penalty for confident errors; lower is better", "对“自信的错误”的惩罚；越低越好"),
+        0, 4,
+    ),
+    "calibration_slope": Metric(
+        Words("Calibration slope", "校准斜率"),
+        Words("1 is right; below 1, risks are too extreme", "1为正好；低于1表示风险值过于极端"),
+        1, 2,
+    ),
+    "calibration_intercept": Metric(
+        Words("Calibration intercept", "校准截距"),
+        Words("0 is right; above 0, risks are too low on the whole", "0为正好；高于0表示风险值总体偏低"),
+        0, 2,
+    ),
+    "precision_at_capacity": Metric(
+        Words("Fall, of those listed", "名单准确率"),
+        Words("share of the households on the list that fall", "名单上的户最终返贫的比例"),
+        1, 1, True,
+    ),
+    "recall_at_capacity": Metric(
+        Words("Found, of those who fall", "名单覆盖率"),
+        Words("share of the households that fall which the list holds", "返贫户中被名单发现的比例"),
+        1, 1, True,
+    ),
+}  # fmt: skip
+
+NATURES = {
+    "objective": Words("objective", "客观"),
+    "subjective": Words("subjective", "主观"),
+    "background": Words("background", "背景"),
+}
+
+FALLS = {
+    "return": Words("return to poverty (were lifted before)", "返贫（原脱贫户）"),
+    "fall": Words("fall into poverty (never registered poor)", "致贫（一般农户）"),
+    "unknown": Words("household type not recorded", "农户类型未记录"),
+}
+
+SPLITS = {
+    "test": Words("Test: the last months", "测试：最后的月份"),
+    "test_disjoint": Words("Test without households seen in training", "测试：剔除训练中出现过的农户"),
+}
+
+
+def split_words(name: str) -> Words:
+    """A split of the results in words."""
+    if name in SPLITS:
+        return SPLITS[name]
+    number = name.removeprefix("fold_")
+    return Words(f"Earlier fold {number}", f"较早的第{number}折")
+
+
+def when_words(label: Label) -> Words:
+    """When the outcome is looked for.
+
+    >>> when_words(Label(horizon_months=6)).en
+    'within 6 months'
+    """
+    months = label.horizon_months
+    if label.when == "at":
+        return Words(f"{months} months later", f"{months}个月后")
+    return Words(f"within {months} months", f"{months}个月内")

@@ -1,0 +1,132 @@
+"""What the verdict may say of a household, and what it may never say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riskmodel.catalogue import load_catalogue
+from riskmodel.explain.causes import cause_verdicts
+from riskmodel.explain.conditions import words
+
+CATALOGUE = load_catalogue()
+DRIVERS = [d.name for d in CATALOGUE.drivers]
+
+# An able household that left work undone for eight months, refused two suitable offers without a reason, and has
+# nothing else on record.
+IDLE = {
+    "able_now": 2.0, "working_age_now": 2.0, "children_now": 1.0, "elderly_now": 0.0, "hh_size_now": 3.0,
+    "carers_now": 0.0, "months_since_family_loss": 36.0, "months_since_death": 36.0, "able_change_12m": 0.0,
+    "dependants_share": 0.33, "suitable_offers_12m": 2.0, "days_available_3m": 20.0, "refused_no_reason_12m": 2.0,
+    "refused_with_reason_12m": 0.0, "months_low_work_12m": 8.0, "work_intensity_3m": 0.35, "land_idle_share": 0.1,
+    "months_land_idle_12m": 0.0, "record_age": 0.0, "visit_age": 1.0, "months_since_illness": 36.0,
+    "major_illness_now": 0.0, "selfpay_burden": 0.01, "months_since_disability": 36.0, "disabled_now": 0.0,
+    "months_since_accident": 36.0, "months_since_disaster": 36.0, "months_since_house_damage": 36.0,
+    "months_since_water_failure": 36.0, "months_since_job_loss": 36.0, "unemployed_now": 0.0, "working_change": 0.0,
+    "formal_change": 0.0, "months_since_market": 36.0, "price_change_12m": 0.0, "months_since_schooling_cost": 36.0,
+    "higher_students_now": 0.0, "schooling_burden": 0.0, "skilled_share": 0.3, "schooling_years": 9.0,
+    "minutes_to_county": 20.0, "village_below_share": 0.02, "ended_6m": 0.0, "active_measures": 0.0,
+    "uninsured_share": 0.0, "transfer_share": 0.1,
+}  # fmt: skip
+
+
+def verdict(features: dict[str, float | None], **pushes: float) -> pd.Series:
+    drivers = pd.DataFrame([{d: pushes.get(d, 0.0) for d in DRIVERS}])
+    return cause_verdicts(CATALOGUE, drivers, pd.DataFrame([features])).iloc[0]
+
+
+def test_the_reference_household_gives_a_clue_to_be_verified() -> None:
+    found = verdict(IDLE, work=1.0, level=0.5)
+    assert found["verdict"] == "subjective"
+    assert found["subjective_share"] == pytest.approx(1 / 1.5)
+    assert found["failed_gates"] == found["excuses"] == found["protected"] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"able_now": 0.0}, "no_able_labour"),
+        ({"children_now": 3.0}, "only_old_and_young"),
+        ({"carers_now": 1.0, "able_now": 1.0}, "sole_carer"),
+        ({"months_since_death": 5.0}, "recent_death"),
+        ({"months_since_disaster": 11.0}, "recent_disaster"),
+        ({"major_illness_now": 1.0}, "major_illness"),
+        ({"destitute_now": 1.0}, "destitute"),
+        ({"appeal_now": 1.0}, "appeal"),
+        ({"opted_out": True}, "opted_out"),
+    ],
+)
+def test_a_protected_household_is_never_subjective(change: dict, why: str) -> None:
+    found = verdict({**IDLE, **change}, work=5.0, land=5.0, refusal=5.0)
+    assert why in found["protected"]
+    assert found["verdict"] != "subjective"
+    assert found["subjective_share"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        ({"suitable_offers_12m": 0.0, "days_available_3m": 5.0}, "offer"),
+        ({"refused_no_reason_12m": 1.0, "months_low_work_12m": 5.0}, "repeated"),
+        ({"refused_with_reason_12m": 1.0}, "reason"),
+        ({"record_age": 4.0}, "fresh"),
+        ({"visit_age": 4.0}, "fresh"),
+    ],
+)
+def test_one_failed_gate_is_enough(change: dict, gate: str) -> None:
+    found = verdict({**IDLE, **change}, work=2.0, refusal=1.0)
+    assert found["failed_gates"] == gate
+    assert found["verdict"] == "undetermined"
+
+
+@pytest.mark.parametrize("missing", sorted(set(IDLE) & {"able_now", "record_age", "visit_age", "carers_now",
+                                                        "refused_with_reason_12m", "months_since_illness"}))  # fmt: skip
+@pytest.mark.parametrize("how", ["null", "no column"])
+def test_what_cannot_be_checked_counts_for_the_household(missing: str, how: str) -> None:
+    features = {**IDLE, missing: np.nan} if how == "null" else {k: v for k, v in IDLE.items() if k != missing}
+    assert verdict(features, work=5.0, refusal=5.0)["verdict"] != "subjective"
+
+
+def test_a_known_excuse_moves_the_contribution_to_the_excusing_side() -> None:
+    found = verdict({**IDLE, "months_since_job_loss": 3.0}, work=1.0)
+    assert (found["verdict"], found["excuses"], found["subjective_share"]) == ("objective", "job", 0)
+
+
+def test_subjective_is_never_a_residual() -> None:
+    """Nothing on record and the score high: undetermined, not subjective."""
+    quiet = {**IDLE, "work_intensity_3m": 0.95, "months_low_work_12m": 0.0, "refused_no_reason_12m": 0.0}
+    assert verdict(quiet, work=3.0, refusal=3.0, level=1.0)["verdict"] == "undetermined"
+
+
+def test_background_never_counts() -> None:
+    found = verdict(IDLE, level=3.0, volatility=2.0, history=2.0, season=1.0, data_quality=1.0)
+    assert (found["objective_share"], found["subjective_share"], found["verdict"]) == (0, 0, "undetermined")
+
+
+def test_shock_and_low_effort_together_are_not_subjective() -> None:
+    assert verdict({**IDLE, "months_since_schooling_cost": 2.0}, work=1.0, schooling=1.0)["verdict"] == "mixed"
+
+
+@given(
+    pushes=st.dictionaries(st.sampled_from(DRIVERS), st.floats(-5, 5), max_size=8),
+    changes=st.dictionaries(st.sampled_from(sorted(IDLE)), st.one_of(st.none(), st.floats(0, 40)), max_size=10),
+)
+def test_shares_are_shares_and_gates_bind_whatever_comes(pushes: dict, changes: dict) -> None:
+    found = verdict({**IDLE, **changes}, **pushes)
+    assert 0 <= found["objective_share"] and 0 <= found["subjective_share"]
+    assert found["objective_share"] + found["subjective_share"] <= 1 + 1e-9
+    assert 0 <= found["verdict_confidence"] <= 1
+    if found["verdict"] == "subjective":
+        assert found["failed_gates"] == found["excuses"] == found["protected"] == ""
+
+
+def test_words_are_filled_in_for_readers() -> None:
+    assert words("{a} months, {b:%}, {c}", {"a": 3.0, "b": 0.256, "c": float("nan")}) == "3 months, 26%, ?"
+
+
+def test_every_driver_has_a_measure() -> None:
+    answered = {d for m in CATALOGUE.measures for d in m.drivers}
+    assert answered == set(DRIVERS)

@@ -1,0 +1,261 @@
+"""The whole way from files to alerts, as a user walks it on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
+from riskmodel.alerts.scoring import score
+from riskmodel.cli import app
+from riskmodel.errors import NotFound, RiskmodelError, UsageError
+from riskmodel.model.tracking import load_model, promote
+from riskmodel.register import Register, ingest, verify
+from riskmodel.results import explain_household, score_and_write, train_and_write
+from riskmodel.settings import Intervals, Run, Split, Tracking, find_config, load_run
+from riskmodel.simulation import simulate
+
+AS_OF = "2023-06"
+
+
+class County:
+    """A simulated county of 500 households, its register, model store and one scored month."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.register = folder / "register"
+        self.alerts = folder / "alerts"
+        simulate(folder / "source", households=500, months=30, seed=5)
+        ingest(find_config("sources/simulated.yaml"), folder / "source", self.register)
+        self.tracking = Tracking(uri=f"sqlite:///{folder / 'mlflow.db'}")
+        self.run = Run(
+            name="journey",
+            split=Split(folds=1, calibration_months=6),
+            intervals=Intervals(replicates=20),
+            models=["base_rate", "distance_to_line", "one_variable_logit", "lightgbm"],
+            lightgbm={"n_estimators": 40, "min_data_in_leaf": 20},
+            tracking=self.tracking,
+        )
+        self.study = train_and_write(self.run, self.register, folder / "results", lambda what: None)
+        promote(self.study.tracking["version"], "first", self.tracking)
+        self.manifest = self.score("10")
+
+    def score(self, capacity: str | None, out: Path | None = None) -> dict:
+        model = "models:/return-risk@champion"
+        return score_and_write(
+            self.register, model, AS_OF, out or self.alerts, capacity, 2, self.tracking.uri, lambda what: None
+        )
+
+
+@pytest.fixture(scope="module")
+def county(tmp_path_factory: pytest.TempPathFactory) -> County:
+    return County(tmp_path_factory.mktemp("county"))
+
+
+def test_results_are_written_per_model_and_split(county: County) -> None:
+    found = json.loads((county.folder / "results" / "results.json").read_text(encoding="utf-8"))
+    assert set(found) == set(county.run.models)
+    assert set(found["lightgbm"]) == {"fold_1", "test", "test_disjoint"} or set(found["lightgbm"]) == {"fold_1", "test"}
+    assert {"roc_auc", "pr_auc", "brier", "log_loss", "calibration_slope", "calibration_intercept",
+            "precision_at_capacity", "recall_at_capacity"} <= set(found["lightgbm"]["test"])  # fmt: skip
+    assert set(found["lightgbm"]["test"]["brier"]) == {"value", "low", "high"}
+    verify(county.folder / "results")
+
+
+def test_runs_and_model_lie_in_mlflow(county: County) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(county.tracking.uri, county.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("riskmodel").experiment_id])
+    parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    nested = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {r.data.tags["fold"] for r in nested} >= {"fold_1", "test"}
+    assert parent.data.params["label.horizon_months"] == "6"
+    assert len(parent.data.tags["register_sha256"]) == 64
+    version = client.get_model_version_by_alias("return-risk", "challenger")
+    assert client.get_model_version_by_alias("return-risk", "champion").version == version.version
+    assert client.get_model_version("return-risk", version.version).tags["promotion_reason"] == "first"
+
+
+def test_the_logged_model_answers_as_the_package_does(county: County) -> None:
+    import mlflow
+
+    uri = county.study.tracking["model_uri"]
+    model = load_model(uri, county.tracking.uri)
+    served = mlflow.pyfunc.load_model(uri)
+    rows = model.matrix(score(Register.open(county.register), model, AS_OF).features)
+    np.testing.assert_allclose(served.predict(rows.astype(np.float64).fillna(0)), model.risk(rows.fillna(0)))
+    assert served.metadata.signature is not None
+    example = served.input_example
+    assert list(example.columns) == model.inputs
+    assert len(example) == 1
+
+
+def test_a_promotion_needs_a_reason_and_a_version(county: County) -> None:
+    with pytest.raises(UsageError, match="reason"):
+        promote("1", "  ", county.tracking)
+    with pytest.raises(NotFound, match="no version 99"):
+        promote("99", "why not", county.tracking)
+    with pytest.raises(NotFound, match="promote one first"):
+        load_model("models:/other@champion", county.tracking.uri)
+
+
+def test_scores_and_alerts_bear_the_promised_columns(county: County) -> None:
+    scores = pd.read_parquet(county.alerts / "scores.parquet")
+    alerts = pd.read_parquet(county.alerts / "alerts.parquet")
+    assert list(scores.columns) == ["household_id", "county_id", "as_of", "risk", "rank", "model_version"]
+    assert list(alerts.columns[: len(ALERT_COLUMNS)]) == list(ALERT_COLUMNS)
+    assert len(alerts) == 10
+    assert alerts["rank"].tolist() == list(range(1, 11))
+    assert alerts["risk"].is_monotonic_decreasing
+    assert sorted(scores["rank"]) == list(range(1, len(scores) + 1))
+    assert set(alerts["verdict"]) <= {"subjective", "objective", "mixed", "undetermined"}
+    assert alerts["measures"].ne("").all()
+    assert alerts["reason_zh"].str.contains("原因判断").all()
+    counts = county.manifest["about"]["counts"]
+    assert (counts["scored"], counts["alerts"]) == (len(scores), 10)
+
+
+def test_csv_and_excel_hold_the_same_alerts_and_ids_stay_text(county: County) -> None:
+    alerts = pd.read_parquet(county.alerts / "alerts.parquet")
+    csv = pd.read_csv(county.alerts / "alerts.csv", dtype={"household_id": str, "county_id": str})
+    excel = pd.read_excel(county.alerts / "alerts.xlsx", dtype={"household_id": str, "county_id": str})
+    for other in (csv, excel):
+        assert other["household_id"].tolist() == alerts["household_id"].tolist()
+        assert other["reason_zh"].tolist() == alerts["reason_zh"].tolist()
+    np.testing.assert_allclose(excel["risk"], alerts["risk"], rtol=1e-12)
+
+
+def test_drivers_add_up_to_the_risk(county: County) -> None:
+    alerts = pd.read_parquet(county.alerts / "alerts.parquet")
+    drivers = pd.read_parquet(county.alerts / "drivers.parquet")
+    by_feature = pd.read_parquet(county.alerts / "shap.parquet")
+    assert drivers["household_id"].tolist() == alerts["household_id"].tolist()
+    base = county.manifest["about"]["base_log_odds"]
+    for table in (drivers, by_feature):
+        log_odds = table.drop(columns="household_id").sum(axis=1) + base
+        np.testing.assert_allclose(1 / (1 + np.exp(-log_odds)), alerts["risk"], atol=1e-6)
+
+
+def test_scoring_twice_is_scoring_once(county: County, tmp_path: Path) -> None:
+    again = county.score("10", tmp_path / "again")
+    assert again["files"] == county.manifest["files"]
+    over = county.score("10", tmp_path / "again")
+    assert over["files"] == county.manifest["files"]
+
+
+def test_whoever_opted_out_is_not_ranked(tmp_path: Path, county: County) -> None:
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
+    first = pd.read_parquet(county.alerts / "alerts.parquet")["household_id"].iloc[0]
+    chosen = source["households"]["household_id"] == first
+    source["households"].loc[chosen, "opted_out"] = True
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, tmp_path / "r")
+    scores = score(Register.open(tmp_path / "r"), load_model(county.folder / "results"), AS_OF)
+    assert first not in set(scores.frame["household_id"])
+    assert first in set(scores.by_hand["household_id"])
+
+
+def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:
+    scores = score(Register.open(county.register), load_model(county.folder / "results"), AS_OF)
+    name = scores.frame["county_id"].iloc[0]
+    assert len(explain_alerts(scores, 7).frame) == 7
+    assert len(explain_alerts(scores, 0.1).frame) == int(np.ceil(len(scores) * 0.1))
+    file = tmp_path / "capacity.csv"
+    file.write_text(f"county_id,capacity\n{name},3\n", encoding="utf-8")
+    assert len(explain_alerts(scores, read_capacity(file)).frame) == 3
+    file.write_text("county_id,capacity\nelsewhere,3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="elsewhere"):
+        explain_alerts(scores, read_capacity(file))
+    file.write_text(f"county_id,capacity\n{name},many\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 2, column capacity"):
+        read_capacity(file)
+    for wrong in ("many", "0", "-3", "150%"):
+        with pytest.raises(UsageError):
+            explain_alerts(scores, read_capacity(wrong))
+
+
+def test_units_of_money_change_no_alert(tmp_path: Path, county: County) -> None:
+    """The same county kept in fen: the same ranks, risks and verdicts."""
+    money = ("wage_income", "production_income", "property_income", "transfer_income", "allowance_income",
+             "production_cost", "claims", "selfpay", "schooling_cost", "debt")  # fmt: skip
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
+    records = source["records"]
+    fen = [c for c in money if c in records]
+    records[fen] = records[fen] * 100
+    columns = {c: c for c in records.columns if c not in fen} | {c: {"from": c, "unit": "fen"} for c in fen}
+    mapping = {"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}
+    mapping["tables"]["records"] = {"columns": columns}
+    ingest(mapping, source, tmp_path / "fen")
+    model = load_model(county.folder / "results")
+    found = explain_alerts(score(Register.open(tmp_path / "fen"), model, AS_OF), 10).frame
+    straight = pd.read_parquet(county.alerts / "alerts.parquet")
+    assert found["household_id"].tolist() == straight["household_id"].tolist()
+    assert found["verdict"].tolist() == straight["verdict"].tolist()
+
+
+def test_one_households_story(county: County) -> None:
+    alerts = pd.read_parquet(county.alerts / "alerts.parquet")
+    household = alerts["household_id"].iloc[0]
+    for lang, word in (("en", "risk"), ("zh", "风险")):
+        story = explain_household(county.alerts, household, lang)
+        assert any(line.startswith(word) for line in story.lines)
+        assert story.waterfall.read_text(encoding="utf-8").startswith("<?xml")
+    scores = pd.read_parquet(county.alerts / "scores.parquet")
+    last = scores.sort_values("rank")["household_id"].iloc[-1]
+    with pytest.raises(NotFound, match="is not on the list"):
+        explain_household(county.alerts, last)
+    with pytest.raises(NotFound, match="no such household"):
+        explain_household(county.alerts, "nobody")
+    assert county.score("10")["files"] == county.manifest["files"]
+    assert (county.alerts / "explain").is_dir(), "what a user made in the folder survives the next scoring"
+
+
+def test_help_answers_in_well_under_a_second() -> None:
+    command = [sys.executable, "-m", "riskmodel.cli", "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "demo" in run.stdout and "Exit codes" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["ingest", "nowhere.yaml", "--out", "r"], 2, "nowhere.yaml"),
+        (["train", "nothing.yaml", "--register", "r"], 2, "Shipped in that folder"),
+        (["train", "configs/runs/default.yaml", "--register", "nowhere"], 4, "nowhere"),
+        (["score", "nowhere", "--as-of", "2023-06", "--out", "o"], 4, "nowhere"),
+        (["explain", "nowhere", "--household", "1"], 4, "nowhere"),
+        (["card", "nowhere", "--out", "card.html"], 4, "no model there"),
+        (["simulate", "s", "--world", "flat"], 2, "easy or hard"),
+    ],
+)
+def test_errors_are_one_sentence_and_an_exit_code(
+    arguments: list[str], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, arguments)
+    assert isinstance(run.exception, RiskmodelError)
+    assert run.exception.exit_code == code
+    assert says in str(run.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_setting_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("label: {horizon_month: 6}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"run\.yaml: label\.horizon_month"):
+        load_run(file)
+    file.write_text("models: [lightgmb]\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="unknown model 'lightgmb'"):
+        load_run(file)
+
+
+def test_a_month_outside_the_register_is_named(county: County) -> None:
+    with pytest.raises(UsageError, match="2030-01 lies outside the register"):
+        score(Register.open(county.register), load_model(county.folder / "results"), "2030-01")
