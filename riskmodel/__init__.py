@@ -17,6 +17,7 @@ _WHERE = {
     "censoring_weights": "riskmodel.cohort.labels",
     "Run": "riskmodel.settings",
     "load_run": "riskmodel.settings",
+    "find_config": "riskmodel.settings",
     "train": "riskmodel.model.training",
     "promote": "riskmodel.model.tracking",
     "load_model": "riskmodel.model.tracking",
@@ -56,5 +57,5 @@ if TYPE_CHECKING:
     from riskmodel.model.tracking import load_model, promote
     from riskmodel.model.training import train
     from riskmodel.register import Register, ingest
-    from riskmodel.settings import Run, load_run
+    from riskmodel.settings import Run, find_config, load_run
     from riskmodel.simulation import simulate

@@ -244,7 +244,14 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
     for name, table in report.tables.items():
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in table.reasons.items())
         rows.append(
-            [name, f"{table.rows_in:,}", f"{table.accepted:,}", f"{table.quarantined:,}", f"{table.collapsed:,}", reasons]
+            [
+                name,
+                f"{table.rows_in:,}",
+                f"{table.accepted:,}",
+                f"{table.quarantined:,}",
+                f"{table.collapsed:,}",
+                reasons,
+            ]
         )
     _table(str(out), ["table", "rows in", "accepted", "quarantined", "collapsed", "reasons"], rows)
     if report.quarantined:

@@ -59,8 +59,10 @@ class AtRisk(Strict):
 class Label(Strict):
     """What is predicted. Definitions: DOMAIN page, Labels; `cohort/labels.py`."""
 
-    name: Literal["return", "below_line", "guarantee_fail", "sudden_difficulty", "enter_monitoring"] = "return"
-    horizon_months: int = Field(6, ge=1, le=60)
+    name: Literal["return", "below_line", "guarantee_fail", "sudden_difficulty", "enter_monitoring"] = Field(
+        "return", description="what counts as an outcome"
+    )
+    horizon_months: int = Field(6, ge=1, le=60, description="a multiple of the panel's step")
     when: Literal["within", "at"] = Field("within", description="within the horizon, or at its last month")
     assessments: int = Field(2, ge=1, le=2, description="assessments in a row that must lie below the line")
 
@@ -68,8 +70,8 @@ class Label(Strict):
 class Cohorts(Strict):
     """As-of months. Left out, they run over the register, as far as outcomes are known."""
 
-    first: Month | None = None
-    last: Month | None = None
+    first: Month | None = Field(None, description="first as-of month; default: after the warm-up")
+    last: Month | None = Field(None, description="last as-of month; default: as far as outcomes are known")
     every_months: int | None = Field(None, ge=1, description="default: 3, or the panel's own step")
     warm_up_months: int = Field(12, ge=0, description="months of history before the first as-of month")
 
@@ -78,7 +80,7 @@ class Split(Strict):
     """Training before, test after; between them the horizon and the reporting lag as embargo."""
 
     test_from: Month | None = Field(None, description="first test as-of month; default: last third of the months")
-    test_to: Month | None = None
+    test_to: Month | None = Field(None, description="last test as-of month")
     folds: int = Field(2, ge=0, description="rolling-origin validation folds inside the training months")
     calibration_months: int = Field(12, ge=0, description="last training months that fit the calibration")
     household_disjoint: bool = Field(True, description="also report a test without households seen in training")
@@ -87,8 +89,8 @@ class Split(Strict):
 class Capacity(Strict):
     """How many households can be visited: a number per county and month, or a share of those at risk."""
 
-    number: int | None = Field(None, ge=1)
-    share: float | None = Field(None, gt=0, le=1)
+    number: int | None = Field(None, ge=1, description="households per county and month")
+    share: float | None = Field(None, gt=0, le=1, description="share of those at risk per county and month")
 
     @model_validator(mode="after")
     def _one(self) -> Capacity:
@@ -100,16 +102,16 @@ class Capacity(Strict):
 class Intervals(Strict):
     """Bootstrap over households."""
 
-    replicates: int = Field(400, ge=20)
-    level: float = Field(0.95, gt=0.5, lt=1)
+    replicates: int = Field(400, ge=20, description="resamples of households")
+    level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
 class Tracking(Strict):
     """Where runs and models are kept."""
 
     uri: str | None = Field(None, description="any MLflow URI; default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db")
-    experiment: str = "riskmodel"
-    registered_model: str = "return-risk"
+    experiment: str = Field("riskmodel", description="MLflow experiment")
+    registered_model: str = Field("return-risk", description="name in the model registry")
 
 
 MODELS = (
@@ -121,7 +123,7 @@ MODELS = (
 class Run(Strict):
     """One training run: `riskmodel train RUN.yaml`."""
 
-    name: str = Field("default", pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field("default", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the run")
     catalogue: list[str] = Field(["features.yaml"], description="feature files below configs/, or paths")
     leave_out: list[str] = Field([], description="features or drivers that are not inputs")
     at_risk: AtRisk = AtRisk()
@@ -130,12 +132,12 @@ class Run(Strict):
     split: Split = Split()
     capacity: Capacity = Capacity(share=0.05)
     intervals: Intervals = Intervals()
-    models: list[str] = list(MODELS)
+    models: list[str] = Field(list(MODELS), description="models that are compared")
     register_model: str = Field("lightgbm", description="the model that is bundled and registered")
-    lightgbm: dict[str, float | int | str | bool] = Field({}, description="overrides of the default parameters")
+    lightgbm: dict[str, float | int | str | bool] = Field({}, description="parameters that override the defaults")
     tracking: Tracking = Tracking()
-    seed: int = 20260101
-    threads: int = Field(2, ge=1)
+    seed: int = Field(20260101, description="seed of models and resamples")
+    threads: int = Field(2, ge=1, description="splits fitted, and counties worked on, at once")
 
     @field_validator("models")
     @classmethod

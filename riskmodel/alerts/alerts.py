@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     return Explained(frame, drivers, contributions, features, base)
 
 
-def read_capacity(text: str | int | float | None) -> Capacity:
+def read_capacity(text: str | Path | int | None) -> Capacity:
     """Capacity as written on the command line: a number, a share such as `5%`, or a CSV of `county_id,capacity`.
 
     Raises
@@ -111,11 +112,11 @@ def read_capacity(text: str | int | float | None) -> Capacity:
     """
     if text is None:
         return None
+    text = str(text)
     try:
-        return float(str(text).removesuffix("%")) / 100 if str(text).endswith("%") else int(text)
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else int(text)
     except ValueError:
-        pass
-    file = Path(str(text))
+        file = Path(text)
     if not file.is_file():
         raise UsageError(f"--capacity {text}: give a number, a share such as 5%, or a CSV file of county_id,capacity.")
     with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -345,6 +346,7 @@ def _write_excel(alerts: pd.DataFrame, path: Path) -> None:
     with xlsxwriter.Workbook(
         path, {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
     ) as book:
+        book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same alerts are the same bytes
         sheet = book.add_worksheet("alerts")
         head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
         wrap = book.add_format({"text_wrap": True, "valign": "top"})

@@ -1,13 +1,14 @@
 """Charts as SVG, drawn by templates from geometry computed here.
 
-`calibration_svg`, `driver_bars_svg` and `icon_array_svg` go into a page in both languages; its style sheet shows the
-chosen one. `waterfall_svg` is a file of its own in one language. Colours (Okabe and Ito 2008) never carry a meaning
-alone: direction has an arrow, nature a shape and a name.
+`calibration_svg`, `driver_bars_svg` and `icon_array_svg` go into a page in both languages; its style sheet
+shows the chosen one. `waterfall_svg` is a file of its own in one language. Colours (after Okabe and Ito 2008)
+never carry a meaning alone: direction has an arrow, nature a shape and a name.
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +18,22 @@ from markupsafe import Markup
 from riskmodel.cards.rendering import LANGUAGES, Language, Words, decimal, of_100, plain, render
 from riskmodel.cards.wording import NATURES
 
-_TICKS = (0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
+_ENDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
+_TICKS_BY_RANK = (0, 1, 0.5, 0.1, 0.01, 0.2, 0.05, 0.02, 0.3, 0.4, 0.6, 0.8, 0.005, 0.001)
 _TICK_GAP = 24
 _RISKS = (
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98,
-    0.99, 0.995, 0.998, 0.999,
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95,
+    0.98, 0.99, 0.995, 0.998, 0.999,
 )  # fmt: skip
 _BARS = 8
 _SMALL = 0.05
+_LABEL = 30
 
 
 def calibration_svg(bins: Sequence[Mapping[str, float]]) -> Markup:
-    """Observed against predicted risk with intervals and a diagonal, both axes stretched at the low end (square root).
+    """Observed against predicted risk with intervals and a diagonal.
+
+    Both axes are square roots: most risks are small, and the diagonal stays straight.
 
     Parameters
     ----------
@@ -37,17 +42,19 @@ def calibration_svg(bins: Sequence[Mapping[str, float]]) -> Markup:
     """
     left, top, side = 46, 10, 290
     highest = max((max(b["risk"], b["high"]) for b in bins), default=1.0)
-    end = next(x for x in _TICKS if x >= min(highest, 1))
+    end = next(x for x in _ENDS if x >= min(highest, 1))
 
     def at(share: float) -> float:
         return round(side * math.sqrt(min(max(share, 0), end) / end), 1)
 
-    ticks: list[dict[str, Any]] = []
-    for x in [x for x in _TICKS if x <= end][::-1]:
-        if not ticks or ticks[-1]["at"] - at(x) >= _TICK_GAP:
-            ticks.append({"at": at(x), "text": f"{100 * x:g}"})
+    chosen: list[float] = []
+    for tick in (end, *_TICKS_BY_RANK):
+        if tick <= end and all(abs(at(tick) - at(other)) >= _TICK_GAP for other in chosen):
+            chosen.append(tick)
+    ticks = [{"at": at(tick), "text": f"{100 * tick:g}"} for tick in chosen]
     points = [
-        {"x": at(b["risk"]), "y": at(b["rate"]), "low": at(b["low"]), "high": at(b["high"]), "of": b} for b in bins
+        {"x": at(b["risk"]), "y": at(b["rate"]), "low": at(b["low"]), "high": at(b["high"]), "of": b}
+        for b in bins
     ]
     return _inline("calibration", left=left, top=top, side=side, ticks=ticks, points=points)
 
@@ -100,8 +107,8 @@ def waterfall_svg(
 ) -> str:
     """A household's risk as steps from the base, one per driver, largest first: a standalone SVG file.
 
-    Steps are log-odds, which add up; the axis is marked in risk per 100. Steps that are small or beyond the eighth
-    are drawn as one.
+    Steps are log-odds, which add up; the axis is marked in risk per 100. Steps that are small or beyond the
+    eighth are drawn as one.
 
     Parameters
     ----------
@@ -148,7 +155,8 @@ def waterfall_svg(
             "to": x(s.end),
             "rises": s.change >= 0,
             "shape": _arrow(x(s.start), x(s.end), row * (i + 1) + 9, 22),
-            "label": s.label,
+            "label": _short(s.label),
+            "full_label": s.label,
             "nature": s.nature,
             "value": f"{'+' if s.change >= 0 else ''}{decimal(s.change, 2)}",
         }
@@ -177,12 +185,14 @@ def waterfall_steps(
     natures: Mapping[str, str],
     lang: Language = "en",
 ) -> list[_Step]:
-    """Steps of a waterfall: the largest drivers, then the others as one; each starts where the one before ends."""
+    """Steps of a waterfall: the largest drivers, then the others as one; each starts where the last ended."""
     number = LANGUAGES.index(lang)
     ordered = sorted(drivers.items(), key=lambda item: (-abs(item[1]), item[0]))
     large = [(name, value) for i, (name, value) in enumerate(ordered) if i < _BARS and abs(value) >= _SMALL]
     rest = ordered[len(large) :]
-    changes = [(plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large]
+    changes = [
+        (plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large
+    ]
     others = sum(value for _, value in rest)
     if any(value for _, value in rest):
         words = Words(f"{len(rest)} others together", f"其余{len(rest)}项合计")
@@ -203,6 +213,16 @@ def _arrow(start: float, end: float, y: float, height: float) -> str:
     neck = round(end - tip, 1)
     middle = y + height / 2
     return f"{start},{y} {neck},{y} {end},{middle} {neck},{y + height} {start},{y + height}"
+
+
+def _short(label: str) -> str:
+    """A label cut to the room that it has; a wide character takes the room of two."""
+    room = _LABEL
+    for i, c in enumerate(label):
+        room -= 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        if room < 0:
+            return label[: i - 1] + "…"
+    return label
 
 
 def _risk(log_odds: float) -> float:

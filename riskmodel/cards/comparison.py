@@ -21,8 +21,8 @@ class Comparison:
     Attributes
     ----------
     standing
-        `beats`: the intervals lie apart. `ahead`: the model's interval lies above the rival's figure, the intervals
-        overlap. `not_better`: anything else.
+        `beats`: the intervals lie apart. `ahead`: the model's interval lies above the rival's figure, but the
+        intervals overlap. `not_better`: anything else.
     """
 
     model: str

@@ -1,7 +1,7 @@
 """No cell below ten households: what is withheld, also where it could be worked out from the rest.
 
-The evidence counts rows, and a household has a row for each as-of month: ten households are as many rows as ten
-households have on average (`rows_of_ten`).
+The evidence counts rows, and a household has a row for each as-of month: ten households are as many rows as
+ten households have on average (`rows_of_ten`).
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def shown(n: int, least: int = LEAST) -> str:
     return SMALL if 0 < n < least else count(n)
 
 
+def withheld(cell: str) -> bool:
+    """Whether a printed count hides its number."""
+    return cell in (SMALL, WITHHELD)
+
+
 def shown_together(counts: Sequence[int], least: int = LEAST) -> list[str]:
     """Counts that add up to a known total: where one alone is small, the next smallest is withheld as well.
 
@@ -52,12 +57,12 @@ def shown_together(counts: Sequence[int], least: int = LEAST) -> list[str]:
 
 
 def tells(events: int, rows: int, least: int = LEAST) -> bool:
-    """Whether a rate may be shown: it gives away no small group, neither of those who fell nor of the others."""
+    """Whether a rate may be shown: it gives away no small group, of those who fell or of the others."""
     return all(n == 0 or n >= least for n in (events, rows - events))
 
 
 def merged_bins(curve: Sequence[Mapping[str, Any]], least: int = LEAST) -> list[dict[str, float]]:
-    """Bins of a calibration curve joined, from the lowest risk up, until each has enough rows of either outcome.
+    """Bins of a calibration curve joined, from the lowest risk up, until each has enough of either outcome.
 
     What is left at the top joins the last bin; none remain where there are too few of either outcome.
 

@@ -1,12 +1,14 @@
 """The model card: one HTML file in Chinese and English, made from what the model carries with it.
 
-A section is one entry of `SECTIONS` in `sections.py`: a title, a function that takes its facts out of the model, and
-the template `templates/sections/<name>.html.j2` that holds its texts. The page around them is `templates/card.html.j2`.
+A section is one entry of `SECTIONS` in `sections.py`: a title, a function that takes its facts out of the
+model, and the template `templates/sections/<name>.html.j2` that holds its texts. The page around them is
+`templates/card.html.j2`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from riskmodel.cards.rendering import Language, render
 from riskmodel.cards.sections import SECTIONS, headline
@@ -35,11 +37,12 @@ def model_card(model: RiskModel, lang: Language = "zh") -> str:
     lacking = [part for part in _NEEDED if not model.evidence.get(part)]
     if lacking:
         raise UsageError(
-            f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is nothing to "
-            "show. Train it with `riskmodel train`."
+            f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is "
+            "nothing to show. Train it with `riskmodel train`."
         )
-    shown = [(section, section.facts(model)) for section in SECTIONS]
-    return render("card.html.j2", sections=shown, lang=lang, **headline(model))
+    shown = [(section, SimpleNamespace(**section.facts(model))) for section in SECTIONS]
+    number = {section.name: i for i, section in enumerate(SECTIONS, 1)}
+    return render("card.html.j2", sections=shown, number=number, lang=lang, **headline(model))
 
 
 def write_card(model: RiskModel, out: Path, lang: Language = "zh") -> None:

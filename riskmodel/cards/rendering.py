@@ -1,13 +1,14 @@
-"""How templates become documents: two languages side by side, everything escaped, each kind of number in one place."""
+"""How templates become documents: two languages side by side, all escaped, one notation per number."""
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABSENT = "–"
+_BETWEEN_SENTENCES = re.compile(r'</span>\s+<span lang="en">')
 _TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -44,9 +46,14 @@ def w(words: Words) -> Markup:
     return t("{words}", "{words}", words=words)
 
 
-def bold(value: object) -> Markup:
-    """A value in bold, for use inside `t`."""
-    return Markup("<b>{}</b>").format(value)
+def listed(items: Iterable[Words]) -> Words:
+    """Words one after the other, divided as each language does.
+
+    >>> listed([Words("illness", "患病"), Words("season", "季节")]).zh
+    '患病、季节'
+    """
+    parts = list(items)
+    return Words("; ".join(p.en for p in parts), "、".join(p.zh for p in parts))
 
 
 def plain(text: object) -> str:
@@ -55,9 +62,11 @@ def plain(text: object) -> str:
     >>> plain("Li\u202e\u0000 village")
     'Li village'
     """
-    return "".join(
-        c for c in str(text) if c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
-    )
+
+    def harmless(c: str) -> bool:
+        return c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
+
+    return "".join(filter(harmless, str(text)))
 
 
 def count(n: int) -> str:
@@ -103,9 +112,14 @@ def decimal(value: float | None, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def interval(figure: Mapping[str, float | None], show: Any = of_100) -> str:
-    """`low to high` of a figure, in the notation of `show`; without words, so that both languages share it."""
-    return f"{show(figure['low'])}–{show(figure['high'])}"
+def interval(figure: Mapping[str, float | None], digits: int | None = None) -> str:
+    """Ends of a figure's interval, out of 100 or with fixed decimals.
+
+    >>> interval({"low": 0.31, "high": 0.42}), interval({"low": 0.31, "high": 0.42}, 2)
+    ('31–42', '0.31–0.42')
+    """
+    ends = (figure["low"], figure["high"])
+    return "–".join(of_100(end) if digits is None else decimal(end, digits) for end in ends)
 
 
 @cache
@@ -118,16 +132,15 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals |= {"t": t, "w": w, "b": bold, "ABSENT": ABSENT}
-    found.filters |= {
-        "count": count, "percent": percent, "of_100": of_100, "decimal": decimal, "interval": interval, "plain": plain,
-    }  # fmt: skip
+    found.globals |= {"t": t, "w": w, "listed": listed, "ABSENT": ABSENT}
+    found.filters |= {f.__name__: f for f in (count, percent, of_100, decimal, interval, plain)}
     return found
 
 
 def render(template: str, **values: object) -> str:
-    """A template filled in."""
-    return environment().get_template(template).render(values)
+    """A template filled in. White space between two texts goes to the English one: Chinese has none there."""
+    text = environment().get_template(template).render(values)
+    return _BETWEEN_SENTENCES.sub('</span><span lang="en"> ', text)
 
 
 def _filled(text: str, lang: Language, values: Mapping[str, object]) -> Markup:

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
+from riskmodel.cards import disclosure
 from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, icon_array_svg
 from riskmodel.cards.comparison import SIMPLE, Figure, compare
-from riskmodel.cards.disclosure import merged_bins, rows_of_ten, shown, shown_together, tells
-from riskmodel.cards.rendering import Words, decimal, percent
-from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, Metric, split_words, when_words
+from riskmodel.cards.rendering import Words, percent
+from riskmodel.cards.tables import against, results_table, tied_lists
+from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, STANDINGS, UNITS, split_words, when_words
 from riskmodel.catalogue import Condition, Driver, Feature
-from riskmodel.catalogue.catalogue import HOUSEHOLD_COLUMNS
 from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
 from riskmodel.explain.causes import CLEAR, ENOUGH_SHARE, WORDS, missing_drivers
 from riskmodel.model.bundle import RiskModel
-from riskmodel.model.estimators import OFFICE_RATIO
+from riskmodel.model.estimators import OFFICE_MONTHS, OFFICE_RATIO
 from riskmodel.register.blocked import protected_by_name
 
 TEST = "test"
@@ -57,50 +57,60 @@ def purpose(model: RiskModel) -> dict[str, Any]:
 
 
 def answer(model: RiskModel) -> dict[str, Any]:
-    found = _test_figures(model)
-    figures = found.get(model.run.register_model, {})
+    figures = _test_figures(model)
     precision, recall = figures.get("precision_at_capacity"), figures.get("recall_at_capacity")
-    ready = _tells(model) and all(f and f["value"] is not None for f in (precision, recall))
-    facts: dict[str, Any] = {"ready": ready, "when": when_words(model.run.label), "fold": model.evidence["folds"][-1]}
-    if not ready:
-        return facts
+    if not _tells(model) or any(f is None or f["value"] is None for f in (precision, recall)):
+        return {"ready": False}
     rate = model.evidence["data"][TEST]["rate"]
-    share = _listed_share(model, precision, recall, rate)
-    return facts | {
+    rival = compare(model.evidence["results"], model.run.register_model, SIMPLE, "recall_at_capacity")
+    pictures = [
+        (
+            precision["value"],
+            Words("Of 100 households on the list, those that fall", "名单上100户中返贫的户"),
+        ),
+        (rate, Words("Of 100 households drawn by chance, those that fall", "随机抽取的100户中返贫的户")),
+        (
+            recall["value"],
+            Words("Of 100 households that fall, those on the list", "100户返贫户中被名单发现的户"),
+        ),
+    ]
+    return {
+        "ready": True,
+        "when": when_words(model.run.label),
+        "fold": model.evidence["folds"][-1],
         "precision": precision,
         "recall": recall,
         "rate": rate,
-        "share": share,
+        "share": _listed_share(model, precision, recall, rate),
         "capacity": model.run.capacity,
         "level": model.run.intervals.level,
-        "rival": compare(model.evidence["results"], model.run.register_model, SIMPLE, "recall_at_capacity"),
-        "models": MODELS,
-        "arrays": [
-            icon_array_svg(precision["value"], Words("Of 100 households on the list, those that fall", "名单上100户中返贫的户")),
-            icon_array_svg(rate, Words("Of 100 households drawn by chance, those that fall", "随机抽取100户中返贫的户")),
-            icon_array_svg(recall["value"], Words("Of 100 households that fall, those on the list", "100户返贫户中被名单发现的户")),
-        ],
+        "rival": rival,
+        "rule": MODELS[rival.rival] if rival else None,
+        "standing": STANDINGS[rival.standing] if rival else None,
+        "pictures": [icon_array_svg(share, title) for share, title in pictures],
     }
 
 
 def data(model: RiskModel) -> dict[str, Any]:
     facts = model.evidence["data"]
-    least = max(rows_of_ten(facts[part]) for part in ("train", TEST))
+    least = max(disclosure.rows_of_ten(facts[part]) for part in ("train", TEST))
     kinds = {kind: facts["fell_as"][kind] for kind in FALLS if kind in facts.get("fell_as", {})}
-    rows = shown_together([facts["missing_outcome"], *(k["rows"] for k in kinds.values())], least)
-    events = shown_together([k["events"] for k in kinds.values()], least)
+    missing, *rows = disclosure.shown_together(
+        [facts["missing_outcome"], *(k["rows"] for k in kinds.values())], least
+    )
+    events = disclosure.shown_together([k["events"] for k in kinds.values()], least)
     return {
         "register": facts["register"],
+        "lag": _lag_words(facts["register"].get("reporting_lag_days") or 0),
         "months": facts["months"],
-        "at_risk": shown(facts["at_risk"], least),
-        "missing": rows[0],
-        "missing_share": facts["missing_outcome"] / max(facts["at_risk"], 1) if rows[0][0].isdigit() else None,
+        "at_risk": disclosure.shown(facts["at_risk"], least),
+        "missing": missing,
+        "missing_share": None if disclosure.withheld(missing) else _missing_share(model),
         "parts": [(name, _part(facts[name])) for name in ("train", TEST)],
         "kinds": [
-            {"words": FALLS[kind], "rows": n, "events": e, "rate": _rate(k, least) if (n + e).isascii() and n[0].isdigit() and e[0].isdigit() else None}
-            for (kind, k), n, e in zip(kinds.items(), rows[1:], events, strict=True)
+            {"words": FALLS[kind], "rows": n, "events": fell, "rate": _rate(k, least, n, fell)}
+            for (kind, k), n, fell in zip(kinds.items(), rows, events, strict=True)
         ],
-        "label": model.run.label.name,
         "who": model.run.at_risk,
     }
 
@@ -116,9 +126,8 @@ def label(model: RiskModel) -> dict[str, Any]:
 
 
 def folds(model: RiskModel) -> dict[str, Any]:
-    found = model.evidence["folds"]
     return {
-        "folds": [{"words": split_words(f["fold"]), **f} for f in found],
+        "folds": [{"words": split_words(f["fold"]), **f} for f in model.evidence["folds"]],
         "embargo": model.evidence.get("embargo_months"),
         "horizon": model.run.label.horizon_months,
         "disjoint": DISJOINT in _splits(model),
@@ -126,37 +135,47 @@ def folds(model: RiskModel) -> dict[str, Any]:
 
 
 def performance(model: RiskModel) -> dict[str, Any]:
-    results, chosen = model.evidence["results"], model.run.register_model
+    results, chosen, told = model.evidence["results"], model.run.register_model, _tells(model)
     richer = tuple(name for name in model.run.models if name not in (*SIMPLE, chosen))
-    at_list = "recall_at_capacity"
+    hidden = () if told else tuple(m for m in METRICS if m != "roc_auc")
+    earlier = [split for split in _splits(model) if split.startswith("fold_")]
+    compact = ("roc_auc", "recall_at_capacity")
+    simple = compare(results, chosen, SIMPLE, "recall_at_capacity") if told else None
     return {
-        "tables": [
-            {"words": split_words(split), "rows": _table(model, split)} for split in (TEST, DISJOINT) if split in _splits(model)
-        ],
-        "metrics": METRICS,
-        "tells": _tells(model),
-        "level": model.run.intervals.level,
-        "replicates": model.run.intervals.replicates,
-        "simple": compare(results, chosen, SIMPLE, at_list) if _tells(model) else None,
+        "registered": _model_words(chosen),
         "is_simple": chosen in SIMPLE,
+        "simple": simple,
+        "standing": STANDINGS[simple.standing] if simple else None,
         "ranking": compare(results, chosen, SIMPLE, "roc_auc"),
         "richer": compare(results, chosen, richer, "roc_auc"),
         "models": MODELS,
-        "earlier": _earlier(model),
+        "metrics": METRICS,
+        "tables": [
+            (split_words(split), results_table(results, [split], list(METRICS), chosen, hidden))
+            for split in (TEST, DISJOINT)
+            if split in _splits(model)
+        ],
+        "ties": tied_lists(results, TEST) if told else [],
+        "level": model.run.intervals.level,
+        "replicates": model.run.intervals.replicates,
         "office_ratio": OFFICE_RATIO,
+        "office_months": OFFICE_MONTHS,
+        "earlier": [split_words(split) for split in earlier],
+        "compact": [METRICS[metric].name for metric in compact],
+        "earlier_rows": results_table(results, earlier, compact, chosen, hidden),
     }
 
 
 def calibration(model: RiskModel) -> dict[str, Any]:
     curve = model.evidence.get("curve") or []
-    bins = merged_bins(curve, rows_of_ten(model.evidence["data"][TEST]))
-    figures = _test_figures(model).get(model.run.register_model, {})
+    bins = disclosure.merged_bins(curve, disclosure.rows_of_ten(model.evidence["data"][TEST]))
+    figures = _test_figures(model)
     rows = sum(b["rows"] for b in bins)
     return {
         "bins": bins,
         "chart": calibration_svg(bins) if bins else "",
-        "slope": _against(figures.get("calibration_slope"), 1),
-        "intercept": _against(figures.get("calibration_intercept"), 0),
+        "slope": against(figures.get("calibration_slope"), 1),
+        "intercept": against(figures.get("calibration_intercept"), 0),
         "mean_risk": sum(b["risk"] * b["rows"] for b in bins) / rows if rows else None,
         "rate": sum(b["rate"] * b["rows"] for b in bins) / rows if rows else None,
         "joined": len(bins) < len(curve),
@@ -164,35 +183,37 @@ def calibration(model: RiskModel) -> dict[str, Any]:
 
 
 def drivers(model: RiskModel) -> dict[str, Any]:
-    found = [d for d in model.evidence.get("drivers") or [] if d["log_odds"] > 0]
-    known = model.catalogue.driver_by_name
-    total = sum(d["log_odds"] for d in found)
-    by_nature = {
-        nature: sum(d["log_odds"] for d in found if known[d["driver"]].nature == nature) / total if total else 0
-        for nature in NATURES
-    }
+    catalogue = model.catalogue
+    found = [
+        (catalogue.driver_by_name[d["driver"]], d["log_odds"], d["features"])
+        for d in model.evidence.get("drivers") or []
+        if d["log_odds"] > 0
+    ]
+    total = sum(weight for _, weight, _ in found) or 1
     top = found[:_BARS]
     return {
-        "chart": driver_bars_svg([DriverBar(_words(known[d["driver"]]), known[d["driver"]].nature, d["log_odds"]) for d in top])
+        "chart": driver_bars_svg([DriverBar(_words(d), d.nature, weight) for d, weight, _ in top])
         if top
         else "",
         "more": len(found) - len(top),
-        "natures": NATURES,
-        "by_nature": by_nature,
+        "by_nature": {n: sum(weight for d, weight, _ in found if d.nature == n) / total for n in NATURES},
         "leading": [
-            {
-                "driver": _words(known[d["driver"]]),
-                "nature": NATURES[known[d["driver"]].nature],
-                "features": [_words(model.catalogue.by_name[f]) for f, v in list(d["features"].items())[:_LEADING] if v > 0],
-            }
-            for d in top
+            (
+                _words(driver),
+                NATURES[driver.nature],
+                [
+                    _words(catalogue.by_name[f])
+                    for f, weight in list(features.items())[:_LEADING]
+                    if weight > 0
+                ],
+            )
+            for driver, _, features in top
         ],
     }
 
 
 def causes(model: RiskModel) -> dict[str, Any]:
-    catalogue = model.catalogue
-    standing = {name for name in HOUSEHOLD_COLUMNS}
+    catalogue, lacking = model.catalogue, model.features_lacking.keys()
 
     def conditions(rows: tuple[Condition, ...]) -> list[dict[str, Any]]:
         return [
@@ -200,7 +221,8 @@ def causes(model: RiskModel) -> dict[str, Any]:
                 "words": _words(c),
                 "driver": _words(catalogue.driver_by_name[c.driver]) if c.driver else None,
                 "needed": c.needed,
-                "lacking": sorted((c.when.columns - standing) & model.features_lacking.keys()),
+                "lacking": [_words(f) for f in catalogue.features if f.name in c.when.columns & lacking],
+                "unknown": c.when.columns <= lacking,
             }
             for c in rows
         ]
@@ -212,7 +234,9 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "gates": conditions(catalogue.gates),
         "excuses": conditions(catalogue.excuses),
         "protected": conditions(catalogue.protected),
-        "natures": [(NATURES[n], n, [_words(d) for d in catalogue.drivers if d.nature == n]) for n in NATURES],
+        "natures": [
+            (NATURES[n], n, [_words(d) for d in catalogue.drivers if d.nature == n]) for n in NATURES
+        ],
         "behaviour": [
             _words(f) for f in _features(model) if catalogue.driver_by_name[f.driver].nature == "subjective"
         ],
@@ -224,9 +248,22 @@ def inputs(model: RiskModel) -> dict[str, Any]:
     available = {f.name for f in catalogue.features if f.name not in lacking}
     used = _features(model)
     return {
-        "groups": [(d, _words(d), NATURES[d.nature], [f for f in used if f.driver == d.name]) for d in catalogue.drivers],
+        "groups": [
+            (
+                _words(d),
+                NATURES[d.nature],
+                [
+                    (f, _words(f), Words(f.unit, UNITS.get(f.unit, f.unit)))
+                    for f in used
+                    if f.driver == d.name
+                ],
+            )
+            for d in catalogue.drivers
+        ],
         "count": len(used),
-        "missing_drivers": [_words(catalogue.driver_by_name[d]) for d in missing_drivers(catalogue, available)],
+        "missing_drivers": [
+            _words(catalogue.driver_by_name[d]) for d in missing_drivers(catalogue, available)
+        ],
         "lacking": [
             {"feature": catalogue.by_name[f], "words": _words(catalogue.by_name[f]), "columns": columns}
             for f, columns in sorted(lacking.items())
@@ -238,16 +275,14 @@ def inputs(model: RiskModel) -> dict[str, Any]:
 
 
 def limits(model: RiskModel) -> dict[str, Any]:
-    facts, figures = model.evidence["data"], _test_figures(model).get(model.run.register_model, {})
-    auc = figures.get("roc_auc", {}).get("value")
-    missing = facts["missing_outcome"] / max(facts["at_risk"], 1)
+    auc = _test_figures(model).get("roc_auc", {}).get("value")
+    missing = _missing_share(model)
     return {
         "too_good": auc if auc is not None and auc > _TOO_GOOD else None,
         "missing": missing if missing > _MANY_MISSING else None,
-        "few_events": facts[TEST]["events"] < _FEW_EVENTS,
+        "few_events": _FEW_EVENTS if model.evidence["data"][TEST]["events"] < _FEW_EVENTS else None,
         "lacking": len(model.features_lacking),
-        "counties": facts["register"].get("counties"),
-        "source": facts["register"]["source"],
+        "source": model.evidence["data"]["register"]["source"],
     }
 
 
@@ -310,120 +345,51 @@ def _splits(model: RiskModel) -> list[str]:
     return list(model.evidence["results"].get(model.run.register_model, {}))
 
 
-def _test_figures(model: RiskModel) -> dict[str, Mapping[str, Figure]]:
-    return {name: splits[TEST] for name, splits in model.evidence["results"].items() if TEST in splits}
+def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
+    """Figures of the registered model on the test."""
+    return model.evidence["results"].get(model.run.register_model, {}).get(TEST, {})
+
+
+def _missing_share(model: RiskModel) -> float:
+    facts = model.evidence["data"]
+    return facts["missing_outcome"] / max(facts["at_risk"], 1)
 
 
 def _tells(model: RiskModel) -> bool:
     """Whether figures of the test give away no small group."""
     part = model.evidence["data"][TEST]
-    return part["events"] > 0 and tells(part["events"], part["rows"], rows_of_ten(part))
+    return part["events"] > 0 and disclosure.tells(part["events"], part["rows"], disclosure.rows_of_ten(part))
 
 
 def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: float) -> float:
-    """Share of those at risk that the lists hold together: what a list drawn by chance finds of those who fall."""
+    """Share of those at risk that the lists hold: what a list drawn by chance finds of those who fall."""
     if model.run.capacity.share:
         return model.run.capacity.share
     return recall["value"] * rate / precision["value"] if precision["value"] else 0.0
 
 
+def _lag_words(days: int) -> Words:
+    if not days:
+        return Words("", "")
+    return Words(f" (as a rule {days} days after the end of the month)", f"（一般为月末后{days}天）")
+
+
 def _part(part: Mapping[str, Any]) -> dict[str, str]:
-    least = rows_of_ten(part)
+    least = disclosure.rows_of_ten(part)
+    rows, events = disclosure.shown(part["rows"], least), disclosure.shown(part["events"], least)
+    households = disclosure.shown(part["households"])
     return {
-        "rows": shown(part["rows"], least),
-        "households": shown(part["households"]),
-        "events": shown(part["events"], least),
-        "rate": _rate(part, least),
+        "rows": rows,
+        "households": households,
+        "events": events,
+        "rate": _rate(part, least, rows, events),
     }
 
 
-def _rate(part: Mapping[str, Any], least: int) -> str:
-    if not (part["rows"] and tells(part["events"], part["rows"], least)):
-        return "*"
+def _rate(part: Mapping[str, Any], least: int, *cells: str) -> str:
+    """The rate, unless it or its neighbours give away a small group."""
+    if not part["rows"] or any(map(disclosure.withheld, cells)):
+        return disclosure.WITHHELD
+    if not disclosure.tells(part["events"], part["rows"], least):
+        return disclosure.WITHHELD
     return percent(part["events"] / part["rows"])
-
-
-def _table(model: RiskModel, split: str) -> list[dict[str, Any]]:
-    """Rows of a results table: models in the order of the settings, the best of each metric marked."""
-    found = {name: splits[split] for name, splits in model.evidence["results"].items() if split in splits}
-    names = [name for name in MODELS if name in found]
-    best = {key: _best(metric, {name: found[name].get(key) for name in names}) for key, metric in METRICS.items()}
-    hidden = () if _tells(model) else ("precision_at_capacity", "recall_at_capacity")
-    return [
-        {
-            "words": _model_words(name),
-            "registered": name == model.run.register_model,
-            "cells": [
-                {"words": metric.name, **_cell(metric, None if key in hidden else found[name].get(key)), "best": name in best[key]}
-                for key, metric in METRICS.items()
-            ],
-            "ties": None if hidden else _ties(found[name]),
-        }
-        for name in names
-    ]
-
-
-def _cell(metric: Metric, figure: Figure | None) -> dict[str, str]:
-    def show(value: float | None) -> str:
-        return percent(value, metric.digits) if metric.percent else decimal(value, metric.digits)
-
-    if figure is None or figure["value"] is None:
-        return {"value": show(None), "range": ""}
-    if figure["low"] is None:
-        return {"value": show(figure["value"]), "range": ""}
-    return {"value": show(figure["value"]), "range": f"{show(figure['low'])} – {show(figure['high'])}"}
-
-
-def _best(metric: Metric, figures: Mapping[str, Figure | None]) -> set[str]:
-    """Names whose value, as printed, is nearest to the ideal."""
-    away = {
-        name: round(abs(figure["value"] - metric.best), metric.digits + 2 * metric.percent)
-        for name, figure in figures.items()
-        if figure is not None and figure["value"] is not None
-    }
-    return {name for name, distance in away.items() if distance == min(away.values())}
-
-
-def _ties(figures: Mapping[str, Figure]) -> str | None:
-    """Worst and best precision where equal scores at the end of the list leave it open."""
-    ends = [figures.get(f"precision_at_capacity_{end}") for end in ("worst", "best")]
-    if any(end is None or end["value"] is None for end in ends):
-        return None
-    worst, best = (percent(end["value"]) for end in ends)
-    return None if worst == best else f"{worst} – {best}"
-
-
-def _earlier(model: RiskModel) -> dict[str, Any]:
-    """ROC-AUC and recall at capacity on the validation folds."""
-    splits = [s for s in _splits(model) if s.startswith("fold_")]
-    results = model.evidence["results"]
-    shown_metrics = [METRICS["roc_auc"], METRICS["recall_at_capacity"]]
-    return {
-        "splits": [split_words(s) for s in splits],
-        "metrics": [m.name for m in shown_metrics],
-        "rows": [
-            {
-                "words": _model_words(name),
-                "registered": name == model.run.register_model,
-                "cells": [
-                    _cell(METRICS[key], results[name].get(split, {}).get(key))
-                    for split in splits
-                    for key in ("roc_auc", "recall_at_capacity")
-                ],
-            }
-            for name in MODELS
-            if name in results
-        ],
-    }
-
-
-def _against(figure: Figure | None, ideal: float) -> dict[str, Any] | None:
-    """A calibration figure and whether its interval lies below, around or above the ideal."""
-    if figure is None or any(figure.get(part) is None for part in ("value", "low", "high")):
-        return None
-    side = "above" if figure["low"] > ideal else "below" if figure["high"] < ideal else "around"
-    return {
-        "value": decimal(figure["value"], 2),
-        "range": f"{decimal(figure['low'], 2)} – {decimal(figure['high'], 2)}",
-        "side": side,
-    }

@@ -22,7 +22,7 @@ MODELS = {
     "base_rate": Words("Base rate: everybody the same", "基准率：人人相同"),
     "last_status": Words("Rule: below the line most recently", "规则：最近低于监测线者优先"),
     "distance_to_line": Words("Rule: nearest to the line", "规则：离监测线最近者优先"),
-    "office_rule": Words("Office rule: under 1.2 × the line, and events", "业务规则：收入低于监测线1.2倍及突发事件"),
+    "office_rule": Words("Office rule: near the line, and events", "业务规则：收入接近监测线及突发事件"),
     "one_variable_logit": Words("Logit on distance to the line alone", "单变量逻辑回归（与监测线的距离）"),
     "logistic_regression": Words("Logistic regression, all inputs", "逻辑回归（全部指标）"),
     "hist_gradient_boosting": Words("Histogram gradient boosting", "直方图梯度提升"),
@@ -33,7 +33,7 @@ METRICS = {
     "roc_auc": Metric(
         Words("ROC-AUC", "ROC-AUC"),
         Words(
-            "chance that a household that falls is ranked above one that does not; 0.5 is drawing lots, 1 is perfect",
+            "chance that a household that falls ranks above one that does not; 0.5 is a coin, 1 perfect",
             "随机取一户返贫户和一户未返贫户，前者排名更靠前的概率；0.5相当于抽签，1为完全正确",
         ),
         1, 3,
@@ -84,6 +84,63 @@ NATURES = {
     "background": Words("background", "背景"),
 }
 
+UNITS = {
+    "0/1": "是否（0/1）",
+    "-1 to 1": "-1至1",
+    "code": "代码",
+    "courses": "次",
+    "days per able member and month": "日/劳动力·月",
+    "events": "次",
+    "Herfindahl index": "赫芬达尔指数",
+    "index": "指数",
+    "kinds": "种",
+    "level": "等级",
+    "lines": "监测线倍数",
+    "log ratio": "对数比",
+    "log ratio per month": "对数比/月",
+    "measures": "项",
+    "minutes": "分钟",
+    "months": "月",
+    "months (36 = not in three years)": "月（36=三年内无）",
+    "months (60 = never)": "月（60=从未）",
+    "mu": "亩",
+    "offers": "次",
+    "person-months": "人月",
+    "person-months/12m": "人月/12个月",
+    "persons": "人",
+    "persons per room": "人/间",
+    "posts": "个",
+    "quarter": "季度",
+    "ratio": "比值",
+    "records": "条",
+    "share": "占比",
+    "share of available days": "占可工作日比",
+    "share of households": "占户数比",
+    "share of land": "占土地比",
+    "share of members": "占成员比",
+    "share of months": "占月份比",
+    "share of net income": "占纯收入比",
+    "share of the line": "占监测线比",
+    "share of workers": "占务工人数比",
+    "spells": "次",
+    "visits": "次",
+    "years or level": "年或等级",
+}
+
+STANDINGS = {
+    "beats": Words("The model is better: the two intervals do not touch", "模型更好：两个区间互不重叠"),
+    "ahead": Words(
+        "The model is ahead: its interval lies above the rule's figure, but the two intervals overlap. Keep "
+        "the rule beside it, and compare again with more months",
+        "模型领先：其区间高于规则的数值，但两个区间有重叠。请同时保留该规则，积累更多月份后再作比较",
+    ),
+    "not_better": Words(
+        "The model is not shown to be better. We recommend the simple rule: it does as well, and anybody can "
+        "check it",
+        "没有证据表明模型更好。建议使用简单规则：效果相当，而且人人都能核对",
+    ),
+}
+
 FALLS = {
     "return": Words("return to poverty (were lifted before)", "返贫（原脱贫户）"),
     "fall": Words("fall into poverty (never registered poor)", "致贫（一般农户）"),
@@ -91,8 +148,8 @@ FALLS = {
 }
 
 SPLITS = {
-    "test": Words("Test: the last months", "测试：最后的月份"),
-    "test_disjoint": Words("Test without households seen in training", "测试：剔除训练中出现过的农户"),
+    "test": Words("Test: the last months", "检验：最后的月份"),
+    "test_disjoint": Words("Test without households seen in training", "检验：剔除训练中出现过的农户"),
 }
 
 

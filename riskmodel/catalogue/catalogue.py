@@ -257,14 +257,12 @@ def _drivers(content: dict, file: str) -> list[Driver]:
 
 
 _FEATURE_KEYS = (
-    "name table aggregate derived context over empty unit driver monotone input en zh".split()
+    ["name", "table", "aggregate", "derived", "context", "over", "empty", "unit", "driver", "monotone", "input", "en", "zh"]
 )  # fmt: skip
 
 
 def _features(content: dict, file: str, contract: Contract, drivers: set[str]) -> list[Feature]:
-    extra = {
-        table: set(columns) for table, columns in content.get("extra_columns", {}).items() if table != LINE
-    }
+    extra = {table: set(columns) for table, columns in content.get("extra_columns", {}).items() if table != LINE}
     found = []
     for row in content.get("features", []):
         place = _row_place(row, file, "feature")
@@ -298,8 +296,19 @@ def _features(content: dict, file: str, contract: Contract, drivers: set[str]) -
                 raise place.refuse(f"{word!r}: age enters only as labour capacity and care burden")
         found.append(
             Feature(
-                row["name"], kind, expression, table, row.get("over"), row.get("empty"), row["unit"], row["driver"],
-                row.get("monotone", 0), row.get("input", True), row["en"], row["zh"], place,
+                row["name"],
+                kind,
+                expression,
+                table,
+                row.get("over"),
+                row.get("empty"),
+                row["unit"],
+                row["driver"],
+                row.get("monotone", 0),
+                row.get("input", True),
+                row["en"],
+                row["zh"],
+                place,
             )  # fmt: skip
         )
     if not found:
@@ -332,7 +341,9 @@ def _check_together(rows: list[Feature]) -> None:
         if row.name in reserved:
             raise row.place.refuse("that name is taken by the register")
         if row.name in seen:
-            raise row.place.refuse(f"the name is taken by {seen[row.name].place.file}, line {seen[row.name].place.line}")
+            raise row.place.refuse(
+                f"the name is taken by {seen[row.name].place.file}, line {seen[row.name].place.line}"
+            )
         seen[row.name] = row
     known = seen.keys() | {*HOUSEHOLD_COLUMNS, SEASON_MONTH}
     for row in rows:
@@ -354,9 +365,7 @@ def _condition(text: object, known: set[str], place: Place) -> Expression:
     return expression
 
 
-def _conditions(
-    content: dict, part: str, file: str, known: set[str], drivers: set[str]
-) -> tuple[Condition, ...]:
+def _conditions(content: dict, part: str, file: str, known: set[str], drivers: set[str]) -> tuple[Condition, ...]:
     rows = content.get(part) or ({} if part == "facts" else [])
     if part == "facts":
         for driver in rows:
@@ -383,7 +392,11 @@ def _conditions(
                         raise place.refuse(f"unknown feature {field!r} in the words{meant(field, known)}")
         found.append(
             Condition(
-                row["name"], _condition(row["when"], known, place), row["en"], row["zh"], row.get("driver"),
+                row["name"],
+                _condition(row["when"], known, place),
+                row["en"],
+                row["zh"],
+                row.get("driver"),
                 row.get("needed", False),
             )  # fmt: skip
         )
@@ -403,10 +416,13 @@ def _measures(content: dict, file: str, known: set[str], drivers: set[str]) -> l
                 raise place.refuse(f"unknown driver {driver!r}{meant(driver, drivers)}")
         found.append(
             Measure(
-                row["name"], tuple(row["drivers"]),
+                row["name"],
+                tuple(row["drivers"]),
                 _condition(row["when"], known, place) if "when" in row else None,
                 _condition(row["never"], known, place) if "never" in row else None,
-                row["department"], row["en"], row["zh"],
+                row["department"],
+                row["en"],
+                row["zh"],
             )  # fmt: skip
         )
     return found

@@ -37,9 +37,7 @@ def quoted(text: str) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def compile_features(
-    features: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], contract: Contract
-) -> str:
+def compile_features(features: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], contract: Contract) -> str:
     """SQL that gives one row per household and as-of month, in that order, with every feature as FLOAT.
 
     Parameters
@@ -105,11 +103,11 @@ def _table_steps(
         opened = f"SELECT *, unnest(list_filter({months}, lambda m: m >= {known})) AS as_of_no FROM {source}"
     latest = ""
     if county.has_revisions and table in ("records", "villages"):
-        latest = (
-            f" QUALIFY row_number() OVER (PARTITION BY {unit}, as_of_no, {dated_by} ORDER BY known_at DESC) = 1"
-        )
+        latest = f" QUALIFY row_number() OVER (PARTITION BY {unit}, as_of_no, {dated_by} ORDER BY known_at DESC) = 1"
     age = "greatest(as_of_no - month_no, 0) AS age"
-    seen = f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
+    seen = (
+        f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
+    )
     order = f" ORDER BY {unit}, as_of_no, age" if latest else ""
     values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in rows)
     return [

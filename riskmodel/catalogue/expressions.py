@@ -9,14 +9,77 @@ from functools import lru_cache
 import duckdb
 
 AGGREGATES = frozenset(
-    "sum fsum avg favg min max count count_star count_if arg_min arg_max bool_or bool_and median quantile_cont "
-    "stddev stddev_samp stddev_pop var_samp var_pop regr_slope regr_r2 corr skewness kurtosis".split()
+    [
+        "sum",
+        "fsum",
+        "avg",
+        "favg",
+        "min",
+        "max",
+        "count",
+        "count_star",
+        "count_if",
+        "arg_min",
+        "arg_max",
+        "bool_or",
+        "bool_and",
+        "median",
+        "quantile_cont",
+        "stddev",
+        "stddev_samp",
+        "stddev_pop",
+        "var_samp",
+        "var_pop",
+        "regr_slope",
+        "regr_r2",
+        "corr",
+        "skewness",
+        "kurtosis",
+    ]
 )
 SCALARS = frozenset(
-    "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi greatest least nullif "
-    "isnan isfinite lower upper trim length year month ~~ !~~".split()
+    [
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "**",
+        "^",
+        "abs",
+        "ceil",
+        "floor",
+        "round",
+        "sign",
+        "sqrt",
+        "ln",
+        "log",
+        "log2",
+        "log10",
+        "exp",
+        "pow",
+        "power",
+        "sin",
+        "cos",
+        "pi",
+        "greatest",
+        "least",
+        "nullif",
+        "isnan",
+        "isfinite",
+        "lower",
+        "upper",
+        "trim",
+        "length",
+        "year",
+        "month",
+        "~~",
+        "!~~",
+    ]
 )
-_PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
+_PURE_NODES = frozenset(
+    ["FUNCTION", "CONSTANT", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "OPERATOR", "CASE", "CAST", "BETWEEN"]
+)
 
 
 class NotPure(ValueError):

@@ -33,9 +33,7 @@ class _LinedLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is written twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is written twice", key_node.start_mark)
             seen.add(key)
         mapping = super().construct_mapping(node, deep=deep)
         mapping[LINE] = node.start_mark.line + 1
@@ -72,4 +70,3 @@ def check_keys(row: dict, allowed: Iterable[str], required: Iterable[str], place
     for key in required:
         if row.get(key) in (None, ""):
             raise place.refuse(f"{key} is missing")
-

@@ -121,9 +121,7 @@ def _county_features(
         ).fetchone()[0]
         at_once = max(1, _GROUPS_AT_ONCE // max(households, 1))
         frames = [
-            connection.execute(
-                compile_features(features, unit, as_of[i : i + at_once], load_contract())
-            ).df()
+            connection.execute(compile_features(features, unit, as_of[i : i + at_once], load_contract())).df()
             for i in range(0, len(as_of), at_once)
         ]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

@@ -74,7 +74,7 @@ def embargo_months(label: Label, step: int) -> int:
 
 
 def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split) -> list[Fold]:
-    """Rolling-origin validation folds, then the test: the last element.
+    """Rolling-origin validation folds, each half as long as the test, then the test: the last element.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split)
             f"{len(train)} for training before a test from {month_text(first_test)} with an embargo of {gap} months."
         )
     folds = []
-    width = max(1, len(test))
+    width = max(1, len(test) // 2)
     for number in range(split.folds, 0, -1):
         end = len(train) - (number - 1) * width
         block = train[max(end - width, 0) : max(end, 0)]

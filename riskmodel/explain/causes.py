@@ -108,10 +108,7 @@ def facts_by_driver(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFram
     """Whether at least one fact of each driver is known to hold."""
     found = ask(catalogue.facts, features).fillna(False).astype(bool)
     return pd.DataFrame(
-        {
-            d.name: found[[f.name for f in catalogue.facts if f.driver == d.name]].any(axis=1)
-            for d in catalogue.drivers
-        },
+        {d.name: found[[f.name for f in catalogue.facts if f.driver == d.name]].any(axis=1) for d in catalogue.drivers},
         index=features.index,
     )
 

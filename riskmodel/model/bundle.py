@@ -164,7 +164,7 @@ def _load_pyfunc(path: str) -> _PyFunc:
 
 def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame:
     """An input example that is nobody: the medians of the training rows."""
-    return model.matrix(pd.DataFrame([{f: medians.get(f, np.nan) for f in model.inputs}])).fillna(0)
+    return pd.DataFrame([{f: medians.get(f, np.nan) for f in model.inputs}]).astype(float).fillna(0)
 
 
 def check_additive(model: RiskModel, features: pd.DataFrame, tolerance: float = 1e-6) -> None:
@@ -172,7 +172,9 @@ def check_additive(model: RiskModel, features: pd.DataFrame, tolerance: float = 
     values, base = model.contributions(features)
     gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - model.risk(features))
     if len(gap) and gap.max() > tolerance:
-        raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
+        raise IntegrityError(
+            f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's."
+        )
 
 
 def temporary_bundle(model: RiskModel) -> tempfile.TemporaryDirectory:
@@ -180,6 +182,3 @@ def temporary_bundle(model: RiskModel) -> tempfile.TemporaryDirectory:
     folder = tempfile.TemporaryDirectory(prefix="riskmodel-")
     model.save(Path(folder.name) / "bundle")
     return folder
-
-
-

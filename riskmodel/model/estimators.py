@@ -256,6 +256,7 @@ class HistGradientBoosting(_Model):
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         self._named(X)
+        self._use = [c for c in X.columns if X[c].nunique() > 1]  # its binning fails on a column without values
         self._model = HistGradientBoostingClassifier(
             max_iter=self._params["max_iter"],
             learning_rate=self._params["learning_rate"],
@@ -263,14 +264,14 @@ class HistGradientBoosting(_Model):
             min_samples_leaf=min(self._params["min_samples_leaf"], max(2, len(X) // 50)),
             l2_regularization=self._params["l2"],
             max_features=0.5,
-            monotonic_cst={f: self._monotone[f] for f in X.columns if f in self._monotone},
+            monotonic_cst={f: self._monotone[f] for f in self._use if f in self._monotone},
             early_stopping=False,
             random_state=self._params["seed"],
-        ).fit(X.astype(np.float32), y)
+        ).fit(X[self._use].astype(np.float32), y)
         return self
 
     def _risk(self, X: pd.DataFrame) -> np.ndarray:
-        return self._model.predict_proba(X.astype(np.float32))[:, 1]
+        return self._model.predict_proba(X[self._use].astype(np.float32))[:, 1]
 
 
 class LightGBM(_Model):
@@ -331,7 +332,16 @@ class LightGBM(_Model):
         self.feature_names_in_ = np.asarray(self.booster_.feature_name(), dtype=object)
 
 
-_ALL = (BaseRate, LastStatus, DistanceToLine, OfficeRule, OneVariableLogit, LogisticModel, HistGradientBoosting, LightGBM)
+_ALL = (
+    BaseRate,
+    LastStatus,
+    DistanceToLine,
+    OfficeRule,
+    OneVariableLogit,
+    LogisticModel,
+    HistGradientBoosting,
+    LightGBM,
+)
 _BY_NAME = {model.name: model for model in _ALL}
 
 

@@ -99,7 +99,11 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
                 input_example=example,
                 pip_requirements=["household-riskmodel"],
             )
-        version = mlflow.register_model(info.model_uri, tracking.registered_model).version
+        if not client.search_registered_models(f"name = '{tracking.registered_model}'"):
+            client.create_registered_model(tracking.registered_model)
+        version = client.create_model_version(
+            tracking.registered_model, info.model_uri, parent.info.run_id, model_id=info.model_id
+        ).version
         client.set_registered_model_alias(tracking.registered_model, CHALLENGER, version)
     model = replace(study.model, version=str(version))
     found = {
@@ -166,7 +170,9 @@ def promote(version: str, reason: str, tracking: Tracking | None = None) -> str:
             number = client.get_model_version_by_alias(name, number).version
         client.get_model_version(name, number)
     except MlflowException:
-        raise NotFound(f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first.") from None
+        raise NotFound(
+            f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first."
+        ) from None
     try:
         before = str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException:

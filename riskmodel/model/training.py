@@ -219,9 +219,7 @@ class _Trainer:
 
 def _inputs(cohorts: Cohorts, run: Run) -> list[str]:
     out = set(run.leave_out)
-    inputs = [
-        f.name for f in cohorts.features if f.input and f.name not in out and f.driver not in out
-    ]
+    inputs = [f.name for f in cohorts.features if f.input and f.name not in out and f.driver not in out]
     if not inputs:
         raise NotEnoughData("no feature is left as an input: the register lacks their columns, or leave_out names all.")
     return inputs

@@ -108,9 +108,7 @@ def in_words(reason: str) -> str:
     'more than hh_size'
     """
     rule = reason.split(":")[0]
-    return IN_WORDS.get(
-        rule, rule.replace("_", " ", 2) if rule.startswith("more_than_") else rule.replace("_", " ")
-    )
+    return IN_WORDS.get(rule, rule.replace("_", " ", 2) if rule.startswith("more_than_") else rule.replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -161,9 +159,7 @@ class Compiler:
         known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
         reasons = self._reasons()
         anything = " OR ".join(f"({condition})" for _, condition in reasons)
-        cases = ", ".join(
-            f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons
-        )
+        cases = ", ".join(f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons)
         return f"""
             WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {f"WHERE {where}" if where else ""}),
             trimmed AS (SELECT * {trimmed} FROM raw),
@@ -302,9 +298,7 @@ def _of_number(column: Column, value: str) -> list[tuple[str, str]]:
     if highest is not None:
         found.append(("above_maximum", f"{value} > {highest}"))
     if column.at_most:
-        found.append(
-            (f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}")
-        )
+        found.append((f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}"))
     return found
 
 

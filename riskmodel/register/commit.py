@@ -143,8 +143,7 @@ def verify(target: Path | str) -> dict[str, Any]:
             raise IntegrityError(f"{target / name}: the file is gone. Make the {manifest['kind']} again.")
         if sha256_of(target / name) != facts["sha256"]:
             raise IntegrityError(
-                f"{target / name}: the file has changed since it was written. "
-                f"Make the {manifest['kind']} again."
+                f"{target / name}: the file has changed since it was written. Make the {manifest['kind']} again."
             )
     return manifest
 

@@ -39,14 +39,11 @@ def complete_households(
     list of str
         The counties, sorted. `county_of_household` and `county_of_village` are made too.
     """
-    origin = (
-        "said" if own_extras is None else "accepted_households AS own FULL JOIN said USING (household_id)"
-    )
+    origin = "said" if own_extras is None else "accepted_households AS own FULL JOIN said USING (household_id)"
     epoch = "DATE '1900-01-01'"
     latest = f"datediff('day', {epoch}, month) * 100000 + datediff('day', {epoch}, known_at)"
     said = "".join(
-        f", arg_max({name}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS {name}"
-        for name in sorted(from_records)
+        f", arg_max({name}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS {name}" for name in sorted(from_records)
     )
     parts = []
     for name, column in load_contract().tables["households"].columns.items():
@@ -79,9 +76,7 @@ def place(connection: duckdb.DuckDBPyConnection, table: Table, counties: Sequenc
     """
     name = table.name
     if name == "households":
-        connection.execute(
-            "CREATE VIEW final_households AS SELECT *, county_id AS __county FROM all_households"
-        )
+        connection.execute("CREATE VIEW final_households AS SELECT *, county_id AS __county FROM all_households")
         return
     only = literal(counties[0]) if len(counties) == 1 else "NULL"
     reason = "'unknown_household:household_id'"
@@ -150,6 +145,4 @@ def add_welfare_and_line(
         join, amount = "LEFT JOIN line_in_force USING (__county, month)", "EXCLUDE (amount)"
         changes.append("coalesce(line, amount) AS line")
     replaced = f"REPLACE ({', '.join(changes)})" if changes else ""
-    connection.execute(
-        f"CREATE VIEW final_records AS SELECT * {amount} {replaced} FROM placed_records {join}"
-    )
+    connection.execute(f"CREATE VIEW final_records AS SELECT * {amount} {replaced} FROM placed_records {join}")

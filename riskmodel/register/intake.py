@@ -243,11 +243,7 @@ class _Intake:
                 f"{self._labels(raw, table.name)}: no column for {' or '.join(table.one_of)}. "
                 f"Map one in {self.source.label}, tables.{table.name}.columns."
             )
-        lost = [
-            f"{f.name} ({', '.join(n for n in f.reads if n not in raw.columns)})"
-            for f in fields
-            if f not in found
-        ]
+        lost = [f"{f.name} ({', '.join(n for n in f.reads if n not in raw.columns)})" for f in fields if f not in found]
         if lost:
             self.report.not_found[table.name] = lost
         return found
@@ -260,14 +256,10 @@ class _Intake:
         kinds = {}
         for f in fields:
             try:
-                row = self.connection.execute(
-                    f"DESCRIBE SELECT {expression(f)} AS x FROM {raw.view}"
-                ).fetchall()[0]
+                row = self.connection.execute(f"DESCRIBE SELECT {expression(f)} AS x FROM {raw.view}").fetchall()[0]
             except duckdb.Error as fault:
                 hint = (
-                    " Columns of a CSV or Excel file are text: write number(column) to calculate."
-                    if raw.text
-                    else ""
+                    " Columns of a CSV or Excel file are text: write number(column) to calculate." if raw.text else ""
                 )
                 why = str(fault).splitlines()[0].split(": ", 1)[-1].rstrip(".")
                 raise ContractError(
@@ -277,9 +269,7 @@ class _Intake:
             kinds[f.name] = kind_of(row[1])
         return kinds
 
-    def _refuse_identities(
-        self, name: str, raw: Raw, fields: Sequence[Field], kinds: Mapping[str, str]
-    ) -> None:
+    def _refuse_identities(self, name: str, raw: Raw, fields: Sequence[Field], kinds: Mapping[str, str]) -> None:
         """Refuse text that has the shape of identity or telephone numbers, and ids that lost digits."""
         for f in fields:
             if f.column.type != "text" and not f.extra and (f.column.type != "category" or f.column.values):
@@ -294,9 +284,7 @@ class _Intake:
                     )
             if self.source.pseudonymised:
                 continue
-            shapes = ", ".join(
-                f"count(*) FILTER (WHERE {shape.format(x='x')})" for shape in LOOKS_LIKE.values()
-            )
+            shapes = ", ".join(f"count(*) FILTER (WHERE {shape.format(x='x')})" for shape in LOOKS_LIKE.values())
             value = f"trim({as_text(expression(f), kinds[f.name])})"
             sql = f"SELECT count(x), {shapes} FROM (SELECT {value} AS x FROM {raw.view})"
             filled, *alike = self._with_expressions(sql, name, raw, fields)[0]
@@ -353,9 +341,7 @@ class _Intake:
             SELECT {FILE}, {ROW}, {"household_id" if has_household else "NULL::VARCHAR"},
                 ['conflicting_duplicate:{"+".join(table.key)}']
             FROM read_{name} JOIN twice_{name} USING ({FILE}, {ROW}) WHERE conflicting""")
-        cast = ", ".join(
-            f"CAST({identifier(c.name)} AS {SQL_TYPES[c.type]}) AS {identifier(c.name)}" for c in columns
-        )
+        cast = ", ".join(f"CAST({identifier(c.name)} AS {SQL_TYPES[c.type]}) AS {identifier(c.name)}" for c in columns)
         once = f"ANTI JOIN (FROM twice_{name} WHERE conflicting OR again) USING ({FILE}, {ROW})"
         alone = self._number(f"SELECT count(*) FROM twice_{name}") == 0
         self.connection.execute(

@@ -221,9 +221,7 @@ class Reader:
             raise ContractError(f"{path.name}: the sheet is empty.")
         for name in exact(rows.column_names):
             try:
-                alone = book.load_sheet(
-                    sheet, use_columns=[name], dtype_coercion="strict", **place
-                ).to_arrow()
+                alone = book.load_sheet(sheet, use_columns=[name], dtype_coercion="strict", **place).to_arrow()
             except fastexcel.FastExcelError:
                 raise ContractError(
                     f"{path.name}, column {name}: some ids are stored as numbers and some as text, so that "
@@ -262,13 +260,8 @@ class Reader:
         numbered = rows.append_column(ROW, pa.array(range(first_row, first_row + rows.num_rows), pa.int64()))
         self.connection.register(name, numbered)
         filled = ", ".join(identifier(c) for c in rows.column_names) or "NULL"
-        blank = (
-            f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
-        )
-        return (
-            f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {identifier(name)} "
-            f"WHERE {blank} IS NOT NULL"
-        )
+        blank = f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
+        return f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {identifier(name)} WHERE {blank} IS NOT NULL"
 
 
 def identifier(name: str) -> str:

@@ -201,9 +201,7 @@ class _Reader:
         self.pseudonymised = content.get("pseudonymised", False)
         rows = content.get("tables") or {}
         if "records" not in rows:
-            raise self.refuse(
-                "tables", "there is no table 'records', the one that a register cannot do without"
-            )
+            raise self.refuse("tables", "there is no table 'records', the one that a register cannot do without")
         if not 1 <= content.get("step_months", 1) <= 12:
             raise self.refuse("top level", "step_months must lie between 1 and 12")
         if not 0 <= content.get("max_quarantined_share", 0.5) <= 1:
@@ -301,15 +299,11 @@ class _Reader:
             self.expression(row["sql"], place)
         codes = {code_text(k): (None if v in _NULLS else v) for k, v in row.get("codes", {}).items()}
         if column.type not in ("category", "boolean", "number", "integer") and codes:
-            raise self.refuse(
-                place, f"codes are for categories, booleans and numbers, not for a {column.type}"
-            )
+            raise self.refuse(place, f"codes are for categories, booleans and numbers, not for a {column.type}")
         for value in codes.values():
             if value is not None and not self.fits(value, column):
                 known = ", ".join(column.values) or f"a {column.type}"
-                raise self.refuse(
-                    place, f"the code {value!r} is not allowed{meant(value, column.values)} ({known})"
-                )
+                raise self.refuse(place, f"the code {value!r} is not allowed{meant(value, column.values)} ({known})")
         made = Field(
             table, column, row.get("from"), row.get("sql"), self.factor(column, row.get("unit"), place),
             MappingProxyType(codes), extra,
@@ -360,9 +354,7 @@ def destinations(table: str) -> dict[str, tuple[str, Column]]:
     columns = {name: (table, column) for name, column in tables[table].columns.items()}
     if table == "records":
         household = tables["households"].columns
-        columns |= {
-            name: ("households", column) for name, column in household.items() if name != "household_id"
-        }
+        columns |= {name: ("households", column) for name, column in household.items() if name != "household_id"}
     return columns
 
 

@@ -29,9 +29,7 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
         Number of rows by rule, rules without any left out.
     """
     rules = yaml.safe_load(Path(__file__).with_name("validators.yaml").read_text(encoding="utf-8"))
-    connection.execute(
-        'CREATE TABLE warnings ("table" VARCHAR, household_id VARCHAR, month DATE, rule VARCHAR)'
-    )
+    connection.execute('CREATE TABLE warnings ("table" VARCHAR, household_id VARCHAR, month DATE, rule VARCHAR)')
     views = {"records": "sorted_records"}
     if "spells" in tables:
         _spells_in_context(connection, "assistance" in tables)

@@ -86,8 +86,7 @@ def write_quarantine(
 def write_warnings(connection: duckdb.DuckDBPyConnection, stage: Path) -> None:
     """Write the table `warnings`."""
     connection.execute(
-        'COPY (FROM warnings ORDER BY "table", household_id, month, rule) '
-        f"TO {parquet(stage / 'warnings.parquet')}"
+        f'COPY (FROM warnings ORDER BY "table", household_id, month, rule) TO {parquet(stage / "warnings.parquet")}'
     )
 
 

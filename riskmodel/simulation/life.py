@@ -75,7 +75,9 @@ def live(
     free = np.maximum(able - caring, 0)
     local = np.where(county.no_work[county.village], 0.45, 1.0)[:, None]
     available = free * _DAYS * local * np.where(jobless, 0.45, 1.0)
-    effort = np.where(idle, 0.30 + 0.25 * streams.uniform("effort", n, total), 0.93 + 0.07 * streams.uniform("care", n, total))
+    effort = np.where(
+        idle, 0.30 + 0.25 * streams.uniform("effort", n, total), 0.93 + 0.07 * streams.uniform("care", n, total)
+    )
     worked = available * effort
 
     level = np.exp(county.talent + 0.035 * (county.schooling - 8) + 0.12 * (county.skilled > 0))[:, None]
@@ -164,9 +166,7 @@ def _lasting(start: np.ndarray, length: np.ndarray) -> np.ndarray:
     return found
 
 
-def _low_effort(
-    county: County, world: World, hits: dict[str, np.ndarray], total: int, streams: Streams
-) -> np.ndarray:
+def _low_effort(county: County, world: World, hits: dict[str, np.ndarray], total: int, streams: Streams) -> np.ndarray:
     """Episodes of 8 to 20 months in households with able labour; in the hard world some follow a shock."""
     n = len(county)
     chosen = (streams.uniform("low_effort", n) < world.low_effort) & (county.able > 0)

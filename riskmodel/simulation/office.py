@@ -158,7 +158,10 @@ def _records(
             "income_imputed_share": np.round(0.2 * (streams.uniform("imputed", n, t) < 0.15), 2).ravel(),
         }
     )
-    kept = streams.uniform("missing_rows", n, t) >= world.missing_rows * np.where(county.remote[county.village], 2, 0.7)[:, None]
+    kept = (
+        streams.uniform("missing_rows", n, t)
+        >= world.missing_rows * np.where(county.remote[county.village], 2, 0.7)[:, None]
+    )
     return frame[kept.ravel()].reset_index(drop=True)
 
 
@@ -208,7 +211,9 @@ def _events(
         )
     last = months[-1].to_timestamp("M").normalize()
     events = pd.concat(parts, ignore_index=True)
-    events = events[(events["onset_on"] <= last) & (events["onset_on"] >= months[0].to_timestamp() - pd.Timedelta(days=365))]
+    events = events[
+        (events["onset_on"] <= last) & (events["onset_on"] >= months[0].to_timestamp() - pd.Timedelta(days=365))
+    ]
     return events.drop_duplicates(["household_id", "village_id", "kind", "onset_on"]).reset_index(drop=True)
 
 
@@ -268,7 +273,9 @@ def _assistance(
     answer = streams.uniform("answer", n, t)[who, when]
     refused = np.where(idle[who, when], answer < 0.75, np.where(unfit, answer < 0.6, answer < 0.05))
     reason = np.where(
-        ~refused, None, np.where(unfit, "suitability", np.where(idle[who, when] | (answer < 0.01), "none_given", "health"))
+        ~refused,
+        None,
+        np.where(unfit, "suitability", np.where(idle[who, when] | (answer < 0.01), "none_given", "health")),
     )
     offered = _days(months[0].to_timestamp(), when, streams.uniform("offer_day", n, t)[who, when])
     answered = offered + pd.Timedelta(days=10)
@@ -321,7 +328,9 @@ def _visits(ids: np.ndarray, months: pd.PeriodIndex, streams: Streams) -> pd.Dat
     n, t = len(ids), len(months)
     who, when = np.nonzero(streams.uniform("visit", n, t) < 0.3)
     day = _days(months[0].to_timestamp(), when, streams.uniform("visit_day", n, t)[who, when])
-    return pd.DataFrame({"household_id": ids[who], "visited_on": day, "known_at": day + pd.Timedelta(days=2), "done": True})
+    return pd.DataFrame(
+        {"household_id": ids[who], "visited_on": day, "known_at": day + pd.Timedelta(days=2), "done": True}
+    )
 
 
 def truth_ids(county: County) -> Mapping[str, np.ndarray]:

@@ -116,7 +116,7 @@ def test_shock_and_low_effort_together_are_not_subjective() -> None:
 )
 def test_shares_are_shares_and_gates_bind_whatever_comes(pushes: dict, changes: dict) -> None:
     found = verdict({**IDLE, **changes}, **pushes)
-    assert 0 <= found["objective_share"] and 0 <= found["subjective_share"]
+    assert found["objective_share"] >= 0 and found["subjective_share"] >= 0
     assert found["objective_share"] + found["subjective_share"] <= 1 + 1e-9
     assert 0 <= found["verdict_confidence"] <= 1
     if found["verdict"] == "subjective":

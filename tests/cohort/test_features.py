@@ -132,9 +132,7 @@ def test_order_of_rows_and_columns_changes_nothing(
         name: table.sample(frac=1, random_state=seed)[sorted(table.columns, reverse=bool(seed % 2))]
         for name, table in tables.items()
     }
-    same(
-        table_of(tmp_path_factory.mktemp("straight"), tables), table_of(tmp_path_factory.mktemp("shuffled"), shuffled)
-    )
+    same(table_of(tmp_path_factory.mktemp("straight"), tables), table_of(tmp_path_factory.mktemp("shuffled"), shuffled))
 
 
 @settings(max_examples=12)

@@ -93,9 +93,7 @@ def test_open_monitoring_is_out_and_eliminated_risk_is_in(tmp_path: Path) -> Non
 
 
 def test_elimination_after_the_as_of_day_is_not_known_yet(tmp_path: Path) -> None:
-    spells = pd.DataFrame(
-        {"household_id": ["001"], "identified_on": ["2023-02-10"], "eliminated_on": ["2023-07-20"]}
-    )
+    spells = pd.DataFrame({"household_id": ["001"], "identified_on": ["2023-02-10"], "eliminated_on": ["2023-07-20"]})
     assert len(outcome(tmp_path, monthly("001", "2023-01", [150.0] * 12), spells=spells)) == 0
 
 

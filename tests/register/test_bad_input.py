@@ -60,9 +60,7 @@ def test_a_missing_required_column_is_named_with_the_nearest(tmp_path):
     assert "no column 'month'" in refused(tmp_path, "household_id,welfare\n1,1\n")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\n\n", "household_id,month,welfare\n", "household_id,month,welfare\n,,\n"]
-)
+@pytest.mark.parametrize("text", ["", "\n\n", "household_id,month,welfare\n", "household_id,month,welfare\n,,\n"])
 def test_an_empty_file(tmp_path, text):
     message = refused(tmp_path, text)
     assert "records.csv" in message and ("empty" in message or "no rows" in message)
@@ -134,9 +132,7 @@ def test_each_bad_value_goes_to_quarantine_with_its_reason(tmp_path):
     kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
     found = [(row["file"], row["row"], row["reasons"]) for row in kept]
     assert found == [("records.csv", line, [reason]) for line, (_, reason) in enumerate(BAD_ROWS, 3)]
-    assert {tuple(json.loads(row["raw"])) for row in kept} == {
-        ("hh_size", "household_id", "month", "welfare")
-    }
+    assert {tuple(json.loads(row["raw"])) for row in kept} == {("hh_size", "household_id", "month", "welfare")}
 
 
 BAD_OPTIONAL = [
@@ -175,9 +171,7 @@ def test_bad_values_of_optional_columns(tmp_path):
     ],
 )
 def test_columns_that_contradict_each_other(tmp_path, columns, values, reason):
-    assert reasons(tmp_path, f"h,2023-01,1,{values}\n", f"household_id,month,welfare,{columns}") == {
-        reason: 1
-    }
+    assert reasons(tmp_path, f"h,2023-01,1,{values}\n", f"household_id,month,welfare,{columns}") == {reason: 1}
 
 
 def test_what_fits_exactly_is_accepted(tmp_path):
@@ -197,9 +191,7 @@ def test_a_computed_column_does_not_hide_what_cannot_be_read(tmp_path):
         "file": "records.csv",
         "columns": {"household_id": "id", "month": "m", "welfare": {"sql": "number(a) + number(b)"}},
     }
-    (tmp_path / "records.csv").write_text(
-        "id,m,a,b\n1,2023-01,1,2\n2,2023-01,1,?\n3,2023-01,,2\n", encoding="utf-8"
-    )
+    (tmp_path / "records.csv").write_text("id,m,a,b\n1,2023-01,1,2\n2,2023-01,1,?\n3,2023-01,,2\n", encoding="utf-8")
     report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register")
     assert report.tables["records"].reasons == {"not_a_number:welfare": 1}
     assert list(Register.open(tmp_path / "register").read("records").welfare.fillna(-1)) == [3, -1]
@@ -269,9 +261,7 @@ def test_identity_and_telephone_numbers_are_refused_unless_pseudonymised(tmp_pat
 def test_unmapped_identity_columns_are_ignored(tmp_path):
     columns = {"household_id": "id", "month": "m", "welfare": "w"}
     source = {"source": "t", "tables": {"records": {"file": "records.csv", "columns": columns}}}
-    (tmp_path / "records.csv").write_text(
-        f"id,m,w,身份证号\na,2023-01,1,{identity_number(3)}\n", encoding="utf-8"
-    )
+    (tmp_path / "records.csv").write_text(f"id,m,w,身份证号\na,2023-01,1,{identity_number(3)}\n", encoding="utf-8")
     ingest(source, tmp_path, tmp_path / "register")
     found = b"".join(p.read_bytes() for p in (tmp_path / "register").rglob("*") if p.is_file())
     assert identity_number(3).encode() not in found

@@ -268,9 +268,7 @@ def test_tables_are_kept_with_the_county_of_their_household_or_village(tmp_path)
             (None, None, "birth", "2023-01-09"),
             columns="household_id village_id kind onset_on",
         ),
-        "villages": records(
-            ("v1", "2023-01", True), ("v2", "2023-01", False), columns="village_id month clinic_ok"
-        ),
+        "villages": records(("v1", "2023-01", True), ("v2", "2023-01", False), columns="village_id month clinic_ok"),
         "spells": records(
             ("b", "2023-01-10", "2023-01-05"),
             ("b", "2023-02-10", None),
@@ -295,12 +293,8 @@ def test_tables_are_kept_with_the_county_of_their_household_or_village(tmp_path)
     assert list(register.read("events", "Y").kind) == ["disaster"]
     assert report.tables["spells"].reasons == {"before_identified_on:eliminated_on": 1}
     assert list(register.read("spells", "Y").identified_on.dt.strftime("%m-%d")) == ["02-10"]
-    assert register.file("villages", "X").exists() and list(register.read("villages", "Y").clinic_ok) == [
-        False
-    ]
-    assert (
-        list(register.read("projects", "Y").status) == ["stopped"] and register.file("projects", "X") is None
-    )
+    assert register.file("villages", "X").exists() and list(register.read("villages", "Y").clinic_ok) == [False]
+    assert list(register.read("projects", "Y").status) == ["stopped"] and register.file("projects", "X") is None
     assert [row["reasons"] for row in quarantine(register) if row["table"] == "spells"] == [
         ["before_identified_on:eliminated_on"]
     ]
@@ -343,12 +337,8 @@ def test_households_from_the_file_of_records(tmp_path):
 
 
 def test_several_files_and_a_row_filter(tmp_path):
-    (tmp_path / "m1.csv").write_text(
-        "household_id,month,welfare\na,2022-01,1\na,2023-01,1\n", encoding="utf-8"
-    )
-    (tmp_path / "m2.csv").write_bytes(
-        "household_id,welfare,month\n甲,1,2023-01\n乙,x,2023-01\n".encode("gb18030")
-    )
+    (tmp_path / "m1.csv").write_text("household_id,month,welfare\na,2022-01,1\na,2023-01,1\n", encoding="utf-8")
+    (tmp_path / "m2.csv").write_bytes("household_id,welfare,month\n甲,1,2023-01\n乙,x,2023-01\n".encode("gb18030"))
     source = {
         "source": "t",
         "tables": {"records": {"file": "m*.csv", "where": "as_date(month || '-01') >= '2023-01-01'"}},
@@ -366,9 +356,7 @@ def test_quarantine_keeps_only_columns_that_the_source_maps(tmp_path):
         "household_id,month,welfare,姓名,手机\n1,2023-01,5,张三,13800000000\n2,2023-01,many,李四,13900000000\n",
         encoding="utf-8",
     )
-    register = register_of(
-        tmp_path, {"source": "t", "tables": {"records": {"file": "records.csv"}}}, tmp_path
-    )
+    register = register_of(tmp_path, {"source": "t", "tables": {"records": {"file": "records.csv"}}}, tmp_path)
     assert [json.loads(row["raw"]) for row in quarantine(register)] == [
         {"household_id": "2", "month": "2023-01", "welfare": "many"}
     ]
@@ -421,9 +409,7 @@ ROW = st.tuples(
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=3, max_size=12), data=st.data())
 def test_row_and_column_order_change_no_byte(tmp_path, rows, data):
-    frame = records(
-        ("0", "2023-01", 1.0, "X", 1), *rows, columns="household_id month welfare county_id n_able"
-    )
+    frame = records(("0", "2023-01", 1.0, "X", 1), *rows, columns="household_id month welfare county_id n_able")
     columns = data.draw(st.permutations(list(frame.columns)))
     order = data.draw(st.permutations(range(len(frame))))
     lenient = {**PLAIN, "max_quarantined_share": 1.0}
@@ -438,9 +424,7 @@ def test_row_and_column_order_change_no_byte(tmp_path, rows, data):
 def test_a_large_table_is_written_the_same_whatever_the_row_order(tmp_path):
     """More than one row group in a file."""
     months = [f"{2000 + m // 12}-{m % 12 + 1:02d}" for m in range(100)]
-    frame = pd.DataFrame(
-        [(str(h), m) for h in range(1250) for m in months], columns=["household_id", "month"]
-    )
+    frame = pd.DataFrame([(str(h), m) for h in range(1250) for m in months], columns=["household_id", "month"])
     frame["welfare"] = range(len(frame))
     hashes = set()
     for version in (frame, frame.sample(frac=1, random_state=3)):

@@ -324,6 +324,10 @@ def test_register_reads_by_county(tmp_path):
     with pytest.raises(NotFound, match="no table"):
         register.read("events")
     schema = pq.read_schema(register.file("records", "甲县"))
-    assert [
-        str(schema.field(n).type) for n in ("household_id", "month", "welfare", "hh_size", "food_ok")
-    ] == ["string", "date32[day]", "double", "int32", "bool"]
+    assert [str(schema.field(n).type) for n in ("household_id", "month", "welfare", "hh_size", "food_ok")] == [
+        "string",
+        "date32[day]",
+        "double",
+        "int32",
+        "bool",
+    ]

@@ -1,0 +1,69 @@
+"""The docs cannot drift: every command, exit code, setting, feature, driver, measure and metric is documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from riskmodel import errors
+from riskmodel.catalogue import load_catalogue
+from riskmodel.cli import app
+from riskmodel.evaluation.metrics import METRICS, TIES
+from riskmodel.settings import Run
+from tests.reference import FEATURES_PAGE, SETTINGS_PAGE, features_page, settings_page
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = text("commands.md")
+    for command in app.registered_commands:
+        name = command.callback.__name__
+        assert f"riskmodel {name}" in page, name
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = text("commands.md")
+    kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.RiskmodelError)]
+    assert len({e.exit_code for e in kinds}) == len(kinds)
+    for kind in kinds:
+        assert f"| {kind.exit_code} |" in page
+
+
+def test_every_metric_is_documented() -> None:
+    for metric in (*METRICS, *TIES):
+        assert f"`{metric}`" in text("method.md")
+
+
+@pytest.mark.parametrize(
+    ("page", "made"), [(FEATURES_PAGE, features_page), (SETTINGS_PAGE, settings_page)], ids=["features", "settings"]
+)
+def test_reference_pages_are_those_of_the_definitions(page: str, made: object) -> None:
+    """After a change of configs/ or settings: python -m tests.reference"""
+    assert (DOCS / page).read_text(encoding="utf-8") == made()
+
+
+def test_every_link_of_the_docs_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_no_page_names_a_registry_host_or_a_machine_path() -> None:
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "Makefile", ROOT / "constraints.txt"]:
+        found = re.search(r"https?://[\w.]*(pypi|npm)|/root/|/work/|/home/", page.read_text(encoding="utf-8"))
+        assert found is None, f"{page.name}: {found}"
+
+
+def test_the_catalogue_reads_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_catalogue().inputs
+    assert Run().models
