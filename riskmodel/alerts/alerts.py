@@ -237,9 +237,7 @@ def _counting(catalogue: Catalogue, drivers: pd.Series, verdict: pd.Series) -> l
     rising = drivers[drivers >= _LEAST].sort_values(ascending=False, kind="stable")
     counts = verdict["subjective_share"] > 0
     return [
-        d
-        for d in rising.index
-        if verdict[f"fact_{d}"] and (counts or catalogue.driver_by_name[d].nature != "subjective")
+        d for d in rising.index if verdict[f"fact_{d}"] and (counts or catalogue.driver_by_name[d].nature != "subjective")
     ]
 
 

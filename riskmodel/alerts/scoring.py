@@ -88,9 +88,7 @@ def score(
 
 def _rank(scores: pd.DataFrame) -> np.ndarray:
     """Rank within the county, 1 first; equal risks in the order of household ids."""
-    order = np.lexsort(
-        (scores["household_id"].to_numpy(str), -scores["risk"].to_numpy(), scores["county_id"].to_numpy(str))
-    )
+    order = np.lexsort((scores["household_id"].to_numpy(str), -scores["risk"].to_numpy(), scores["county_id"].to_numpy(str)))
     rank = np.empty(len(scores), dtype=np.int64)
     county = scores["county_id"].to_numpy(str)[order]
     first = np.flatnonzero(np.r_[True, county[1:] != county[:-1]]) if len(order) else np.array([], int)

@@ -341,9 +341,7 @@ def _check_together(rows: list[Feature]) -> None:
         if row.name in reserved:
             raise row.place.refuse("that name is taken by the register")
         if row.name in seen:
-            raise row.place.refuse(
-                f"the name is taken by {seen[row.name].place.file}, line {seen[row.name].place.line}"
-            )
+            raise row.place.refuse(f"the name is taken by {seen[row.name].place.file}, line {seen[row.name].place.line}")
         seen[row.name] = row
     known = seen.keys() | {*HOUSEHOLD_COLUMNS, SEASON_MONTH}
     for row in rows:
@@ -370,9 +368,7 @@ def _conditions(content: dict, part: str, file: str, known: set[str], drivers: s
     if part == "facts":
         for driver in rows:
             if driver != LINE and driver not in drivers:
-                raise CatalogueError(
-                    f"{file}, line {rows[LINE]}, facts: unknown driver {driver!r}{meant(driver, drivers)}."
-                )
+                raise CatalogueError(f"{file}, line {rows[LINE]}, facts: unknown driver {driver!r}{meant(driver, drivers)}.")
         rows = [
             {**row, "name": f"{driver}_{number}", "driver": driver}
             for driver, facts in rows.items()

@@ -105,9 +105,7 @@ def _table_steps(
     if county.has_revisions and table in ("records", "villages"):
         latest = f" QUALIFY row_number() OVER (PARTITION BY {unit}, as_of_no, {dated_by} ORDER BY known_at DESC) = 1"
     age = "greatest(as_of_no - month_no, 0) AS age"
-    seen = (
-        f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
-    )
+    seen = f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
     order = f" ORDER BY {unit}, as_of_no, age" if latest else ""
     values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in rows)
     return [
@@ -199,9 +197,7 @@ def _layers(steps: list[str], rows: Sequence[Feature]) -> str:
                     f" ON {area}_context.{area} = b.{area} AND {area}_context.as_of_no = b.as_of_no"
                 )
                 added += "".join(f", {area}_context.{f.name}" for f in mine)
-            steps.append(
-                f"layer_{number} AS (SELECT b.*{added} FROM {below} b{joins} ORDER BY b.household_id, b.as_of_no)"
-            )
+            steps.append(f"layer_{number} AS (SELECT b.*{added} FROM {below} b{joins} ORDER BY b.household_id, b.as_of_no)")
         else:
             values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in batch)
             steps.append(f"layer_{number} AS (SELECT *{values} FROM {below})")

@@ -9,77 +9,14 @@ from functools import lru_cache
 import duckdb
 
 AGGREGATES = frozenset(
-    [
-        "sum",
-        "fsum",
-        "avg",
-        "favg",
-        "min",
-        "max",
-        "count",
-        "count_star",
-        "count_if",
-        "arg_min",
-        "arg_max",
-        "bool_or",
-        "bool_and",
-        "median",
-        "quantile_cont",
-        "stddev",
-        "stddev_samp",
-        "stddev_pop",
-        "var_samp",
-        "var_pop",
-        "regr_slope",
-        "regr_r2",
-        "corr",
-        "skewness",
-        "kurtosis",
-    ]
+    "sum fsum avg favg min max count count_star count_if arg_min arg_max bool_or bool_and median quantile_cont "
+    "stddev stddev_samp stddev_pop var_samp var_pop regr_slope regr_r2 corr skewness kurtosis".split()
 )
 SCALARS = frozenset(
-    [
-        "+",
-        "-",
-        "*",
-        "/",
-        "%",
-        "**",
-        "^",
-        "abs",
-        "ceil",
-        "floor",
-        "round",
-        "sign",
-        "sqrt",
-        "ln",
-        "log",
-        "log2",
-        "log10",
-        "exp",
-        "pow",
-        "power",
-        "sin",
-        "cos",
-        "pi",
-        "greatest",
-        "least",
-        "nullif",
-        "isnan",
-        "isfinite",
-        "lower",
-        "upper",
-        "trim",
-        "length",
-        "year",
-        "month",
-        "~~",
-        "!~~",
-    ]
+    "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi greatest least nullif "
+    "isnan isfinite lower upper trim length year month ~~ !~~".split()
 )
-_PURE_NODES = frozenset(
-    ["FUNCTION", "CONSTANT", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "OPERATOR", "CASE", "CAST", "BETWEEN"]
-)
+_PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
 
 
 class NotPure(ValueError):

@@ -168,7 +168,6 @@ def _period(register: Register, month: str) -> int:
     last = month_number(register.last_month) + register.step_months - 1
     if not first <= number <= last:
         raise UsageError(
-            f"as-of month {month} lies outside the register, which runs from {register.first_month} to "
-            f"{month_text(last)}."
+            f"as-of month {month} lies outside the register, which runs from {register.first_month} to {month_text(last)}."
         )
     return period_of(number, first, register.step_months)

@@ -98,14 +98,10 @@ def build_features(
             f"no household has a record known at {months}. The register runs from {register.first_month} to "
             f"{register.last_month}."
         )
-    return FeatureTable(
-        pd.concat(frames, ignore_index=True), tuple(sorted(features, key=lambda f: order[f.name])), lacking
-    )
+    return FeatureTable(pd.concat(frames, ignore_index=True), tuple(sorted(features, key=lambda f: order[f.name])), lacking)
 
 
-def _county_features(
-    register: Register, county: str, as_of: Sequence[int], features: Sequence[Feature]
-) -> pd.DataFrame:
+def _county_features(register: Register, county: str, as_of: Sequence[int], features: Sequence[Feature]) -> pd.DataFrame:
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
     if "records" not in files:
         return pd.DataFrame()

@@ -222,9 +222,7 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
     )
     at_horizon = label.when == "at"
     in_window = (
-        f"month_no = as_of_no + {horizon}"
-        if at_horizon
-        else f"month_no > as_of_no AND month_no <= as_of_no + {horizon}"
+        f"month_no = as_of_no + {horizon}" if at_horizon else f"month_no > as_of_no AND month_no <= as_of_no + {horizon}"
     )
     through = f"month_no {'=' if at_horizon else '>='} as_of_no + {horizon}"
     twice = label.assessments == 2

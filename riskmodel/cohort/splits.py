@@ -96,10 +96,8 @@ def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split)
     """
     months = sorted(months)
     last = month_number(split.test_to) if split.test_to else months[-1]
-    if split.test_from:
-        first_test = month_number(split.test_from)
-    else:
-        first_test = months[len(months) - max(1, len(months) // 3)]
+    last_third = months[len(months) - max(1, len(months) // 3)]
+    first_test = month_number(split.test_from) if split.test_from else last_third
     test = [m for m in months if first_test <= m <= last]
     gap = embargo_months(label, step)
     train = [m for m in months if m + gap <= first_test]

@@ -59,17 +59,13 @@ def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.Dat
     push = drivers.clip(lower=0)
     total = push.sum(axis=1).to_numpy()
     facts = facts_by_driver(catalogue, features)
-    gates, excuses, protected = (
-        ask(part, features) for part in (catalogue.gates, catalogue.excuses, catalogue.protected)
-    )
+    gates, excuses, protected = (ask(part, features) for part in (catalogue.gates, catalogue.excuses, catalogue.protected))
     needed = [c.name for c in catalogue.protected if c.needed]
     shields = protected.fillna(False).astype(bool)
     shields[needed] = protected[needed].fillna(True).astype(bool)
     excused = excuses.fillna(False).astype(bool)
     open_to_blame = (
-        gates.fillna(False).astype(bool).all(axis=1)
-        & ~excuses.fillna(True).astype(bool).any(axis=1)
-        & ~shields.any(axis=1)
+        gates.fillna(False).astype(bool).all(axis=1) & ~excuses.fillna(True).astype(bool).any(axis=1) & ~shields.any(axis=1)
     ).to_numpy()
 
     objective, subjective = np.zeros(len(push)), np.zeros(len(push))

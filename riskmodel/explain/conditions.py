@@ -37,9 +37,7 @@ def holds(expressions: Sequence[Expression], features: pd.DataFrame) -> list[pd.
         answer = connection.execute(
             f"SELECT {asked} FROM (SELECT row_no, {', '.join(columns)} FROM given) ORDER BY row_no"
         ).df()
-    return [
-        pd.Series(answer[f"c{i}"].to_numpy(), index=features.index, dtype="boolean") for i in range(len(expressions))
-    ]
+    return [pd.Series(answer[f"c{i}"].to_numpy(), index=features.index, dtype="boolean") for i in range(len(expressions))]
 
 
 def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame:

@@ -172,9 +172,7 @@ def check_additive(model: RiskModel, features: pd.DataFrame, tolerance: float = 
     values, base = model.contributions(features)
     gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - model.risk(features))
     if len(gap) and gap.max() > tolerance:
-        raise IntegrityError(
-            f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's."
-        )
+        raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
 
 
 def temporary_bundle(model: RiskModel) -> tempfile.TemporaryDirectory:

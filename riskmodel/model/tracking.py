@@ -170,9 +170,7 @@ def promote(version: str, reason: str, tracking: Tracking | None = None) -> str:
             number = client.get_model_version_by_alias(name, number).version
         client.get_model_version(name, number)
     except MlflowException:
-        raise NotFound(
-            f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first."
-        ) from None
+        raise NotFound(f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first.") from None
     try:
         before = str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException:

@@ -55,8 +55,7 @@ class Study:
         """`results` as plain numbers."""
         return {
             model: {
-                split: {metric: figure.as_json() for metric, figure in metrics.items()}
-                for split, metrics in splits.items()
+                split: {metric: figure.as_json() for metric, figure in metrics.items()} for split, metrics in splits.items()
             }
             for model, splits in self.results.items()
         }

@@ -258,13 +258,10 @@ class _Intake:
             try:
                 row = self.connection.execute(f"DESCRIBE SELECT {expression(f)} AS x FROM {raw.view}").fetchall()[0]
             except duckdb.Error as fault:
-                hint = (
-                    " Columns of a CSV or Excel file are text: write number(column) to calculate." if raw.text else ""
-                )
+                hint = " Columns of a CSV or Excel file are text: write number(column) to calculate." if raw.text else ""
                 why = str(fault).splitlines()[0].split(": ", 1)[-1].rstrip(".")
                 raise ContractError(
-                    f"{self.source.label}, tables.{name}.columns.{f.name}: the expression cannot be computed "
-                    f"({why}).{hint}"
+                    f"{self.source.label}, tables.{name}.columns.{f.name}: the expression cannot be computed ({why}).{hint}"
                 ) from None
             kinds[f.name] = kind_of(row[1])
         return kinds

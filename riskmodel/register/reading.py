@@ -208,9 +208,7 @@ class Reader:
         except fastexcel.FastExcelError:
             raise ContractError(f"{path.name}: not a readable Excel workbook (.xlsx).") from None
         if table.sheet is not None and table.sheet not in book.sheet_names:
-            raise ContractError(
-                f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}."
-            )
+            raise ContractError(f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}.")
         sheet = table.sheet if table.sheet is not None else 0
         place = {"header_row": table.header_row - 1, "schema_sample_rows": None}
         try:

@@ -16,9 +16,7 @@ from riskmodel.register.store import table_file
 
 def sort_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Make `sorted_<name>` from `final_<name>`: rows in a fixed order, whatever that of the input."""
-    connection.execute(
-        f"CREATE TABLE sorted_{table.name} AS FROM final_{table.name} ORDER BY __county, {_order(table)}"
-    )
+    connection.execute(f"CREATE TABLE sorted_{table.name} AS FROM final_{table.name} ORDER BY __county, {_order(table)}")
 
 
 def columns_of(
@@ -37,9 +35,7 @@ def columns_of(
     return written, holding, [name for name in own if name not in holding]
 
 
-def write_tables(
-    connection: duckdb.DuckDBPyConnection, stage: Path, columns: Sequence[tuple[Table, Sequence[str]]]
-) -> None:
+def write_tables(connection: duckdb.DuckDBPyConnection, stage: Path, columns: Sequence[tuple[Table, Sequence[str]]]) -> None:
     """Write `sorted_<name>` of each table, one file a county.
 
     Each file is written by one thread, because its bytes must not depend on how threads were scheduled.
@@ -78,9 +74,7 @@ def write_quarantine(
     selects = " UNION ALL ".join(
         f'(FROM ({part}) AS part("table", file, row, household_id, reasons, raw))' for part in parts
     )
-    connection.execute(
-        f'COPY (FROM ({selects}) ORDER BY "table", file, row) TO {parquet(stage / "quarantine.parquet")}'
-    )
+    connection.execute(f'COPY (FROM ({selects}) ORDER BY "table", file, row) TO {parquet(stage / "quarantine.parquet")}')
 
 
 def write_warnings(connection: duckdb.DuckDBPyConnection, stage: Path) -> None:

@@ -211,9 +211,7 @@ def _events(
         )
     last = months[-1].to_timestamp("M").normalize()
     events = pd.concat(parts, ignore_index=True)
-    events = events[
-        (events["onset_on"] <= last) & (events["onset_on"] >= months[0].to_timestamp() - pd.Timedelta(days=365))
-    ]
+    events = events[(events["onset_on"] <= last) & (events["onset_on"] >= months[0].to_timestamp() - pd.Timedelta(days=365))]
     return events.drop_duplicates(["household_id", "village_id", "kind", "onset_on"]).reset_index(drop=True)
 
 
@@ -328,9 +326,7 @@ def _visits(ids: np.ndarray, months: pd.PeriodIndex, streams: Streams) -> pd.Dat
     n, t = len(ids), len(months)
     who, when = np.nonzero(streams.uniform("visit", n, t) < 0.3)
     day = _days(months[0].to_timestamp(), when, streams.uniform("visit_day", n, t)[who, when])
-    return pd.DataFrame(
-        {"household_id": ids[who], "visited_on": day, "known_at": day + pd.Timedelta(days=2), "done": True}
-    )
+    return pd.DataFrame({"household_id": ids[who], "visited_on": day, "known_at": day + pd.Timedelta(days=2), "done": True})
 
 
 def truth_ids(county: County) -> Mapping[str, np.ndarray]:

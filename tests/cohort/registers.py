@@ -25,9 +25,7 @@ def make_register(folder: Path, *, step_months: int = 1, lag_days: int = 0, **ta
     return Register.open(folder)
 
 
-def monthly(
-    household_id: str, start: str, welfare: list[float | None], line: float = 100.0, **columns: Any
-) -> pd.DataFrame:
+def monthly(household_id: str, start: str, welfare: list[float | None], line: float = 100.0, **columns: Any) -> pd.DataFrame:
     """A household's monthly records from `start` on; None leaves the month out."""
     months = pd.period_range(start, periods=len(welfare), freq="M")
     frame = pd.DataFrame({"household_id": household_id, "month": months.strftime("%Y-%m-01"), "welfare": welfare})

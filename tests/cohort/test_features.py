@@ -72,9 +72,7 @@ def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
             )
     tables = {"records": pd.DataFrame(records)}
     tables |= {
-        name: pd.DataFrame(rows)
-        for name, rows in (("events", events), ("assistance", help_), ("spells", spells))
-        if rows
+        name: pd.DataFrame(rows) for name, rows in (("events", events), ("assistance", help_), ("spells", spells)) if rows
     }
     tables["households"] = pd.DataFrame({"household_id": ["001", "002", "003"], "village_id": ["a", "a", "b"]})
     return tables
@@ -137,9 +135,7 @@ def test_order_of_rows_and_columns_changes_nothing(
 
 @settings(max_examples=12)
 @given(tables=small_registers())
-def test_features_equal_a_slow_oracle(
-    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame]
-) -> None:
+def test_features_equal_a_slow_oracle(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame]) -> None:
     if not len(known(tables["records"])):
         return
     found = table_of(tmp_path_factory.mktemp("r"), tables).set_index("household_id")

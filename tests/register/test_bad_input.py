@@ -30,9 +30,7 @@ def refused(tmp_path: Path, text: str | bytes, source: dict = SOURCE, name: str 
     return str(refusal.value)
 
 
-def reasons(
-    tmp_path: Path, rows: str, header: str = "household_id,month,welfare,hh_size", source: dict = SOURCE
-) -> dict:
+def reasons(tmp_path: Path, rows: str, header: str = "household_id,month,welfare,hh_size", source: dict = SOURCE) -> dict:
     """Reasons for which rows go to quarantine, besides five good rows."""
     fill = header.count(",") - 1
     good = "".join(f"g{n},2023-01{',' * fill}\n" for n in range(5))
@@ -53,10 +51,7 @@ def test_a_missing_required_column_is_named_with_the_nearest(tmp_path):
         },
     }
     message = refused(tmp_path, "户编码,月份,收入\n1,2023-01,1\n", source)
-    assert (
-        "records.csv: no column '户编号' for the required household_id" in message
-        and "did you mean '户编码'" in message
-    )
+    assert "records.csv: no column '户编号' for the required household_id" in message and "did you mean '户编码'" in message
     assert "no column 'month'" in refused(tmp_path, "household_id,welfare\n1,1\n")
 
 
@@ -92,9 +87,7 @@ def test_a_torn_row_is_named_and_not_shown(tmp_path):
 
 
 def test_two_columns_of_one_name(tmp_path):
-    assert "two columns are called 'welfare'" in refused(
-        tmp_path, "household_id,month,welfare,welfare\n1,2023-01,1,1\n"
-    )
+    assert "two columns are called 'welfare'" in refused(tmp_path, "household_id,month,welfare,welfare\n1,2023-01,1,1\n")
 
 
 def test_data_that_are_not_there(tmp_path):
@@ -281,16 +274,12 @@ def test_excel_ids_stored_as_numbers(tmp_path, ids, says):
         book.active.append([i, "2023-01", 1])
     book.save(tmp_path / "records.xlsx")
     content = (tmp_path / "records.xlsx").read_bytes()
-    message = refused(
-        tmp_path, content, {"source": "t", "tables": {"records": {"file": "records.xlsx"}}}, "records.xlsx"
-    )
+    message = refused(tmp_path, content, {"source": "t", "tables": {"records": {"file": "records.xlsx"}}}, "records.xlsx")
     assert "records.xlsx, column household_id" in message and says in message and "as text" in message
 
 
 def test_ids_that_a_data_frame_holds_as_large_floats(tmp_path):
-    frame = pd.DataFrame(
-        {"household_id": [1.2345678901234567e17, 1.0], "month": ["2023-01"] * 2, "welfare": [1.0, 1.0]}
-    )
+    frame = pd.DataFrame({"household_id": [1.2345678901234567e17, 1.0], "month": ["2023-01"] * 2, "welfare": [1.0, 1.0]})
     with pytest.raises(ContractError, match="last digits are lost"):
         ingest({"source": "t", "tables": {"records": {}}}, frame, tmp_path / "register")
     assert list(tmp_path.iterdir()) == []

@@ -119,9 +119,7 @@ def test_columns_blocked_by_name(name):
     assert load_source({**source(columns={"household_id": name}), "pseudonymised": True})
 
 
-@pytest.mark.parametrize(
-    "name", ["household_id", "village_id", "cope_borrowed_bank", "telecottage", "户编号", "债务余额"]
-)
+@pytest.mark.parametrize("name", ["household_id", "village_id", "cope_borrowed_bank", "telecottage", "户编号", "债务余额"])
 def test_harmless_names_are_not_blocked(name):
     assert blocked_by_name(name) is None
     assert not protected_by_name(name)

@@ -308,9 +308,7 @@ def test_a_household_is_taken_from_its_file_and_completed_from_its_latest_record
             ("b", "2023-01", 1.0, "X", "v2"),
             columns="household_id month welfare county_id village_id",
         ),
-        "households": records(
-            ("b", "Z", "脱贫户"), ("c", "X", "一般户"), columns="household_id county_id household_type"
-        ),
+        "households": records(("b", "Z", "脱贫户"), ("c", "X", "一般户"), columns="household_id county_id household_type"),
     }
     report = ingest({"source": "t", "tables": {"records": {}, "households": {}}}, tables, tmp_path / "r")
     households = Register.open(tmp_path / "r").read("households").set_index("household_id").sort_index()
