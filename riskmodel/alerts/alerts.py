@@ -24,7 +24,7 @@ ALERT_COLUMNS = (
     *SCORE_COLUMNS, "driver_1", "driver_2", "driver_3", "objective_share", "subjective_share", "verdict",
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
-BASIS = ("failed_gates", "excuses", "protected")
+BASIS = ("failed_gates", "excuses", "protected", "unchecked")
 _LEAST = 0.01
 _FACTS_SHOWN = 4
 
@@ -316,7 +316,7 @@ _EN = {
     "alternative": "An objective cause that is not on record, such as illness or a care duty, is possible",
     "change": "A recorded illness, care duty or lack of work would change this",
     "excuse": "Known circumstances: ",
-    "protected": "Protected, or not known to be unprotected: ",
+    "protected": "Protected case: ",
     "measures": "To consider: ",
     "sep": "; ",
     "end": ". ",
@@ -330,7 +330,7 @@ _ZH = {
     "alternative": "可能存在未记录的客观原因，如患病或照料负担",
     "change": "如有患病、照料或无工可务的记录，判断将改变",
     "excuse": "已知情形：",
-    "protected": "受保护或未能排除保护情形：",
+    "protected": "受保护情形：",
     "measures": "可考虑：",
     "sep": "；",
     "end": "。",

@@ -57,7 +57,7 @@ def listed(items: Iterable[Words]) -> Words:
 
 
 def plain(text: object) -> str:
-    """Text without control characters, lone surrogates and marks that turn the direction of what follows.
+    r"""Text without control characters, lone surrogates and marks that turn the direction of what follows.
 
     >>> plain("Li\u202e\u0000 village")
     'Li village'

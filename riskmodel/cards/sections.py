@@ -14,7 +14,19 @@ from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, 
 from riskmodel.cards.comparison import SIMPLE, Figure, compare
 from riskmodel.cards.rendering import Words, percent
 from riskmodel.cards.tables import against, results_table, tied_lists
-from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, STANDINGS, UNITS, split_words, when_words
+from riskmodel.cards.wording import (
+    FALLS,
+    METRICS,
+    MODELS,
+    NATURES,
+    STANDINGS,
+    UNITS,
+    counties_words,
+    lag_words,
+    split_words,
+    step_words,
+    when_words,
+)
 from riskmodel.catalogue import Condition, Driver, Feature
 from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
 from riskmodel.explain.causes import CLEAR, ENOUGH_SHARE, WORDS, missing_drivers
@@ -93,19 +105,19 @@ def answer(model: RiskModel) -> dict[str, Any]:
 
 def data(model: RiskModel) -> dict[str, Any]:
     facts = model.evidence["data"]
-    least = max(disclosure.rows_of_ten(facts[part]) for part in ("train", TEST))
-    kinds = {kind: facts["fell_as"][kind] for kind in FALLS if kind in facts.get("fell_as", {})}
-    missing, *rows = disclosure.shown_together(
-        [facts["missing_outcome"], *(k["rows"] for k in kinds.values())], least
-    )
+    least = _rows_of_ten(model)
+    kinds = _kinds(model)
+    missing, *rows = _missing_and_kinds(model)
     events = disclosure.shown_together([k["events"] for k in kinds.values()], least)
     return {
         "register": facts["register"],
-        "lag": _lag_words(facts["register"].get("reporting_lag_days") or 0),
+        "step": step_words(facts["register"]["step_months"]),
+        "counties": counties_words(facts["register"]["counties"]),
+        "lag": lag_words(facts["register"].get("reporting_lag_days") or 0),
         "months": facts["months"],
         "at_risk": disclosure.shown(facts["at_risk"], least),
         "missing": missing,
-        "missing_share": None if disclosure.withheld(missing) else _missing_share(model),
+        "missing_share": _in_brackets("" if disclosure.withheld(missing) else percent(_missing_share(model))),
         "parts": [(name, _part(facts[name])) for name in ("train", TEST)],
         "kinds": [
             {"words": FALLS[kind], "rows": n, "events": fell, "rate": _rate(k, least, n, fell)}
@@ -146,6 +158,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
         "is_simple": chosen in SIMPLE,
         "simple": simple,
         "standing": STANDINGS[simple.standing] if simple else None,
+        "apart": compare(results, chosen, SIMPLE, "recall_at_capacity", DISJOINT) if told else None,
         "ranking": compare(results, chosen, SIMPLE, "roc_auc"),
         "richer": compare(results, chosen, richer, "roc_auc"),
         "models": MODELS,
@@ -276,10 +289,9 @@ def inputs(model: RiskModel) -> dict[str, Any]:
 
 def limits(model: RiskModel) -> dict[str, Any]:
     auc = _test_figures(model).get("roc_auc", {}).get("value")
-    missing = _missing_share(model)
     return {
         "too_good": auc if auc is not None and auc > _TOO_GOOD else None,
-        "missing": missing if missing > _MANY_MISSING else None,
+        "missing": _many_missing(model),
         "few_events": _FEW_EVENTS if model.evidence["data"][TEST]["events"] < _FEW_EVENTS else None,
         "lacking": len(model.features_lacking),
         "source": model.evidence["data"]["register"]["source"],
@@ -350,9 +362,39 @@ def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
     return model.evidence["results"].get(model.run.register_model, {}).get(TEST, {})
 
 
+def _rows_of_ten(model: RiskModel) -> int:
+    """Rows that stand for ten households, in training or test, whichever is more."""
+    return max(disclosure.rows_of_ten(model.evidence["data"][part]) for part in ("train", TEST))
+
+
+def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:
+    found = model.evidence["data"].get("fell_as", {})
+    return {kind: found[kind] for kind in FALLS if kind in found}
+
+
+def _missing_and_kinds(model: RiskModel) -> list[str]:
+    """Rows without an outcome and rows of each kind, as printed: together they are all rows at risk."""
+    kinds = (kind["rows"] for kind in _kinds(model).values())
+    return disclosure.shown_together([model.evidence["data"]["missing_outcome"], *kinds], _rows_of_ten(model))
+
+
 def _missing_share(model: RiskModel) -> float:
     facts = model.evidence["data"]
     return facts["missing_outcome"] / max(facts["at_risk"], 1)
+
+
+def _many_missing(model: RiskModel) -> Words | None:
+    """The share of rows without an outcome, if it is large; its lower bound where the count is withheld."""
+    share, bound = _missing_share(model), percent(_MANY_MISSING, 0)
+    if share <= _MANY_MISSING:
+        return None
+    if disclosure.withheld(_missing_and_kinds(model)[0]):
+        return Words(f"More than {bound}", f"超过{bound}")
+    return Words(percent(share, 0), percent(share, 0))
+
+
+def _in_brackets(text: str) -> Words:
+    return Words(f" ({text})", f"（{text}）") if text else Words("", "")
 
 
 def _tells(model: RiskModel) -> bool:
@@ -366,12 +408,6 @@ def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: flo
     if model.run.capacity.share:
         return model.run.capacity.share
     return recall["value"] * rate / precision["value"] if precision["value"] else 0.0
-
-
-def _lag_words(days: int) -> Words:
-    if not days:
-        return Words("", "")
-    return Words(f" (as a rule {days} days after the end of the month)", f"（一般为月末后{days}天）")
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, str]:

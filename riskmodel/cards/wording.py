@@ -124,6 +124,7 @@ UNITS = {
     "share of workers": "占务工人数比",
     "spells": "次",
     "visits": "次",
+    "years": "年",
     "years or level": "年或等级",
 }
 
@@ -171,3 +172,31 @@ def when_words(label: Label) -> Words:
     if label.when == "at":
         return Words(f"{months} months later", f"{months}个月后")
     return Words(f"within {months} months", f"{months}个月内")
+
+
+def step_words(months: int) -> Words:
+    """How often a register has a record.
+
+    >>> step_words(3).en
+    'one record a quarter'
+    """
+    if months in (1, 3, 12):
+        en, zh = {1: ("month", "月"), 3: ("quarter", "季度"), 12: ("year", "年")}[months]
+        return Words(f"one record a {en}", f"每{zh}一条记录")
+    return Words(f"one record every {months} months", f"每{months}个月一条记录")
+
+
+def counties_words(n: int) -> Words:
+    """How many counties.
+
+    >>> counties_words(1).en
+    '1 county'
+    """
+    return Words("1 county" if n == 1 else f"{n} counties", f"共{n}个县（区）")
+
+
+def lag_words(days: int) -> Words:
+    """When the office learns of a month, in brackets; nothing where that is its end."""
+    if not days:
+        return Words("", "")
+    return Words(f" (as a rule {days} days after the end of the month)", f"（一般为月末后{days}天）")

@@ -46,7 +46,7 @@ class FeatureTable:
 def engine() -> duckdb.DuckDBPyConnection:
     """A single-threaded engine, so that sums run in a fixed order."""
     connection = duckdb.connect()
-    connection.execute("SET threads = 1; SET preserve_insertion_order = true; SET enable_progress_bar = false")
+    connection.execute("SET threads = 1; SET preserve_insertion_order = true")
     return connection
 
 

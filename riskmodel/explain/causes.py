@@ -53,7 +53,8 @@ def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.Dat
     -------
     pandas.DataFrame
         `objective_share`, `subjective_share` (of all positive log-odds), `verdict`, `verdict_confidence` (0 to 1),
-        `failed_gates`, `excuses`, `protected` (names, separated by ", "), and `fact_<driver>` (whether a fact holds).
+        `failed_gates`, `excuses`, `protected` (names, separated by ", "; `unchecked` are protected cases that cannot be
+        ruled out), and `fact_<driver>` (whether a fact holds).
     """
     nature = {d.name: d.nature for d in catalogue.drivers}
     push = drivers.clip(lower=0)
@@ -93,7 +94,8 @@ def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.Dat
             "verdict_confidence": confidence,
             "failed_gates": _names(~gates.fillna(False).astype(bool)),
             "excuses": _names(excused),
-            "protected": _names(shields),
+            "protected": _names(protected.fillna(False).astype(bool)),
+            "unchecked": _names(shields & protected.isna()),
         },
         index=drivers.index,
     )
