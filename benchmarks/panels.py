@@ -25,8 +25,8 @@ PANELS = {
     "eph_4q": "Argentina, four quarters ahead: training outcomes up to 2013Q4, test origins from 2013Q4",
 }
 PLAIN = {
-    "eph_1q": "plain script, features at t only: .845 / .421 / .0765; script that also sees earlier visits: .851 / .438 / .0754",
-    "eph_4q": "plain script, features at t only: .835 / .418 / .0812; script that also sees earlier visits: .837 / .418 / .0812",
+    "eph_1q": "plain script, features at t only .845 / .421 / .0765; with earlier visits .851 / .438 / .0754",
+    "eph_4q": "plain script, features at t only .835 / .418 / .0812; with earlier visits .837 / .418 / .0812",
 }
 
 
@@ -41,7 +41,7 @@ def panel(register: rm.Register, name: str) -> str:
     lines = [
         f"## {PANELS[name]}",
         "",
-        f"{facts['train']['rows']:,} training rows, {facts['test']['rows']:,} test rows, {facts['test']['rate']:.1%} fell.",
+        f"{facts['train']['rows']:,} training rows; {facts['test']['rows']:,} test rows, {facts['test']['rate']:.1%} fell.",
         f"Reference (ROC-AUC / PR-AUC / Brier): {PLAIN[name]}.",
     ]
     for split in ("test", "test_disjoint"):
@@ -68,7 +68,9 @@ def main() -> None:
         out = Path(folder) / "register"
         rm.ingest(rm.find_config("sources/eph.yaml"), file, out)
         pages = [panel(rm.Register.open(out), name) for name in PANELS]
-    head = f"# Real panels\n\nMade by `python benchmarks/panels.py`. Python {platform.python_version()}, {platform.machine()}."
+    head = (
+        f"# Real panels\n\nMade by `python benchmarks/panels.py`. Python {platform.python_version()}, {platform.machine()}."
+    )
     page = "\n\n".join([head, *pages]) + "\n"
     print(page)
     if given.write:

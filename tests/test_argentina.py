@@ -61,6 +61,6 @@ def test_the_last_quarter_gives_alerts_as_far_as_columns_allow(register: rm.Regi
     alerts = rm.raise_alerts(scores, 10)
     assert len(alerts) == 10 * scores.frame["county_id"].nunique()
     assert not alerts["verdict"].eq("subjective").any(), "the panel knows no offers and no visits: no gate can hold"
-    assert {"illness", "disaster", "work", "land", "refusal"} <= set(
-        d.name for d in study.model.catalogue.drivers
-    ) - {study.model.catalogue.by_name[f.name].driver for f in scores.cohorts.features}
+    assert {"illness", "disaster", "work", "land", "refusal"} <= set(d.name for d in study.model.catalogue.drivers) - {
+        study.model.catalogue.by_name[f.name].driver for f in scores.cohorts.features
+    }

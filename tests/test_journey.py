@@ -182,6 +182,18 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
             explain_alerts(scores, read_capacity(wrong))
 
 
+def test_swapping_protected_attributes_changes_no_alert(tmp_path: Path, county: County) -> None:
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
+    people = source["households"]
+    people["head_sex"] = people["head_sex"].map({"male": "female", "female": "male"})
+    people["head_ethnic_minority"] = ~people["head_ethnic_minority"]
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, tmp_path / "r")
+    scores = score(Register.open(tmp_path / "r"), load_model(county.folder / "results"), AS_OF)
+    found = explain_alerts(scores, 10).frame.drop(columns="model_version")
+    straight = pd.read_parquet(county.alerts / "alerts.parquet").drop(columns="model_version")
+    pd.testing.assert_frame_equal(found, straight, check_dtype=False)
+
+
 def test_units_of_money_change_no_alert(tmp_path: Path, county: County) -> None:
     """The same county kept in fen: the same ranks, risks and verdicts."""
     money = ("wage_income", "production_income", "property_income", "transfer_income", "allowance_income",

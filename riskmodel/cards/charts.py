@@ -52,10 +52,7 @@ def calibration_svg(bins: Sequence[Mapping[str, float]]) -> Markup:
         if tick <= end and all(abs(at(tick) - at(other)) >= _TICK_GAP for other in chosen):
             chosen.append(tick)
     ticks = [{"at": at(tick), "text": f"{100 * tick:g}"} for tick in chosen]
-    points = [
-        {"x": at(b["risk"]), "y": at(b["rate"]), "low": at(b["low"]), "high": at(b["high"]), "of": b}
-        for b in bins
-    ]
+    points = [{"x": at(b["risk"]), "y": at(b["rate"]), "low": at(b["low"]), "high": at(b["high"]), "of": b} for b in bins]
     return _inline("calibration", left=left, top=top, side=side, ticks=ticks, points=points)
 
 
@@ -190,9 +187,7 @@ def waterfall_steps(
     ordered = sorted(drivers.items(), key=lambda item: (-abs(item[1]), item[0]))
     large = [(name, value) for i, (name, value) in enumerate(ordered) if i < _BARS and abs(value) >= _SMALL]
     rest = ordered[len(large) :]
-    changes = [
-        (plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large
-    ]
+    changes = [(plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large]
     others = sum(value for _, value in rest)
     if any(value for _, value in rest):
         words = Words(f"{len(rest)} others together", f"其余{len(rest)}项合计")

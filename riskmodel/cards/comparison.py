@@ -32,9 +32,7 @@ class Comparison:
     standing: Standing
 
 
-def compare(
-    results: Results, model: str, rivals: tuple[str, ...], metric: str, split: str = "test"
-) -> Comparison | None:
+def compare(results: Results, model: str, rivals: tuple[str, ...], metric: str, split: str = "test") -> Comparison | None:
     """The model against the best of `rivals`; None where there is nothing to compare.
 
     Parameters

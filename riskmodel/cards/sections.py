@@ -205,20 +205,14 @@ def drivers(model: RiskModel) -> dict[str, Any]:
     total = sum(weight for _, weight, _ in found) or 1
     top = found[:_BARS]
     return {
-        "chart": driver_bars_svg([DriverBar(_words(d), d.nature, weight) for d, weight, _ in top])
-        if top
-        else "",
+        "chart": driver_bars_svg([DriverBar(_words(d), d.nature, weight) for d, weight, _ in top]) if top else "",
         "more": len(found) - len(top),
         "by_nature": {n: sum(weight for d, weight, _ in found if d.nature == n) / total for n in NATURES},
         "leading": [
             (
                 _words(driver),
                 NATURES[driver.nature],
-                [
-                    _words(catalogue.by_name[f])
-                    for f, weight in list(features.items())[:_LEADING]
-                    if weight > 0
-                ],
+                [_words(catalogue.by_name[f]) for f, weight in list(features.items())[:_LEADING] if weight > 0],
             )
             for driver, _, features in top
         ],
@@ -247,12 +241,8 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "gates": conditions(catalogue.gates),
         "excuses": conditions(catalogue.excuses),
         "protected": conditions(catalogue.protected),
-        "natures": [
-            (NATURES[n], n, [_words(d) for d in catalogue.drivers if d.nature == n]) for n in NATURES
-        ],
-        "behaviour": [
-            _words(f) for f in _features(model) if catalogue.driver_by_name[f.driver].nature == "subjective"
-        ],
+        "natures": [(NATURES[n], n, [_words(d) for d in catalogue.drivers if d.nature == n]) for n in NATURES],
+        "behaviour": [_words(f) for f in _features(model) if catalogue.driver_by_name[f.driver].nature == "subjective"],
     }
 
 
@@ -265,18 +255,12 @@ def inputs(model: RiskModel) -> dict[str, Any]:
             (
                 _words(d),
                 NATURES[d.nature],
-                [
-                    (f, _words(f), Words(f.unit, UNITS.get(f.unit, f.unit)))
-                    for f in used
-                    if f.driver == d.name
-                ],
+                [(f, _words(f), Words(f.unit, UNITS.get(f.unit, f.unit))) for f in used if f.driver == d.name],
             )
             for d in catalogue.drivers
         ],
         "count": len(used),
-        "missing_drivers": [
-            _words(catalogue.driver_by_name[d]) for d in missing_drivers(catalogue, available)
-        ],
+        "missing_drivers": [_words(catalogue.driver_by_name[d]) for d in missing_drivers(catalogue, available)],
         "lacking": [
             {"feature": catalogue.by_name[f], "words": _words(catalogue.by_name[f]), "columns": columns}
             for f, columns in sorted(lacking.items())

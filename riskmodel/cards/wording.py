@@ -136,8 +136,7 @@ STANDINGS = {
         "模型领先：其区间高于规则的数值，但两个区间有重叠。请同时保留该规则，积累更多月份后再作比较",
     ),
     "not_better": Words(
-        "The model is not shown to be better. We recommend the simple rule: it does as well, and anybody can "
-        "check it",
+        "The model is not shown to be better. We recommend the simple rule: it does as well, and anybody can check it",
         "没有证据表明模型更好。建议使用简单规则：效果相当，而且人人都能核对",
     ),
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
 from riskmodel.register import commit_directory, read_manifest, verify
 from riskmodel.settings import Run
+
+if TYPE_CHECKING:
+    import shap
 
 FORMAT = 1
 
@@ -76,6 +79,14 @@ class RiskModel:
         values, base = self.estimator.contributions(self.matrix(features))
         frame = pd.DataFrame(values * self.calibration.slope, columns=self.inputs, index=features.index)
         return frame, base * self.calibration.slope + self.calibration.intercept
+
+    def explanation(self, features: pd.DataFrame) -> shap.Explanation:
+        """`contributions` as `shap.Explanation`, for the plots of the shap library: rows x features, log-odds."""
+        import shap
+
+        values, base = self.contributions(features)
+        data = self.matrix(features).to_numpy()
+        return shap.Explanation(values.to_numpy(), np.full(len(values), base), data, feature_names=self.inputs)
 
     def driver_contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         """Log-odds per driver: the sum over the driver's features, and the base."""

@@ -99,9 +99,7 @@ def train(
     folds = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)
     trainer = _Trainer(cohorts, run, inputs)
 
-    splits = {
-        f.name: [rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"])] for f in folds
-    }
+    splits = {f.name: [rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"])] for f in folds}
     for name, [(train_rows, test_rows)] in splits.items():
         _enough(frame["outcome"].to_numpy()[train_rows], f"{name}: training")
         _enough(frame["outcome"].to_numpy()[test_rows], f"{name}: test")
@@ -169,9 +167,7 @@ class _Trainer:
     run: Run
     inputs: Sequence[str]
 
-    def compare(
-        self, parts: Sequence[tuple[np.ndarray, np.ndarray]], split: str, say: Callable[[str], None]
-    ) -> _Compared:
+    def compare(self, parts: Sequence[tuple[np.ndarray, np.ndarray]], split: str, say: Callable[[str], None]) -> _Compared:
         """All models, fitted on the training rows of each part, with metrics and risks on the test rows of all."""
         frame = self.cohorts.frame
         test = np.sort(np.concatenate([rows for _, rows in parts]))

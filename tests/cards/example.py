@@ -47,10 +47,7 @@ def results(model_recall: float = 0.351) -> dict[str, Any]:
         "one_variable_logit": (0.784, 0.243, 1.09),
         "lightgbm": (0.853, model_recall, 1.02),
     }
-    return {
-        name: {split: figures(*quality[name]) for split in ("fold_1", "test", "test_disjoint")}
-        for name in quality
-    }
+    return {name: {split: figures(*quality[name]) for split in ("fold_1", "test", "test_disjoint")} for name in quality}
 
 
 def curve(rows: int = 400) -> list[dict[str, float]]:
@@ -117,9 +114,7 @@ def _catalogue() -> Catalogue:
     return load_catalogue()
 
 
-def make_model(
-    found: dict[str, Any] | None = None, run: Run | None = None, inputs: tuple[str, ...] = INPUTS
-) -> RiskModel:
+def make_model(found: dict[str, Any] | None = None, run: Run | None = None, inputs: tuple[str, ...] = INPUTS) -> RiskModel:
     """A model that has only a name, inputs and evidence."""
     estimator = SimpleNamespace(name="lightgbm", feature_names_in_=list(inputs))
     return RiskModel(

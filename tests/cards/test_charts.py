@@ -84,9 +84,7 @@ def test_small_drivers_are_one_bar() -> None:
 
 def test_waterfall_escapes_and_stays_well_formed() -> None:
     labels = {"level": ("<b>\x00&\u202e", "<script>")}
-    svg = waterfall_svg(
-        BASE, {"level": 1.0}, labels, {"level": "background"}, "en", "</title><script>alert(1)</script>"
-    )
+    svg = waterfall_svg(BASE, {"level": 1.0}, labels, {"level": "background"}, "en", "</title><script>alert(1)</script>")
     assert "<script" not in svg
     assert "<b>&" in texts(svg)
 

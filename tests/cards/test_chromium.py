@@ -70,9 +70,7 @@ def run(browser: str, folder: Path, *arguments: str) -> str:
 
 def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path) -> None:
     card = escape(model_card(make_model()), quote=True)
-    frames = "".join(
-        f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS
-    )
+    frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
     page = tmp_path / "measure.html"
     page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frames}{_MEASURE}', encoding="utf-8")
     dumped = run(browser, tmp_path, "--virtual-time-budget=5000", "--dump-dom", page.as_uri())

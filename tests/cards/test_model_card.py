@@ -35,10 +35,7 @@ def test_figures_are_those_of_the_evidence(page: Page) -> None:
     for figure in ("12,345", "7,234", "5,017", "512", "4,000", "3,987", "365", "9.1%", "7.1%"):
         assert figure in text, figure
     assert "Of 100 households on the list42fall (40–44). 58 do not." in text
-    assert (
-        "the list finds35(33–37) and misses 65. A list of the same length drawn by chance would find 5."
-        in text
-    )
+    assert "the list finds35(33–37) and misses 65. A list of the same length drawn by chance would find 5." in text
     assert "0.8530.843 – 0.863" in text
     assert "35.1%33.1% – 37.1%" in text
     assert "at least 7 months (horizon of 6" in text
@@ -68,17 +65,15 @@ def test_chosen_language_opens_first_and_the_rest_is_equal(html: str) -> None:
     english = model_card(make_model(), lang="en")
     assert re.search(r'id="zh"[^>]* checked', html) and not re.search(r'id="en"[^>]* checked', html)
     assert re.search(r'id="en"[^>]* checked', english) and not re.search(r'id="zh"[^>]* checked', english)
-    assert html.replace(" checked", "").replace('html lang="zh"', "") == english.replace(
-        " checked", ""
-    ).replace('html lang="en"', "")
+    assert html.replace(" checked", "").replace('html lang="zh"', "") == english.replace(" checked", "").replace(
+        'html lang="en"', ""
+    )
 
 
 def test_nothing_is_loaded_or_run(html: str, page: Page) -> None:
     assert len(html.encode()) < 200_000
     assert "http" not in html and "url(#" in html and "@import" not in html
-    assert {tag for tag, _ in page.tags}.isdisjoint(
-        {"script", "link", "iframe", "img", "object", "embed", "form"}
-    )
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "img", "object", "embed", "form"})
     attributes = [(name, value or "") for _, attrs in page.tags for name, value in attrs.items()]
     assert not [name for name, _ in attributes if name.startswith("on")]
     assert all(value.startswith("#") for name, value in attributes if name in ("href", "src"))
@@ -94,9 +89,7 @@ def test_names_from_outside_do_no_harm() -> None:
 
 
 def test_small_cells_are_withheld_also_against_subtraction(page: Page) -> None:
-    rows = dict(
-        re.findall(r"All months: ([a-z ]+(?:\([a-z ]+\))?) ?(.*?)(?=All months|Of 12,345)", page.text("en"))
-    )
+    rows = dict(re.findall(r"All months: ([a-z ]+(?:\([a-z ]+\))?) ?(.*?)(?=All months|Of 12,345)", page.text("en")))
     unknown, fall, returned = (rows[FALLS[kind].en].strip() for kind in ("unknown", "fall", "return"))
     assert unknown == "<10–<10*"
     assert fall == "2,000–**"

@@ -124,6 +124,17 @@ def test_contributions_add_up_to_the_risk(cohorts: Cohorts, name: str) -> None:
     np.testing.assert_allclose(expit(by_driver.sum(axis=1) + base), model.risk(rows), atol=1e-9)
 
 
+def test_contributions_are_those_of_the_shap_library(cohorts: Cohorts, study: Study) -> None:
+    import shap
+
+    rows = cohorts.frame.head(50)
+    found = RiskModel(study.model.estimator, Calibration(), RUN, cohorts.catalogue).explanation(rows)
+    expected = shap.TreeExplainer(study.model.estimator.booster_)(study.model.matrix(rows).to_numpy())
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-9)
+    np.testing.assert_allclose(found.base_values, expected.base_values, atol=1e-9)
+    assert found.feature_names == study.model.inputs
+
+
 def test_logit_is_kept_and_comes_back(tmp_path: Path, cohorts: Cohorts) -> None:
     study = train(cohorts, RUN.model_copy(update={"register_model": "logistic_regression"}), track=False)
     study.model.save(tmp_path / "m")
