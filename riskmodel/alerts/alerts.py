@@ -15,7 +15,7 @@ import pandas as pd
 from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
 from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.errors import NotFound, UsageError
-from riskmodel.explain.causes import cause_verdicts, missing_drivers, verdict_words
+from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
 from riskmodel.explain.conditions import ask, holds, words
 from riskmodel.model.bundle import check_additive
 from riskmodel.register import commit_directory, read_manifest
@@ -40,7 +40,7 @@ class Explained:
     frame
         The alert table, `ALERT_COLUMNS` and the basis of the verdict.
     drivers, contributions
-        Log-odds per driver and per feature.
+        Log-odds per driver, subjective parts settled (`explain/causes.py`), and per feature, as the model gives them.
     features
         Feature values, evidence columns included.
     base
@@ -90,10 +90,10 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     features = scores.features.iloc[rows].reset_index(drop=True)
     contributions, base = model.contributions(features)
     check_additive(model, features)
-    drivers = model.sum_by_driver(contributions)
-    verdicts = cause_verdicts(model.catalogue, drivers, features)
+    causes = judge_causes(model.catalogue, model.sum_by_driver(contributions), features)
+    drivers, verdicts = causes.drivers, causes.verdicts
     frame = alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
-    counting = [_counting(model.catalogue, drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
+    counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
     measures = _measures(model.catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
     reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
@@ -228,17 +228,10 @@ def _leading(drivers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(names, columns=["driver_1", "driver_2", "driver_3"], index=drivers.index)
 
 
-def _counting(catalogue: Catalogue, drivers: pd.Series, verdict: pd.Series) -> list[str]:
-    """Drivers that raise the risk and have a fact behind them, strongest first.
-
-    A subjective driver is among them only where the verdict lets it count, so that nobody is asked for motivation
-    whom the gates protect.
-    """
+def _counting(drivers: pd.Series, verdict: pd.Series) -> list[str]:
+    """Drivers that raise the risk and have a fact behind them, strongest first."""
     rising = drivers[drivers >= _LEAST].sort_values(ascending=False, kind="stable")
-    counts = verdict["subjective_share"] > 0
-    return [
-        d for d in rising.index if verdict[f"fact_{d}"] and (counts or catalogue.driver_by_name[d].nature != "subjective")
-    ]
+    return [d for d in rising.index if verdict[f"fact_{d}"]]
 
 
 def _measures(catalogue: Catalogue, counting: list[list[str]], features: pd.DataFrame) -> list[list[Measure]]:

@@ -1,12 +1,9 @@
 """Is the risk of an alert subjective or objective? The first form of the verdict.
 
-For each alert, the positive log-odds of each driver count as evidence only where a dated fact stands behind them:
-
-- objective drivers with a fact give the objective part;
-- subjective drivers with a fact give the subjective part only if every gate is known to hold, every excuse is known
-  to be absent and the household is not protected. With a known excuse, their part goes to the excusing driver; else
-  to nobody;
-- background (level, volatility, history, season, data quality) never counts.
+- The contribution of a subjective driver stays with it only if every gate is known to hold, every excuse is known to be
+  absent and the household is not protected. Otherwise it moves: to the driver of the first known excuse, else to the
+  background driver `activity`, which judges nobody.
+- A driver counts only where a dated fact stands behind it, and only with what raises the risk. Background never counts.
 
 Shares are parts of all positive log-odds, so that what cannot be attributed stays visible. The verdict is
 `undetermined` where too little is attributable, else the side that holds at least `CLEAR` of it, else `mixed`. It
@@ -17,6 +14,7 @@ cases whose cause is known.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,6 +22,7 @@ import pandas as pd
 from riskmodel.catalogue import Catalogue
 from riskmodel.explain.conditions import ask
 
+ACTIVITY = "activity"
 VERDICTS = ("subjective", "objective", "mixed", "undetermined")
 ENOUGH_LOG_ODDS = 0.1
 ENOUGH_SHARE = 0.1
@@ -37,8 +36,21 @@ WORDS = {
 }
 
 
-def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    """Verdict of each alert.
+@dataclass(frozen=True)
+class Causes:
+    """Verdicts of alerts, and the log-odds per driver that they rest on (same sums, subjective parts settled).
+
+    `verdicts` has `objective_share`, `subjective_share` (of all positive log-odds), `verdict`, `verdict_confidence`
+    (0 to 1), `failed_gates`, `excuses`, `protected`, `unchecked` (names, separated by ", "; `unchecked` are protected
+    cases that cannot be ruled out), and `fact_<driver>` (whether a fact holds).
+    """
+
+    drivers: pd.DataFrame
+    verdicts: pd.DataFrame
+
+
+def judge_causes(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.DataFrame) -> Causes:
+    """Verdicts of alerts.
 
     Parameters
     ----------
@@ -48,50 +60,37 @@ def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.Dat
         Log-odds per driver, alerts x drivers.
     features
         Features of the same alerts, evidence columns included.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `objective_share`, `subjective_share` (of all positive log-odds), `verdict`, `verdict_confidence` (0 to 1),
-        `failed_gates`, `excuses`, `protected` (names, separated by ", "; `unchecked` are protected cases that cannot be
-        ruled out), and `fact_<driver>` (whether a fact holds).
     """
     nature = {d.name: d.nature for d in catalogue.drivers}
-    push = drivers.clip(lower=0)
-    total = push.sum(axis=1).to_numpy()
-    facts = facts_by_driver(catalogue, features)
     gates, excuses, protected = (ask(part, features) for part in (catalogue.gates, catalogue.excuses, catalogue.protected))
     needed = [c.name for c in catalogue.protected if c.needed]
     shields = protected.fillna(False).astype(bool)
     shields[needed] = protected[needed].fillna(True).astype(bool)
     excused = excuses.fillna(False).astype(bool)
-    open_to_blame = (
+    judged = (
         gates.fillna(False).astype(bool).all(axis=1) & ~excuses.fillna(True).astype(bool).any(axis=1) & ~shields.any(axis=1)
     ).to_numpy()
 
-    objective, subjective = np.zeros(len(push)), np.zeros(len(push))
-    for driver in push:
-        counted = np.where(facts[driver], push[driver].to_numpy(), 0.0)
-        if nature[driver] == "objective":
-            objective += counted
-        elif nature[driver] == "subjective":
-            subjective += np.where(open_to_blame, counted, 0.0)
-            objective += np.where(~open_to_blame & excused.any(axis=1).to_numpy(), counted, 0.0)
-
+    settled = _settled(catalogue, drivers, excused, judged)
+    facts = facts_by_driver(catalogue, features)
+    push = settled.clip(lower=0)
+    counted = push.where(facts[push.columns], 0.0)
+    objective, subjective = (
+        counted[[d for d in counted if nature[d] == side]].sum(axis=1).to_numpy() for side in ("objective", "subjective")
+    )
+    total = push.sum(axis=1).to_numpy()
     attributable = objective + subjective
-    share = np.divide(attributable, total, out=np.zeros(len(push)), where=total > 0)
-    lead = np.divide(np.maximum(objective, subjective), attributable, out=np.zeros(len(push)), where=attributable > 0)
-    enough = (attributable >= ENOUGH_LOG_ODDS) & (share >= ENOUGH_SHARE)
+    enough = (attributable >= ENOUGH_LOG_ODDS) & (_part(attributable, total) >= ENOUGH_SHARE)
+    lead = _part(np.maximum(objective, subjective), attributable)
     verdict = np.select(
         [~enough, lead < CLEAR, subjective > objective], ["undetermined", "mixed", "subjective"], "objective"
     )
-    confidence = np.where(enough, lead * (1 - np.exp(-attributable / 0.5)), 0.0)
-    found = pd.DataFrame(
+    verdicts = pd.DataFrame(
         {
-            "objective_share": np.divide(objective, total, out=np.zeros(len(push)), where=total > 0),
-            "subjective_share": np.divide(subjective, total, out=np.zeros(len(push)), where=total > 0),
+            "objective_share": _part(objective, total),
+            "subjective_share": _part(subjective, total),
             "verdict": verdict.astype(object),
-            "verdict_confidence": confidence,
+            "verdict_confidence": np.where(enough, lead * (1 - np.exp(-attributable / 0.5)), 0.0),
             "failed_gates": _names(~gates.fillna(False).astype(bool)),
             "excuses": _names(excused),
             "protected": _names(protected.fillna(False).astype(bool)),
@@ -99,7 +98,29 @@ def cause_verdicts(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.Dat
         },
         index=drivers.index,
     )
-    return found.join(facts.add_prefix("fact_"))
+    return Causes(settled, verdicts.join(facts.add_prefix("fact_")))
+
+
+def _settled(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:
+    """Log-odds per driver with the subjective parts of households that are not judged moved elsewhere."""
+    moved = drivers.copy()
+    for name in (ACTIVITY, *(e.driver for e in catalogue.excuses)):
+        if name not in moved:
+            moved[name] = 0.0
+    blamed = [d.name for d in catalogue.drivers if d.nature == "subjective" and d.name in moved]
+    part = moved[blamed].sum(axis=1).to_numpy() * ~judged
+    moved[blamed] = moved[blamed].to_numpy() * judged[:, None]
+    left = ~judged
+    for excuse in catalogue.excuses:
+        here = left & excused[excuse.name].to_numpy()
+        moved[excuse.driver] += np.where(here, part, 0.0)
+        left &= ~here
+    moved[ACTIVITY] += np.where(left, part, 0.0)
+    return moved[[d.name for d in catalogue.drivers if d.name in moved]]
+
+
+def _part(of: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(of, whole, out=np.zeros(len(of)), where=whole > 0)
 
 
 def facts_by_driver(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskmodel.catalogue import load_catalogue
-from riskmodel.explain.causes import cause_verdicts
+from riskmodel.explain.causes import judge_causes
 from riskmodel.explain.conditions import words
 
 CATALOGUE = load_catalogue()
@@ -35,7 +35,7 @@ IDLE = {
 
 def verdict(features: dict[str, float | None], **pushes: float) -> pd.Series:
     drivers = pd.DataFrame([{d: pushes.get(d, 0.0) for d in DRIVERS}])
-    return cause_verdicts(CATALOGUE, drivers, pd.DataFrame([features])).iloc[0]
+    return judge_causes(CATALOGUE, drivers, pd.DataFrame([features])).verdicts.iloc[0]
 
 
 def test_the_reference_household_gives_a_clue_to_be_verified() -> None:
@@ -64,6 +64,18 @@ def test_a_protected_household_is_never_subjective(change: dict, why: str) -> No
     assert why in found["protected"]
     assert found["verdict"] != "subjective"
     assert found["subjective_share"] == 0
+
+
+def test_no_word_of_blame_reaches_a_household_that_is_not_judged() -> None:
+    """The subjective parts move, to the excusing driver or to `activity`; the sum stays."""
+    drivers = pd.DataFrame([{d: {"work": 2.0, "land": 1.0, "level": 0.5}.get(d, 0.0) for d in DRIVERS}])
+    for change, goes_to in (({"able_now": 0.0}, "activity"), ({"months_since_illness": 2.0}, "illness")):
+        moved = judge_causes(CATALOGUE, drivers, pd.DataFrame([{**IDLE, **change}])).drivers.iloc[0]
+        assert moved[["work", "land", "refusal"]].eq(0).all()
+        assert moved[goes_to] == 3.0
+        assert moved.sum() == pytest.approx(3.5)
+    kept = judge_causes(CATALOGUE, drivers, pd.DataFrame([IDLE])).drivers.iloc[0]
+    assert kept["work"] == 2.0
 
 
 @pytest.mark.parametrize(
