@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from riskmodel.results import explain_household, score_and_write, train_and_write
-from riskmodel.settings import find_config, load_run
+from riskmodel.settings import Intervals, find_config, load_run
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     step("ingest")
     ingest(find_config("configs/sources/simulated.yaml"), out / "source", out / "register")
     tracking = Tracking(uri=f"sqlite:///{(out / 'mlflow.db').resolve()}")
-    run = load_run("configs/runs/default.yaml").model_copy(update={"name": "demo", "tracking": tracking})
+    run = load_run("configs/runs/default.yaml").model_copy(
+        update={"name": "demo", "tracking": tracking, "intervals": Intervals(replicates=200)}
+    )
     study = train_and_write(run, out / "register", out / "results", step)
     promote(study.tracking["version"], "first model of the demo", tracking)
     as_of = Register.open(out / "register").last_month

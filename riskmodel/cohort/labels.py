@@ -9,7 +9,7 @@ outcome that was not observed through t + H is missing, never 0.
 - `guarantee_fail`: a guarantee fails at u, recorded by a visit or a department where the source is known. Unknown is
   not a failure.
 - `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months before u that is
-  not known to be unverified.
+  not known to be unverified. A record that lacks a part of net income shows none: unknown is not nothing.
 - `return`: any of the three.
 - `enter_monitoring`: identified in (t, t+H] (administrative: it depends on who was visited).
 """
@@ -149,8 +149,8 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
     failing = " OR ".join(f"NOT {g}" for g in guarantees) or "NULL"
     if "source" in held:
         failing = f"CASE WHEN source IS NULL OR source IN ('visit', 'department') THEN ({failing}) END"
-    net = " + ".join(f"coalesce({c}, 0)" for c in _NET if c in held) or "NULL"
-    net += " - coalesce(production_cost, 0)" if "production_cost" in held else ""
+    net = " + ".join(c for c in _NET if c in held) or "NULL"
+    net += " - production_cost" if "production_cost" in held else ""
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}" if "selfpay" in held else "NULL"
     below = "welfare < line" if {"welfare", "line"} <= held else "NULL"
     connection.execute(
@@ -159,7 +159,7 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         WITH found AS (
             SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
                    CAST({below} AS BOOLEAN) AS below, CAST({failing} AS BOOLEAN) AS failing,
-                   CAST(({cost}) >= {SUDDEN_SHARE} * greatest({net}, 1) AS BOOLEAN) AS costly
+                   CASE WHEN {net} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * greatest({net}, 1) END AS costly
             FROM read_parquet({quoted(files["records"])})),
         costly AS (
             SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at

@@ -1,4 +1,9 @@
-"""Month by month: shocks, effort, work, income. The truth, which no office sees whole."""
+"""One life of the county: an intervention, the state of its households in the current month, and what is
+written down.
+
+The modules `shocks`, `work`, `income` and `office` each move a part of the state through a month; `dynamics`
+calls them.
+"""
 
 from __future__ import annotations
 
@@ -6,193 +11,158 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from riskmodel.simulation.county import County
+from riskmodel.simulation.households import County
 from riskmodel.simulation.streams import Streams
-from riskmodel.simulation.world import INCOME_GROWTH, INDUSTRIES, LINES, SHOCKS, World
+from riskmodel.simulation.world import FAMILIES, INDUSTRIES
 
-BURN_IN = 12
-_DAYS = 22.0
-_DAY_WAGE = 98.0
-_MU_YIELD = 6400.0
-_FLOOR = 1.42  # of the first line: what the allowance tops the expected income up to, as the census found it
-_SEASON = {0: (4, 9, 10), 1: (8, 9, 10), 2: (0, 5, 11), 3: (4, 6, 9)}  # months (0-11) in which an industry sells
+WINDOW = 12
+FLOWS = (
+    "wage", "public_post", "production", "property", "transfer", "allowance", "production_cost", "claims",
+    "selfpay", "illness_selfpay", "schooling_cost", "debt_service", "migrant_months",
+)  # fmt: skip
+"""Monthly flows that are summed over twelve months; all but the last are yuan."""
+
+_COUNTERS = (
+    "ill_left", "injured_left", "care_left", "infant_left", "jobless_left", "project_jobless_left",
+    "arrears_left", "business_left", "accompany_left", "drop_out_left", "house_left", "water_left",
+    "uninsured_left", "yield_left", "post_left", "placed_left", "industry_left", "protection_left",
+    "school_aid_left",
+)  # fmt: skip
+_COUNTS = (
+    "dead", "left", "born", "disabled_workers", "disabled_new", "chronic_new", "trained", "training_12m_left",
+)  # fmt: skip
+_AMOUNTS = ("ill_month", "ill_size", "yield_loss", "savings", "debt", "schooling_month")
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is changed in a life: effort held at its baseline, families of shocks switched off.
+
+    Both hold for the whole simulated time, with the same county at the start.
+    """
+
+    effort_at_baseline: bool = False
+    off: frozenset[str] = frozenset()
+
+
+FACTUAL = Intervention()
+NO_LOW_EFFORT = Intervention(effort_at_baseline=True)
+NO_SHOCKS = Intervention(off=frozenset(FAMILIES))
 
 
 @dataclass
+class Happening:
+    """Rows of one kind that came about in one month: positions of the households, and facts by column."""
+
+    month: int
+    households: np.ndarray
+    facts: dict[str, object]
+
+
+@dataclass
+class Chronicle:
+    """Everything dated that happened: events, offers, spells found and spells ended."""
+
+    events: list[Happening] = field(default_factory=list)
+    offers: list[Happening] = field(default_factory=list)
+    found: list[Happening] = field(default_factory=list)
+    eliminated: list[Happening] = field(default_factory=list)
+
+
 class Life:
-    """What happened: arrays households x months (burn-in first), and the events that did it."""
+    """The county under one intervention, in its current month.
 
-    flows: dict[str, np.ndarray]
-    states: dict[str, np.ndarray]
-    price: np.ndarray
-    events: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def last_year(self, name: str) -> np.ndarray:
-        """Sum of a flow over the twelve months that end with each month after the burn-in."""
-        total = np.cumsum(self.flows[name], axis=1)
-        return total[:, BURN_IN:] - total[:, : total.shape[1] - BURN_IN]
-
-    def welfare(self, size: np.ndarray) -> np.ndarray:
-        """Monitoring reference income per person of the last twelve months, in yuan."""
-        net = self.last_year("wage") + self.last_year("farm") + self.last_year("property") + self.last_year("transfer")
-        net = net - self.last_year("cost") + self.last_year("claims") - self.last_year("selfpay")
-        return net / size[:, None]
-
-
-def live(
-    county: County,
-    world: World,
-    months: int,
-    streams: Streams,
-    *,
-    first_calendar_month: int = 0,
-    without: frozenset[str] = frozenset(),
-    steady_effort: bool = False,
-) -> Life:
-    """Live `months` months after a burn-in year.
-
-    Parameters
-    ----------
-    without
-        Shock families that are switched off (`SHOCKS`).
-    steady_effort
-        Effort stays at its baseline.
+    Counters ending in `_left` are months that a condition still lasts; `last_shock` holds the month of the
+    last shock by family; `flows` the last twelve months of FLOWS, in a ring.
     """
-    n, total = len(county), months + BURN_IN
-    hits = {k: v & (k not in without) for k, v in _hits(county, world, total, streams).items()}
-    season = (np.arange(total) - BURN_IN + first_calendar_month) % 12
-    ill = _lasting(hits["illness"], 2 + (10 * streams.uniform("illness_length", n, total)).astype(int))
-    accident = _lasting(hits["accident"], np.full((n, total), 4))
-    jobless = _lasting(hits["job"], 3 + (9 * streams.uniform("job_length", n, total)).astype(int))
-    caring = _lasting(hits["care"], np.full((n, total), 18))
-    lost = np.cumsum(hits["death"] | hits["disability"], axis=1)
-    drought = _lasting(hits["disaster"], np.full((n, total), 9))
-    idle = np.zeros((n, total), bool) if steady_effort else _low_effort(county, world, hits, total, streams)
 
-    price = _prices(world, total, streams, "market" in without)
-    sick_hand = (ill | accident) & (streams.uniform("who", n, total) < 0.5)
-    able = np.maximum(county.able[:, None] - lost - sick_hand, 0)
-    free = np.maximum(able - caring, 0)
-    local = np.where(county.no_work[county.village], 0.45, 1.0)[:, None]
-    available = free * _DAYS * local * np.where(jobless, 0.45, 1.0)
-    effort = np.where(
-        idle, 0.30 + 0.25 * streams.uniform("effort", n, total), 0.93 + 0.07 * streams.uniform("care", n, total)
-    )
-    worked = available * effort
+    def __init__(self, county: County, streams: Streams, intervention: Intervention, written: bool) -> None:
+        self.county, self.streams, self.intervention = county, streams, intervention
+        self.households, self.world = county.households, county.world
+        self.village = county.households.village
+        self.chronicle = Chronicle() if written else None
+        n = len(county.households)
+        self.n = n
+        for name in _COUNTERS + _COUNTS:
+            setattr(self, name, np.zeros(n, dtype=np.int16))
+        for name in _AMOUNTS:
+            setattr(self, name, np.zeros(n))
+        self.savings = county.households.savings.copy()
+        self.debt = county.households.debt.copy()
+        self.ill_worker = np.zeros(n, dtype=bool)
+        self.ill_carer = np.zeros(n, dtype=bool)
+        self.ill_leaves_chronic = np.zeros(n, dtype=bool)
+        self.ill_since = np.full(n, -1, dtype=np.int16)
+        self.last_shock = {family: np.full(n, -99, dtype=np.int16) for family in FAMILIES}
+        self.effort_until = np.full(n, -1, dtype=np.int16)
+        self.effort_from = np.full(n, 999, dtype=np.int16)
+        self.low_effort = np.zeros(n, dtype=bool)
+        self.flows = np.zeros((len(FLOWS), WINDOW, n))
+        self.claims_due = np.zeros((4, n))
+        self.monitored = np.zeros(n, dtype=bool)
+        self.helped = np.zeros(n, dtype=bool)
+        self.since = np.full(n, -99, dtype=np.int16)
+        self.secure_months = np.zeros(n, dtype=np.int16)
+        self.below = np.zeros(n, dtype=bool)
+        self.failing = np.zeros(n, dtype=bool)
+        self.sudden = np.zeros(n, dtype=bool)
+        self.costly = np.zeros(n, dtype=bool)
+        self.ratio = np.full(n, 2.0)
+        self.able = county.members.able[0].astype(np.int16)
+        self.carers = np.zeros(n, dtype=np.int16)
+        self.size = county.members.size[0].astype(np.int16)
+        self.now: dict[str, np.ndarray] = {}
+        economy = county.world.economy
+        self.yield_value = np.array([economy.yield_value[name] for name in INDUSTRIES])[self.households.industry]
 
-    level = np.exp(county.talent + 0.035 * (county.schooling - 8) + 0.12 * (county.skilled > 0))[:, None]
-    growth = (1 + INCOME_GROWTH) ** ((np.arange(total) - BURN_IN) / 12)
-    share = county.wage_share[:, None]
-    luck = np.exp(0.25 * streams.normal("luck", n, total))
-    wage = worked * share * _DAY_WAGE * level * growth * luck
-    crop = county.industry[county.village]
-    sells = np.stack([np.isin(season, _SEASON[i]) for i in range(len(INDUSTRIES))])[crop]
-    hands = np.minimum(free + 0.4 * county.weak[:, None], 3)
-    yield_ = county.land[:, None] * _MU_YIELD * (1 - share) * level * (0.35 + 0.3 * hands) * np.where(idle, 0.45, 1.0)
-    farm = sells / 3 * yield_ * price[crop] * np.where(drought, 0.35, 1.0) * growth * luck
-    cost = np.where(sells, 1 / 3, 0) * yield_ * 0.33 * growth
-    bill = 2500 * np.exp(0.8 * streams.normal("bill", n, total))
-    selfpay = ill * bill * 0.5 + accident * bill * 0.8 + 60 * county.chronic[:, None]
-    claims = 0.35 * selfpay * (selfpay > 1500) + drought * sells * 0.15 * yield_ / 3
-    school = _lasting(_at(county.schooling_month, total, "schooling" in without), np.full((n, total), 24))
-    expected = _expected_year(county, level[:, 0])
-    top_up = np.maximum(_FLOOR * LINES[min(LINES)] * county.size - expected, 0) / 12
-    pension = county.elderly * 230 + county.disabled * 150 + 60
-    flows = {
-        "wage": wage,
-        "farm": farm,
-        "cost": cost,
-        "property": np.repeat(county.land[:, None] * 12, total, axis=1),
-        "transfer": np.repeat((pension + top_up)[:, None], total, axis=1) * growth,
-        "allowance": np.repeat(top_up[:, None], total, axis=1) * growth,
-        "claims": claims,
-        "selfpay": selfpay,
-        "schooling": np.where(school, np.isin(season, (1, 8)) * 5500.0, 0.0) + 30.0 * county.children[:, None],
-    }
-    states = {
-        "ill": ill, "accident": accident, "jobless": jobless, "caring": caring, "drought": drought, "idle": idle,
-        "able": able, "free": free, "available": available, "worked": worked, "lost": lost, "school": school,
-    }  # fmt: skip
-    return Life(flows, states, price, hits)
+    def on(self, family: str) -> bool:
+        """Whether a family of shocks is on."""
+        return family not in self.intervention.off
 
+    def u(self, process: str, t: int) -> np.ndarray:
+        """The uniform numbers of a process in a month, by household."""
+        return self.streams.monthly(process)[t]
 
-def _expected_year(county: County, level: np.ndarray) -> np.ndarray:
-    """Income of a year without shocks and with steady effort, before the allowance, in yuan of the first month."""
-    local = np.where(county.no_work[county.village], 0.45, 1.0)
-    wage = 12 * county.able * _DAYS * local * 0.965 * county.wage_share * _DAY_WAGE * level
-    hands = np.minimum(county.able + 0.4 * county.weak, 3)
-    farm = county.land * _MU_YIELD * (1 - county.wage_share) * level * (0.35 + 0.3 * hands) * (1 - 0.33)
-    return wage + farm + 12 * (county.elderly * 230 + county.disabled * 150 + 60 + county.land * 12)
+    def z(self, process: str, t: int) -> np.ndarray:
+        """The normal numbers of a process in a month, by household."""
+        return self.streams.monthly_normal(process)[t]
 
+    def start(self, counter: str, where: np.ndarray, months: np.ndarray | int) -> None:
+        """Let a condition begin where `where` holds, or last longer."""
+        left = getattr(self, counter)
+        left[:] = np.where(where, np.maximum(left, months), left)
 
-def _hits(county: County, world: World, total: int, streams: Streams) -> dict[str, np.ndarray]:
-    """Months in which each shock begins, households x months."""
-    n, v = len(county), county.villages
-    frail = np.exp(0.5 * streams.normal("frailty", n) + 0.25 * (county.chronic > 0) - 0.1)[:, None]
+    def tick(self) -> None:
+        """A month passes for everything that lasts for a time."""
+        for name in _COUNTERS + ("training_12m_left",):
+            left = getattr(self, name)
+            np.maximum(left - 1, 0, out=left)
 
-    def own(name: str, rate: float | np.ndarray) -> np.ndarray:
-        return streams.uniform(name, n, total) < rate
+    def shock(
+        self,
+        t: int,
+        family: str,
+        kind: str,
+        where: np.ndarray,
+        loss: np.ndarray | None = None,
+        *,
+        told: bool = True,
+    ) -> None:
+        """Note that a shock struck; `told` says that it becomes an event of its own, with its loss in
+        yuan."""
+        self.last_shock[family][where] = t
+        if told:
+            self.tell("events", t, where, kind=kind, loss=loss)
 
-    has_adult = (county.able > 0)[:, None]
-    wages = (county.wage_share > 0.4)[:, None] & has_adult
-    price = _prices(world, total, streams, False)
-    falls = np.zeros((len(INDUSTRIES), total), bool)
-    falls[:, 1:] = (price[:, 1:] < 0.8) & (price[:, :-1] >= 0.8)
-    return {
-        "illness": own("illness", world.illness * frail),
-        "disability": own("disability", world.disability) & has_adult,
-        "accident": own("accident", world.accident) & has_adult,
-        "death": own("death", world.death) & (county.able > 1)[:, None],
-        "care": own("care_duty", world.care) & has_adult & ((county.elderly + county.under6) > 0)[:, None],
-        "disaster": (streams.uniform("disaster", v, total) < world.disaster)[county.village],
-        "market": falls[county.industry][county.village],
-        "job": own("job", world.job_loss) & wages,
-        "schooling": _at(county.schooling_month, total, False),
-    }
+    def tell(self, what: str, t: int, where: np.ndarray, **facts: object) -> None:
+        """Write down what happened to the households where `where` holds; arrays are facts by household."""
+        if self.chronicle is None:
+            return
+        found = np.flatnonzero(where)
+        if len(found):
+            held = {name: v[found] if isinstance(v, np.ndarray) else v for name, v in facts.items()}
+            getattr(self.chronicle, what).append(Happening(t, found, held))
 
-
-def _at(month: np.ndarray, total: int, off: bool) -> np.ndarray:
-    return (month[:, None] == np.arange(total)) & (not off)
-
-
-def _lasting(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Months that lie within `length` months of a start."""
-    left = np.zeros(start.shape[0], int)
-    found = np.zeros(start.shape, bool)
-    for month in range(start.shape[1]):
-        left = np.where(start[:, month], np.maximum(left, length[:, month]), left)
-        found[:, month] = left > 0
-        left = np.maximum(left - 1, 0)
-    return found
-
-
-def _low_effort(county: County, world: World, hits: dict[str, np.ndarray], total: int, streams: Streams) -> np.ndarray:
-    """Episodes of 8 to 20 months in households with able labour; in the hard world some follow a shock."""
-    n = len(county)
-    chosen = (streams.uniform("low_effort", n) < world.low_effort) & (county.able > 0)
-    start = streams.generator("effort_start").integers(0, total, n)
-    begins = chosen[:, None] & (start[:, None] == np.arange(total))
-    if world.effort_after_shock:
-        shocked = hits["illness"] | hits["job"] | hits["market"]
-        follows = streams.uniform("effort_after", n, total) < world.effort_after_shock
-        begins = begins | (np.roll(shocked & follows, 2, axis=1) & (county.able > 0)[:, None])
-        begins[:, :2] = False
-    length = 8 + (13 * streams.uniform("effort_length", n, total)).astype(int)
-    return _lasting(begins, length)
-
-
-def _prices(world: World, total: int, streams: Streams, off: bool) -> np.ndarray:
-    """Price index by industry and month: 1 on average, with falls that fade over a year."""
-    price = np.ones((len(INDUSTRIES), total))
-    if off:
-        return price
-    falls = streams.uniform("price_fall", len(INDUSTRIES), total) < world.price_fall
-    noise = 0.03 * streams.normal("price", len(INDUSTRIES), total)
-    gap = np.zeros(len(INDUSTRIES))
-    for month in range(total):
-        gap = np.where(falls[:, month], -0.42, gap * 0.88)
-        price[:, month] = np.exp(gap + noise[:, month])
-    return price
-
-
-__all__ = ["BURN_IN", "SHOCKS", "Life", "live"]
+    def recently(self, t: int, months: int) -> np.ndarray:
+        """Whether any shock struck in the last months."""
+        return np.any([t - last < months for last in self.last_shock.values()], axis=0)

@@ -1,76 +1,162 @@
-"""The true cause of each return, by intervention: the same county and random numbers, lived again with a cause removed."""
+"""The truth by intervention: what each return needed.
+
+The same county is lived again with the same random numbers: once with effort at its baseline (no episode of
+low effort, hence no refusal or idle land that comes from it), once with all shocks switched off, and once
+with each family of shocks switched off alone. An intervention holds for the whole simulated time, from the
+burn-in before the first recorded month; what a household brought with it (chronic illness, disability, debt)
+stays. A return within (t, t + H] that does not take place within (t, t + H] of the other life has vanished:
+
+- `subjective`: it vanishes only with effort at its baseline
+- `objective`: only with the shocks switched off
+- `joint`: with either, so that both were needed (low effort that follows a shock is joint)
+- `over_determined`: with neither; structure, prices, the line or either of two causes alone carried it
+
+`necessary` names the families whose removal alone lets the return vanish; an objective return may need none
+of them alone, where two shocks would each have been enough.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from riskmodel.simulation.county import County
-from riskmodel.simulation.life import BURN_IN, Life
-from riskmodel.simulation.office import truth_ids
-from riskmodel.simulation.world import LINES, SHOCKS
+from riskmodel.simulation.dynamics import Course, live
+from riskmodel.simulation.households import County
+from riskmodel.simulation.identifiers import dates, first_days, text
+from riskmodel.simulation.life import NO_LOW_EFFORT, NO_SHOCKS, Intervention
+from riskmodel.simulation.recording import Attention
+from riskmodel.simulation.streams import Streams
+from riskmodel.simulation.world import FAMILIES
+
+CAUSES = ("none", "subjective", "objective", "joint", "over_determined")
+KINDS = ("below_line", "guarantee_fail", "sudden_difficulty")
+_SCARCE_WORK = 0.5  # share of days on which local work is to be had
 
 
-def returns(welfare: np.ndarray, line: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At risk at t, returned within (t, t + horizon] by two months below the line, and the month of it (-1: none)."""
-    below = welfare < line
-    twice = below[:, :-1] & below[:, 1:]
-    n, t = below.shape
-    known = t - horizon - 1
-    fell = np.zeros((n, known), bool)
-    when = np.full((n, known), -1)
-    for ahead in range(horizon, 0, -1):
-        hit = twice[:, ahead : ahead + known]
-        fell |= hit
-        when = np.where(hit, np.arange(known) + ahead, when)
-    return ~below[:, :known], fell, when
+def fallen(course: Course) -> np.ndarray:
+    """Months x households in which what the label counts holds.
 
-
-def true_causes(
-    county: County, factual: Life, again: Callable[..., Life], first_month: pd.Period, horizon: int
-) -> pd.DataFrame:
-    """One row per household and month at risk: whether it returned, and because of what.
-
-    A cause counts as necessary where the return vanishes without it, over the whole path from the same first day.
-    `cause`: subjective (vanishes only with steady effort), objective (only without shocks), joint (with each of
-    both), over_determined (with neither alone), none (no return).
+    Below the line at two assessments in a row (one in the last month), a guarantee that fails, sudden
+    difficulty.
     """
-    months = pd.period_range(first_month, periods=factual.last_year("wage").shape[1], freq="M")
-    line = np.array([LINES[m.year] for m in months])
+    twice = course.below.copy()
+    twice[:-1] &= course.below[1:]
+    return twice | course.failing | course.sudden
 
-    def fell(life: Life) -> np.ndarray:
-        return returns(life.welfare(county.size), line, horizon)[1]
 
-    at_risk, returned, when = returns(factual.welfare(county.size), line, horizon)
-    without_idleness = ~fell(again(steady_effort=True))
-    without_shocks = ~fell(again(without=frozenset(SHOCKS)))
-    needed = {shock: returned & ~fell(again(without=frozenset([shock]))) for shock in SHOCKS}
-    cause = np.select(
-        [
-            ~returned,
-            without_idleness & without_shocks,
-            without_idleness,
-            without_shocks,
-        ],
-        ["none", "joint", "subjective", "objective"],
-        "over_determined",
-    )
-    n, t = returned.shape
-    necessary = np.full((n, t), "", dtype=object)
-    for shock, hit in needed.items():
-        necessary[hit] = [f"{text},{shock}" if text else shock for text in necessary[hit]]
-    index = months.strftime("%Y-%m").to_numpy()
-    frame = pd.DataFrame(
+def first_fall(holds: np.ndarray, horizon: int) -> np.ndarray:
+    """Months from t to the first month in (t, t + horizon] in which it holds, 0 where none; of complete
+    horizons."""
+    complete = max(len(holds) - horizon, 0)
+    first = np.zeros((complete, holds.shape[1]), dtype=np.int16)
+    for ahead in range(horizon, 0, -1):
+        first = np.where(holds[ahead : ahead + complete], ahead, first).astype(np.int16)
+    return first
+
+
+def find_causes(
+    county: County,
+    streams: Streams,
+    course: Course,
+    attention: Attention,
+    ids: dict[str, np.ndarray],
+    horizon: int,
+) -> pd.DataFrame:
+    """The table `truth`: one row per household and month with a complete horizon, ordered by household and
+    month.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `household_id`, `month`; `at_risk` (at the end of the month not below the line, not in open
+        monitoring, all guarantees hold, no sudden difficulty); `returned`, `return_month`, `return_kind`;
+        `cause`, `necessary` (text, families joined by commas), `low_effort` (at t), `low_effort_12m` (in any
+        month from t - 11 to t); `no_able_labour`, `carers`, `scarce_work`, `illness_unrecorded` (of the last
+        twelve months), and the groups `lifted`, `relocated`, `remote`, `minority`, `female_head`, `elderly`
+        (half of the members at least), `disability`. `returned` is given for households that are not at risk
+        as well; keep `at_risk` for rates.
+    """
+    first = first_fall(fallen(course), horizon)
+    complete, n = first.shape
+    returned = first > 0
+    affected = np.flatnonzero(returned.any(axis=0))
+    cause = np.zeros(first.shape, dtype=np.int8)
+    necessary = np.zeros(first.shape, dtype=np.int32)
+    if len(affected):
+        part, same = county.only(affected), streams.only(affected)
+
+        def vanishes(intervention: Intervention) -> np.ndarray:
+            other = first_fall(fallen(live(part, same, intervention)), horizon) > 0
+            return returned[:, affected] & ~other
+
+        by_effort, by_shocks = vanishes(NO_LOW_EFFORT), vanishes(NO_SHOCKS)
+        kinds = np.select([by_effort & by_shocks, by_effort, by_shocks], [3, 1, 2], 4)
+        cause[:, affected] = np.where(returned[:, affected], kinds, 0)
+        for bit, family in enumerate(FAMILIES):
+            necessary[:, affected] |= vanishes(Intervention(off=frozenset({family}))).astype(np.int32) << bit
+    return _table(county, course, attention, ids, first, cause, necessary, np.arange(complete), n)
+
+
+def _table(
+    county: County,
+    course: Course,
+    attention: Attention,
+    ids: dict[str, np.ndarray],
+    first: np.ndarray,
+    cause: np.ndarray,
+    necessary: np.ndarray,
+    months: np.ndarray,
+    n: int,
+) -> pd.DataFrame:
+    complete, h = len(months), county.households
+
+    def flat(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(values[:complete].T).ravel()
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, complete)
+
+    at_risk = ~(course.below | course.failing | course.sudden | course.monitored)
+    recent_effort = course.low_effort.copy()
+    for back in range(1, 12):
+        recent_effort[back:] |= course.low_effort[:-back]
+    index = months[:, None] + first
+    columns = np.arange(n)[None, :]
+    kind = np.select([first == 0, course.failing[index, columns], course.sudden[index, columns]], [3, 1, 2], 0)
+    names = np.array([_families(code) for code in range(1 << len(FAMILIES))], dtype=object)
+    since = months[:, None] + county.burn_in - course.last_illness[:complete]
+    onset = np.maximum(course.last_illness[:complete], 0).astype(int)
+    hidden = (since < 12) & np.take_along_axis(attention.hidden_illness, onset, axis=0)
+    elders = course.state["size"][:complete] <= 2 * county.members.elderly[county.burn_in :][:complete]
+    number = np.tile(county.start + months, n)
+    return_on = first_days(number + flat(first))
+    demand = county.villages.demand[county.burn_in :][:complete][:, h.village]
+    return pd.DataFrame(
         {
-            **{name: np.repeat(values, t) for name, values in truth_ids(county).items()},
-            "month": np.tile(index[:t], n),
-            "returned": returned.ravel(),
-            "return_month": np.where(when.ravel() >= 0, index[np.maximum(when.ravel(), 0)], None),
-            "cause": cause.ravel(),
-            "necessary": necessary.ravel(),
-            "low_effort": factual.states["idle"][:, BURN_IN : BURN_IN + t].ravel(),
+            "household_id": text(each(ids["household"])),
+            "month": dates(first_days(number)),
+            "at_risk": flat(at_risk),
+            "returned": flat(first) > 0,
+            "return_month": dates(return_on, flat(first) == 0),
+            "return_kind": text(np.array([*KINDS, None], dtype=object)[flat(kind)]),
+            "cause": text(np.array(CAUSES, dtype=object)[flat(cause)]),
+            "necessary": text(names[flat(necessary)]),
+            "low_effort": flat(course.low_effort),
+            "low_effort_12m": flat(recent_effort),
+            "no_able_labour": flat(course.no_able),
+            "carers": flat(course.state["carers"]) > 0,
+            "scarce_work": flat(demand) < _SCARCE_WORK,
+            "illness_unrecorded": flat(hidden),
+            "lifted": each(h.lifted),
+            "relocated": each(h.relocated),
+            "remote": each(h.remote),
+            "minority": each(h.minority),
+            "female_head": each(h.female_head),
+            "elderly": flat(elders),
+            "disability": flat(course.state["disabled"]) > 0,
         }
     )
-    return frame[at_risk.ravel()].reset_index(drop=True)
+
+
+def _families(code: int) -> str:
+    return ",".join(family for bit, family in enumerate(FAMILIES) if code >> bit & 1)

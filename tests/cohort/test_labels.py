@@ -123,6 +123,13 @@ def test_sudden_difficulty_needs_cost_and_event(tmp_path: Path) -> None:
     assert found["outcome_month"].iloc[0] == "2023-09"
 
 
+def test_a_missing_wage_is_not_sudden_difficulty(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150.0] * 12, wage_income=1000.0, transfer_income=100.0, selfpay=300.0)
+    records.loc[records["month"].eq("2023-09-01"), "wage_income"] = None
+    events = pd.DataFrame({"household_id": ["001"], "kind": "illness", "onset_on": "2023-08-15"})
+    assert outcome(tmp_path, records, events=events)["outcome"].tolist() == [0.0]
+
+
 def test_the_label_asks_for_the_columns_it_counts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="guarantee_fail"):
         outcome(tmp_path, monthly("001", "2023-01", BEFORE), Label(name="guarantee_fail"))
