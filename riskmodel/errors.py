@@ -44,9 +44,3 @@ class NotEnoughData(RiskmodelError):
     """Too few households, months or outcomes for what was asked."""
 
     exit_code = 7
-
-
-class MissingExtra(RiskmodelError):
-    """An optional dependency is not installed; the message names the extra."""
-
-    exit_code = 9

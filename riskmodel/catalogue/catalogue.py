@@ -16,7 +16,7 @@ from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.errors import CatalogueError
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Contract, load_contract, meant
-from riskmodel.settings import find_config, packaged
+from riskmodel.settings import find_config
 
 HOUSEHOLD_COLUMNS = ("household_type", "relocated", "lifted_year", "opted_out")
 SEASON_MONTH = "season_month"
@@ -221,11 +221,6 @@ def load_catalogue(
         sources=tuple((f.name, f.read_text(encoding="utf-8")) for f in (*files, driver_file, measure_file)),
         **conditions,
     )
-
-
-def default_files() -> list[Path]:
-    """The shipped feature files."""
-    return sorted(packaged("configs").glob("features*.yaml"))
 
 
 def _row_place(row: dict, file: str, what: str) -> Place:

@@ -14,7 +14,6 @@ from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH
 from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
-KEYS = ("household_id", "as_of_no")
 
 
 @dataclass(frozen=True)

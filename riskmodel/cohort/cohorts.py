@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -141,12 +140,6 @@ def build_cohorts(
         step_months=step,
         register=register_facts(register),
     )
-
-
-def only_months(cohorts: Cohorts, months: Sequence[int]) -> Cohorts:
-    """The same cohorts, fewer as-of months."""
-    wanted = cohorts.frame["as_of"].isin([month_text(m) for m in months])
-    return dataclasses.replace(cohorts, frame=cohorts.frame[wanted].reset_index(drop=True))
 
 
 def register_facts(register: Register) -> dict[str, Any]:

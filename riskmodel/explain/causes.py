@@ -23,7 +23,6 @@ from riskmodel.catalogue import Catalogue
 from riskmodel.explain.conditions import ask
 
 ACTIVITY = "activity"
-VERDICTS = ("subjective", "objective", "mixed", "undetermined")
 ENOUGH_LOG_ODDS = 0.1
 ENOUGH_SHARE = 0.1
 CLEAR = 0.6

@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +100,6 @@ class RiskModel:
             {d: contributions[[f for f in contributions if of[f] == d]].sum(axis=1) for d in order},
             index=contributions.index,
         )
-
-    @cached_property
-    def features_lacking(self) -> dict[str, list[str]]:
-        """Features that the training register could not give, with the columns it lacked."""
-        return dict(self.evidence.get("lacking", {}))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the bundle to `folder`; gives its manifest."""

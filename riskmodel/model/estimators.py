@@ -16,7 +16,6 @@ import pandas as pd
 from scipy.special import expit
 
 from riskmodel.errors import UsageError
-from riskmodel.model.calibration import logit
 
 DISTANCE = "log_ratio_now"
 LAST_STATUS = "months_since_below"
@@ -396,8 +395,3 @@ def load_estimator(name: str, folder: Path) -> Estimator:
     model._params = kept["params"]
     model.restore(kept["state"])
     return model
-
-
-def log_odds(model: Estimator, X: pd.DataFrame) -> np.ndarray:
-    """Log-odds of a model's risk."""
-    return logit(model.predict_proba(X)[:, 1])

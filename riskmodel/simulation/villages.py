@@ -12,7 +12,6 @@ import numpy as np
 from riskmodel.simulation.streams import Streams
 from riskmodel.simulation.world import INDUSTRIES, World
 
-LIVESTOCK = INDUSTRIES.index("livestock")
 STATUSES = ("running", "reduced", "stopped")
 _PRICE_FALL_MONTHS = 12
 _REDUCED_MONTHS, _STOPPED_MONTHS = 3, 12

@@ -11,7 +11,6 @@ from riskmodel.cards.model_card import model_card, write_card
 from riskmodel.cards.sections import SECTIONS
 from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, UNITS
 from riskmodel.catalogue import load_catalogue
-from riskmodel.catalogue.catalogue import default_files
 from riskmodel.errors import UsageError
 from riskmodel.evaluation import metrics
 from riskmodel.settings import MODELS as KNOWN_MODELS
@@ -233,7 +232,7 @@ def test_card_is_written_whole_and_is_the_same_each_time(tmp_path: Path) -> None
 def test_everything_that_has_a_name_has_words() -> None:
     assert set(MODELS) == set(KNOWN_MODELS)
     assert set(METRICS) == set(metrics.METRICS)
-    catalogue = load_catalogue(default_files())
+    catalogue = load_catalogue(["features.yaml", "features_eph.yaml"])
     assert set(NATURES) == {d.nature for d in catalogue.drivers}
     unsaid = {f.unit for f in catalogue.features if f.input} - set(UNITS)
     assert not unsaid, f"units without Chinese words in riskmodel/cards/wording.py: {unsaid}"
