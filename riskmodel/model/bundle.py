@@ -101,6 +101,11 @@ class RiskModel:
             index=contributions.index,
         )
 
+    @property
+    def features_lacking(self) -> dict[str, list[str]]:
+        """Features that the training register could not give, with the columns it lacked."""
+        return dict(self.evidence.get("lacking", {}))
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the bundle to `folder`; gives its manifest."""
 
