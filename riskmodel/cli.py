@@ -174,8 +174,8 @@ def promote(
     from riskmodel.model.tracking import promote as run
     from riskmodel.settings import Tracking
 
-    before = run(version, reason, Tracking(uri=tracking_uri))
-    typer.echo(f"champion: {before or 'none'} -> {version}.")
+    before, now = run(version, reason, Tracking(uri=tracking_uri))
+    typer.echo(f"champion: {before or 'none'} -> {now}.")
 
 
 @app.command()

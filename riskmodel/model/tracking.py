@@ -146,8 +146,13 @@ def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     return RiskModel.load(found[0].parent, version)
 
 
-def promote(version: str, reason: str, tracking: Tracking | None = None) -> str:
-    """Move the alias `champion` to a version and store the reason; gives the version that held it before, or ''.
+def promote(version: str, reason: str, tracking: Tracking | None = None) -> tuple[str, str]:
+    """Move the alias `champion` to a version (or to what an alias names) and store the reason.
+
+    Returns
+    -------
+    tuple
+        The version that was champion before, or '', and the version that is champion now.
 
     Raises
     ------
@@ -178,7 +183,7 @@ def promote(version: str, reason: str, tracking: Tracking | None = None) -> str:
     client.set_model_version_tag(name, number, "promotion_reason", reason.strip())
     client.set_model_version_tag(name, number, "promoted_over", before or "none")
     client.set_registered_model_alias(name, CHAMPION, number)
-    return before
+    return before, str(number)
 
 
 def _version(mlflow: Any, uri: str) -> str:
