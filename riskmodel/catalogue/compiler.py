@@ -88,7 +88,7 @@ def _table_steps(
     dates = {c.removesuffix("_age") for c in needed if c.endswith("_age") and c not in held}
     columns = [unit] + [_column(c, definition, county) for c in needed if c in held]
     columns += [
-        f"greatest(as_of_no - {month_no(c)}, 0) AS {c}_age"
+        f"CASE WHEN {c} IS NOT NULL THEN greatest(as_of_no - {month_no(c)}, 0) END AS {c}_age"
         if not _reveal(c, definition)
         else f"CASE WHEN {_revealed(c, county)} THEN greatest(as_of_no - {month_no(c)}, 0) END AS {c}_age"
         for c in sorted(dates)

@@ -13,9 +13,15 @@ AGGREGATES = frozenset(
     "stddev stddev_samp stddev_pop var_samp var_pop regr_slope regr_r2 corr skewness kurtosis".split()
 )
 SCALARS = frozenset(
-    "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi greatest least nullif "
+    "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi floor_at cap_at nullif "
     "isnan isfinite lower upper trim length year month ~~ !~~".split()
 )
+BOUNDS = {
+    "floor_at": "CREATE TEMP MACRO floor_at(x, lowest) AS CASE WHEN x < lowest THEN lowest ELSE x END",
+    "cap_at": "CREATE TEMP MACRO cap_at(x, most) AS CASE WHEN x > most THEN most ELSE x END",
+}
+"""A value held within a bound; missing stays missing, where DuckDB's `greatest` and `least` give the bound instead."""
+_INSTEAD = {"greatest": "floor_at(x, lowest)", "least": "cap_at(x, most)"}
 _PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
 
 
@@ -110,6 +116,8 @@ def _walk(node: object, columns: set[str], bare: set[str], inside: bool) -> bool
             if inside:
                 raise NotPure(f"{name}() stands inside another aggregate")
             found = inside = True
+        elif name in _INSTEAD:
+            raise NotPure(f"{name}() reads a missing value as the other one: write {_INSTEAD[name]}")
         elif name not in SCALARS:
             raise NotPure(f"function {name}() is not allowed")
     below = [_walk(part, columns, bare, inside) for part in node.values()]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
+from riskmodel.catalogue.expressions import BOUNDS
 from riskmodel.errors import NotEnoughData
 from riskmodel.months import month_text
 from riskmodel.register import Register, load_contract
@@ -46,7 +47,7 @@ class FeatureTable:
 def engine() -> duckdb.DuckDBPyConnection:
     """A single-threaded engine, so that sums run in a fixed order."""
     connection = duckdb.connect()
-    connection.execute("SET threads = 1; SET preserve_insertion_order = true")
+    connection.execute("SET threads = 1; SET preserve_insertion_order = true; " + "; ".join(BOUNDS.values()))
     return connection
 
 

@@ -17,6 +17,11 @@ from scipy.special import ndtri
 _HALF_STEP = np.float32(2.0**-25)
 
 
+def _normal(uniform: np.ndarray) -> np.ndarray:
+    """Standard normal numbers of uniform ones, all finite: half a step above zero, a step below one."""
+    return ndtri(np.minimum(uniform + _HALF_STEP, np.nextafter(np.float32(1), np.float32(0))))
+
+
 class Streams:
     """Random numbers of a county.
 
@@ -88,7 +93,7 @@ class Streams:
             shape = (self.months, self.households) if monthly else (self.households,)
             numbers = self._draw(f"{kind.removesuffix('_normal')}:{process}", shape)
             if kind.endswith("_normal"):
-                numbers = ndtri(numbers + _HALF_STEP)
+                numbers = _normal(numbers)
         numbers.setflags(write=False)
         return numbers
 

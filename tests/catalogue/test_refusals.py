@@ -52,6 +52,7 @@ def row(**changes: str) -> str:
         (row(aggregate="'avg(welfare) OVER ()'"), "a window is not allowed"),
         (row(aggregate="'max(getenv(source))'"), "function getenv() is not allowed"),
         (row(aggregate="'max(random())'"), "function random() is not allowed"),
+        (row(aggregate="'max(greatest(welfare, 0))'"), "reads a missing value as the other one: write floor_at(x, lowest)"),
         (row(aggregate="'sum(avg(welfare))'"), "avg() stands inside another aggregate"),
         (row(aggregate="'avg(welfare'"), "it does not parse"),
         (row(aggregate="'count(COLUMNS(*))'"), "is not allowed"),

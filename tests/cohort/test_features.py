@@ -37,7 +37,7 @@ def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
                     "household_id": household,
                     "month": first,
                     "known_at": first + pd.offsets.MonthEnd(1) + pd.Timedelta(days=draw(st.integers(-20, 70))),
-                    "welfare": float(draw(whole)),
+                    "welfare": draw(st.none() | whole.map(float)),
                     "line": 100.0,
                     "hh_size": draw(st.integers(1, 6)),
                     "n_able": draw(st.sampled_from([0, 1, None])),
@@ -45,7 +45,7 @@ def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
                     "transfer_income": float(draw(whole)),
                     "days_worked": float(draw(st.integers(0, 20))),
                     "days_available": float(draw(st.integers(0, 20))),
-                    "visited_on": first + pd.Timedelta(days=5),
+                    "visited_on": draw(st.sampled_from([None, first + pd.Timedelta(days=5)])),
                 }
             )
         day = st.integers(0, 700).map(lambda n: pd.Timestamp("2022-01-05") + pd.Timedelta(days=n))
@@ -161,27 +161,30 @@ def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
         return float(frame.sort_values("age")[column].iloc[0]) if len(frame) else math.nan
 
     records = rows("records", "month")
-    ratio = np.log(np.maximum(records["welfare"] / records["line"], 0.05))
+    ratio = np.log(np.maximum(records["welfare"].astype(float) / records["line"], 0.05))
     records["log_ratio"] = ratio
     year = records[records["age"] < 12]
+    stated = year[year["welfare"].notna()]
     days = records[records["age"] < 3]
     available = days["days_available"].sum()
     share = days["days_worked"].sum() / available if len(days) and available else math.nan
     income = np.nan_to_num([latest(records, "wage_income"), latest(records, "transfer_income")])
     total = income.sum()
     poor = records[records["welfare"] < records["line"]]
+    visited = pd.to_datetime(records["visited_on"]).dropna()
     expected = {
         "log_ratio_now": latest(records, "log_ratio"),
         "log_ratio_mean_12m": year["log_ratio"].mean() if len(year) else math.nan,
         "log_ratio_min_12m": year["log_ratio"].min() if len(year) else math.nan,
         "log_ratio_change_12m": latest(records, "log_ratio") - latest(records, "log_ratio", 12),
         "log_ratio_sd_12m": year["log_ratio"].std() if len(year) > 1 else math.nan,
-        "near_line_share_12m": (year["welfare"] < 1.2 * year["line"]).mean() if len(year) else math.nan,
+        "near_line_share_12m": (stated["welfare"] < 1.2 * stated["line"]).mean() if len(stated) else math.nan,
         "hh_size_now": latest(records, "hh_size"),
         "able_now": latest(records, "n_able"),
         "transfer_share": income[1] / total if total else math.nan,
         "work_intensity_3m": share,
         "months_since_below": float(min(poor["age"].min(), 36)) if len(poor) else 36.0,
+        "visit_age": float(min(max(AS_OF - month_number(v.date()), 0) for v in visited)) if len(visited) else math.nan,
         "record_age": float(records["age"].min()),
         "records_12m": float(len(year)),
         "season_sin": math.sin(math.pi),

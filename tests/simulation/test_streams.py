@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from riskmodel.simulation.streams import Streams
+from riskmodel.simulation.streams import Streams, _normal
 
 
 def test_the_same_seed_and_process_give_the_same_numbers_whatever_was_drawn_before():
@@ -43,3 +43,8 @@ def test_normal_numbers_are_finite_and_standard():
     normal = Streams(5, 60, 2000).monthly_normal("wage")
     assert np.isfinite(normal).all()
     assert abs(normal.mean()) < 0.01 and abs(normal.std() - 1) < 0.01
+
+
+def test_the_rarest_draw_is_still_a_number() -> None:
+    """Of a million households one draws the largest uniform number below one."""
+    assert np.isfinite(_normal(np.array([0, 1 - 2**-24], dtype=np.float32))).all()
