@@ -14,9 +14,10 @@ import pandas as pd
 
 from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
 from riskmodel.catalogue import Catalogue, Measure
+from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import NotFound, UsageError
 from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
-from riskmodel.explain.conditions import ask, holds, words
+from riskmodel.explain.drivers import effects
 from riskmodel.model.bundle import check_additive
 from riskmodel.register import commit_directory, read_manifest
 
@@ -24,7 +25,7 @@ ALERT_COLUMNS = (
     *SCORE_COLUMNS, "driver_1", "driver_2", "driver_3", "objective_share", "subjective_share", "verdict",
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
-BASIS = ("failed_gates", "excuses", "protected", "unchecked")
+BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
 _LEAST = 0.01
 _FACTS_SHOWN = 4
 
@@ -80,26 +81,66 @@ def raise_alerts(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
 
 def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     """`raise_alerts` with all tables behind it."""
-    model = scores.model
-    if not model.explains:
-        raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
-    listed = np.flatnonzero(scores.frame["rank"].to_numpy() <= _room(scores, capacity))
-    order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
-    rows = listed[order]
-    alerts = scores.frame.iloc[rows].reset_index(drop=True)
-    features = scores.features.iloc[rows].reset_index(drop=True)
-    contributions, base = model.contributions(features)
-    check_additive(model, features)
-    causes = judge_causes(model.catalogue, model.sum_by_driver(contributions), features)
+    found = attribute(scores, capacity)
+    model, features = scores.model, found.features
+    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.effect)
     drivers, verdicts = causes.drivers, causes.verdicts
-    frame = alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
+    frame = found.alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
     counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
     measures = _measures(model.catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
     reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
     frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
     frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
-    return Explained(frame, drivers, contributions, features, base)
+    return Explained(frame, drivers, found.contributions, features, found.base)
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """The households on the lists with what a verdict rests on; all tables have the same rows.
+
+    Attributes
+    ----------
+    alerts
+        Their rows of the scores, by county and rank.
+    drivers, contributions, base
+        Log-odds per driver and per feature as the model gives them, and what they add to.
+    features, bounds
+        Feature values, and what peers do (None where the model knows no behaviour).
+    effect
+        Fall of the log-odds when the behaviour is put back to the household's own usual values.
+    """
+
+    alerts: pd.DataFrame
+    drivers: pd.DataFrame
+    contributions: pd.DataFrame
+    base: float
+    features: pd.DataFrame
+    bounds: pd.DataFrame | None
+    effect: np.ndarray
+
+
+def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
+    """Pick the households of each county's list and attribute their risk; parameters and errors as `raise_alerts`."""
+    model = scores.model
+    if not model.explains:
+        raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
+    listed = np.flatnonzero(scores.frame["rank"].to_numpy() <= _room(scores, capacity))
+    order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
+    rows = listed[order]
+    features = scores.features.iloc[rows].reset_index(drop=True)
+    contributions, base = model.contributions(features)
+    check_additive(model, features)
+    subjective = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
+    return Attributed(
+        alerts=scores.frame.iloc[rows].reset_index(drop=True),
+        drivers=model.sum_by_driver(contributions),
+        contributions=contributions,
+        base=base,
+        features=features,
+        bounds=model.bounds(features),
+        effect=effects(model, features, {"behaviour": subjective})["behaviour"].to_numpy(),
+    )
 
 
 def read_capacity(text: str | Path | int | None) -> Capacity:

@@ -13,6 +13,7 @@ from string import Formatter
 
 from riskmodel.catalogue.expressions import Expression, NotPure, parse
 from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
+from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
 from riskmodel.errors import CatalogueError
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Contract, load_contract, meant
@@ -29,7 +30,10 @@ _DATED = ("date", "month")
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of the feature table. `kind` is aggregate, derived or context."""
+    """One column of the feature table.
+
+    `kind` is aggregate, derived or context; `stable` gives the household's own usual value.
+    """
 
     name: str
     kind: str
@@ -40,6 +44,7 @@ class Feature:
     unit: str
     driver: str
     monotone: int
+    stable: Expression | None
     input: bool
     en: str
     zh: str
@@ -98,6 +103,9 @@ class Catalogue:
     gates: tuple[Condition, ...]
     excuses: tuple[Condition, ...]
     protected: tuple[Condition, ...]
+    signs: tuple[Sign, ...]
+    peers: PeerGroup
+    rule: VerdictRule
     measures: tuple[Measure, ...]
     sources: tuple[tuple[str, str], ...]
 
@@ -185,6 +193,7 @@ def load_catalogue(
     features: Sequence[str | Path] = ("features.yaml",),
     drivers: str | Path = "drivers.yaml",
     measures: str | Path = "measures.yaml",
+    verdict: str | Path = "verdict.yaml",
 ) -> Catalogue:
     """Read and check the definition files; names without a folder are those shipped in `configs/`.
 
@@ -208,7 +217,7 @@ def load_catalogue(
     for file in files:
         rows += _features(read_lined(file), file.name, contract, names)
     _check_together(rows)
-    measure_file = find_config(measures)
+    measure_file, rule_file = find_config(measures), find_config(verdict)
     known = {f.name for f in rows} | set(HOUSEHOLD_COLUMNS)
     conditions = {
         part: _conditions(driver_rows, part, driver_file.name, known, names)
@@ -218,7 +227,10 @@ def load_catalogue(
         features=tuple(rows),
         drivers=tuple(known_drivers),
         measures=tuple(_measures(read_lined(measure_file), measure_file.name, known, names)),
-        sources=tuple((f.name, f.read_text(encoding="utf-8")) for f in (*files, driver_file, measure_file)),
+        signs=read_signs(driver_rows, driver_file.name, known, {d.name: d.nature for d in known_drivers}),
+        peers=read_peers(driver_rows, driver_file.name, known),
+        rule=read_rule(read_lined(rule_file), rule_file.name),
+        sources=tuple((f.name, f.read_text(encoding="utf-8")) for f in (*files, driver_file, measure_file, rule_file)),
         **conditions,
     )
 
@@ -252,7 +264,10 @@ def _drivers(content: dict, file: str) -> list[Driver]:
 
 
 _FEATURE_KEYS = (
-    ["name", "table", "aggregate", "derived", "context", "over", "empty", "unit", "driver", "monotone", "input", "en", "zh"]
+    [
+        "name", "table", "aggregate", "derived", "context", "over", "empty", "unit", "driver", "monotone", "stable", "input",
+        "en", "zh",
+    ]
 )  # fmt: skip
 
 
@@ -300,6 +315,7 @@ def _features(content: dict, file: str, contract: Contract, drivers: set[str]) -
                 row["unit"],
                 row["driver"],
                 row.get("monotone", 0),
+                _parsed(row["stable"], place) if "stable" in row else None,
                 row.get("input", True),
                 row["en"],
                 row["zh"],
@@ -340,6 +356,8 @@ def _check_together(rows: list[Feature]) -> None:
         seen[row.name] = row
     known = seen.keys() | {*HOUSEHOLD_COLUMNS, SEASON_MONTH}
     for row in rows:
+        if row.stable is not None:
+            _check_known(row.stable, known, row.place)
         if row.kind != "aggregate":
             _check_known(row.expression, known, row.place)
     in_order(rows)

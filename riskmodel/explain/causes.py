@@ -1,14 +1,19 @@
-"""Is the risk of an alert subjective or objective? The first form of the verdict.
+"""Is the risk of an alert subjective or objective?
 
-- The contribution of a subjective driver stays with it only if every gate is known to hold, every excuse is known to be
-  absent and the household is not protected. Otherwise it moves: to the driver of the first known excuse, else to the
-  background driver `activity`, which judges nobody.
-- A driver counts only where a dated fact stands behind it, and only with what raises the risk. Background never counts.
+A behaviour is a sign only beyond what peers in the same circumstances do (`model/peers.py`), a strong sign only beyond
+what peers with one able member less do. On that rests the verdict:
 
-Shares are parts of all positive log-odds, so that what cannot be attributed stays visible. The verdict is
-`undetermined` where too little is attributable, else the side that holds at least `CLEAR` of it, else `mixed`. It
-says what the score relies on; it never lowers or ends support. Thresholds are conventions until they are set on
-cases whose cause is known.
+- `subjective` needs two signs, one of them strong; every gate known to hold, every excuse known to be absent, no
+  protection; a risk that falls when the behaviour is put back to the household's own usual values; and the larger
+  part of the attributable log-odds. With a smaller part it is `mixed`.
+- Signs that are not judged, because a gate fails, an excuse is known or the household is protected, leave it
+  `undetermined`: the visit should find out.
+- Without such signs it is `objective` where a driver with a dated fact raises the risk, else `undetermined`.
+
+The log-odds of subjective drivers that are not judged move: to the driver of the first known excuse, else to the
+background driver `activity`, which judges nobody. Shares are parts of all positive log-odds, so that what cannot be
+attributed stays visible. How much evidence is needed stands in `configs/verdict.yaml`, with the simulated cases it was
+set on. The verdict says what the score relies on; it never lowers or ends support.
 """
 
 from __future__ import annotations
@@ -20,12 +25,11 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue import Catalogue
-from riskmodel.explain.conditions import ask
+from riskmodel.catalogue.signs import VerdictRule
+from riskmodel.cohort.conditions import ask, holds
 
 ACTIVITY = "activity"
-ENOUGH_LOG_ODDS = 0.1
-ENOUGH_SHARE = 0.1
-CLEAR = 0.6
+VERDICTS = ("subjective", "objective", "mixed", "undetermined")
 
 WORDS = {
     "subjective": ("clue to a subjective factor, to be verified", "主观因素线索，待核实"),
@@ -40,35 +44,57 @@ class Causes:
     """Verdicts of alerts, and the log-odds per driver that they rest on (same sums, subjective parts settled).
 
     `verdicts` has `objective_share`, `subjective_share` (of all positive log-odds), `verdict`, `verdict_confidence`
-    (0 to 1), `failed_gates`, `excuses`, `protected`, `unchecked` (names, separated by ", "; `unchecked` are protected
-    cases that cannot be ruled out), and `fact_<driver>` (whether a fact holds).
+    (0 to 1: of simulated cases like this, the share judged right), `signs`, `strong_signs`, `failed_gates`, `excuses`,
+    `protected`, `unchecked` (names, separated by ", "; `unchecked` are protected cases that cannot be ruled out), and
+    `fact_<driver>` (whether a fact holds).
     """
 
     drivers: pd.DataFrame
     verdicts: pd.DataFrame
 
 
-def judge_causes(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.DataFrame) -> Causes:
+def judge_causes(
+    catalogue: Catalogue,
+    drivers: pd.DataFrame,
+    features: pd.DataFrame,
+    bounds: pd.DataFrame | None = None,
+    effect: np.ndarray | None = None,
+    rule: VerdictRule | None = None,
+) -> Causes:
     """Verdicts of alerts.
 
     Parameters
     ----------
     catalogue
-        Drivers, facts, gates, excuses and protected cases.
+        Drivers, facts, signs, gates, excuses, protected cases and the rule.
     drivers
         Log-odds per driver, alerts x drivers.
     features
         Features of the same alerts, evidence columns included.
+    bounds
+        What peers do, from `Peers.bounds`; without it no behaviour is a sign.
+    effect
+        Fall of the log-odds when the behaviour is put back to the household's own usual values, shape (alerts,); not
+        asked for by default.
+    rule
+        How much evidence is needed; the catalogue's by default.
     """
+    rule = rule or catalogue.rule
     nature = {d.name: d.nature for d in catalogue.drivers}
     gates, excuses, protected = (ask(part, features) for part in (catalogue.gates, catalogue.excuses, catalogue.protected))
     needed = [c.name for c in catalogue.protected if c.needed]
     shields = protected.fillna(False).astype(bool)
     shields[needed] = protected[needed].fillna(True).astype(bool)
     excused = excuses.fillna(False).astype(bool)
-    judged = (
+    weak, strong = find_signs(catalogue, features, bounds, rule)
+    enough_signs = (weak.sum(axis=1).to_numpy() >= 2) & strong.any(axis=1).to_numpy()
+    matters = np.ones(len(drivers), bool) if effect is None else np.asarray(effect) >= rule.effect
+    free = (
         gates.fillna(False).astype(bool).all(axis=1) & ~excuses.fillna(True).astype(bool).any(axis=1) & ~shields.any(axis=1)
-    ).to_numpy()
+    )
+    judged = free.to_numpy() & enough_signs & matters
+    doubtful = strong.any(axis=1).to_numpy() & ~excused.any(axis=1).to_numpy() & ~shields.any(axis=1).to_numpy()
+    doubtful = (doubtful | enough_signs) & ~judged
 
     settled = _settled(catalogue, drivers, excused, judged)
     facts = facts_by_driver(catalogue, features)
@@ -79,17 +105,18 @@ def judge_causes(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.DataF
     )
     total = push.sum(axis=1).to_numpy()
     attributable = objective + subjective
-    enough = (attributable >= ENOUGH_LOG_ODDS) & (_part(attributable, total) >= ENOUGH_SHARE)
-    lead = _part(np.maximum(objective, subjective), attributable)
-    verdict = np.select(
-        [~enough, lead < CLEAR, subjective > objective], ["undetermined", "mixed", "subjective"], "objective"
-    )
+    enough = (attributable >= rule.enough_log_odds) & (_part(attributable, total) >= rule.enough_share)
+    clear = _part(subjective, attributable) >= rule.clear
+    verdict = np.select([~enough | doubtful, ~judged, clear], ["undetermined", "objective", "subjective"], "mixed")
+    like = np.where((verdict == "objective") & weak.any(axis=1).to_numpy(), "objective_with_a_sign", verdict)
     verdicts = pd.DataFrame(
         {
             "objective_share": _part(objective, total),
             "subjective_share": _part(subjective, total),
             "verdict": verdict.astype(object),
-            "verdict_confidence": np.where(enough, lead * (1 - np.exp(-attributable / 0.5)), 0.0),
+            "verdict_confidence": [float(rule.right.get(case, 0.0)) for case in like],
+            "signs": _names(weak),
+            "strong_signs": _names(strong),
             "failed_gates": _names(~gates.fillna(False).astype(bool)),
             "excuses": _names(excused),
             "protected": _names(protected.fillna(False).astype(bool)),
@@ -98,6 +125,26 @@ def judge_causes(catalogue: Catalogue, drivers: pd.DataFrame, features: pd.DataF
         index=drivers.index,
     )
     return Causes(settled, verdicts.join(facts.add_prefix("fact_")))
+
+
+def find_signs(
+    catalogue: Catalogue, features: pd.DataFrame, bounds: pd.DataFrame | None, rule: VerdictRule
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Signs of behaviour and the strong ones among them: rows x signs, True where one is known to hold."""
+    asked = [s.when for s in catalogue.signs if s.when is not None]
+    answers = iter(holds(asked, features))
+    weak, strong = (pd.DataFrame(index=features.index) for _ in range(2))
+    for sign in catalogue.signs:
+        if sign.when is not None:
+            weak[sign.name] = strong[sign.name] = next(answers).fillna(False).to_numpy(bool)
+            continue
+        known = bounds is not None and sign.name in bounds and sign.feature in features
+        value = features[sign.feature].to_numpy(float) if known else np.full(len(features), np.nan)
+        for found, column in ((weak, sign.name), (strong, f"{sign.name}_one_less")):
+            bound = bounds[column].to_numpy(float) if known else value
+            beyond = value - bound if sign.side == "high" else bound - value
+            found[sign.name] = beyond > rule.margin
+    return weak, strong
 
 
 def _settled(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:

@@ -16,8 +16,10 @@ from scipy.special import expit
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.errors import IntegrityError
-from riskmodel.model.calibration import Calibration
+from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
+from riskmodel.model.peers import FILE as PEERS
+from riskmodel.model.peers import Peers
 from riskmodel.register import commit_directory, read_manifest, verify
 from riskmodel.settings import Run
 
@@ -45,6 +47,8 @@ class RiskModel:
         What the training found, as JSON: data, folds, results, curve, drivers, features left out.
     version
         Version in the registry, or the first letters of the hash.
+    peers
+        What peers do; None where the register tells no behaviour.
     """
 
     estimator: Estimator
@@ -53,6 +57,7 @@ class RiskModel:
     catalogue: Catalogue
     evidence: Mapping[str, Any] = field(default_factory=dict)
     version: str = "unregistered"
+    peers: Peers | None = None
 
     @property
     def inputs(self) -> list[str]:
@@ -72,6 +77,16 @@ class RiskModel:
         """Calibrated risk of each row."""
         raw = self.estimator.predict_proba(self.matrix(features))[:, 1]
         return self.calibration.apply(raw)
+
+    def log_odds(self, features: pd.DataFrame) -> np.ndarray:
+        """Log-odds of the calibrated risk."""
+        return logit(self.risk(features))
+
+    def bounds(self, features: pd.DataFrame) -> pd.DataFrame | None:
+        """What peers of each household do (`Peers.bounds`)."""
+        if self.peers is None:
+            return None
+        return self.peers.bounds(self.catalogue, features, features["household_id"].to_numpy())
 
     def contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         """Log-odds per feature on the calibrated scale, and the base: their sum is the log-odds of `risk`."""
@@ -111,6 +126,8 @@ class RiskModel:
 
         def write(stage: Path) -> None:
             save_estimator(self.estimator, stage)
+            if self.peers is not None:
+                self.peers.save(stage)
             spec = {
                 "format": FORMAT,
                 "estimator": self.estimator.name,
@@ -151,8 +168,11 @@ class RiskModel:
             estimator=load_estimator(spec["estimator"], folder),
             calibration=Calibration(**spec["calibration"]),
             run=Run(**spec["run"]),
-            catalogue=load_catalogue([files / n for n in features], files / "drivers.yaml", files / "measures.yaml"),
+            catalogue=load_catalogue(
+                [files / n for n in features], files / "drivers.yaml", files / "measures.yaml", files / "verdict.yaml"
+            ),
             evidence=spec["evidence"],
+            peers=Peers.load(folder) if (folder / PEERS).is_file() else None,
             version=version or manifest["files"]["spec.json"]["sha256"][:12],
         )
 

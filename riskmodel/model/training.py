@@ -7,7 +7,7 @@ import platform
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from riskmodel.evaluation.metrics import Interval, Scored, calibration_curve, wi
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import Estimator, make_estimator
+from riskmodel.model.peers import Peers
 from riskmodel.months import month_text
 from riskmodel.settings import Run
 
@@ -119,20 +120,20 @@ def train(
 
     say("final model")
     final_rows = np.flatnonzero(frame["outcome"].notna())
-    estimator, calibration = trainer.fit(run.register_model, final_rows)
+    model = trainer.final(final_rows)
     chosen = scores[run.register_model].to_numpy()
     evidence = {
         "data": _data_facts(cohorts, train_rows, test_rows),
         "folds": [f.describe() for f in folds],
         "embargo_months": embargo_months(run.label, cohorts.step_months),
         "curve": calibration_curve(scores["outcome"].to_numpy(), chosen).to_dict("records"),
-        "drivers": _driver_summary(cohorts, run, estimator, calibration, test_rows),
+        "drivers": _driver_summary(cohorts, model, test_rows),
         "lacking": cohorts.lacking,
         "inputs": len(inputs),
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
     }
-    model = RiskModel(estimator, calibration, run, cohorts.catalogue, evidence)
+    model = replace(model, evidence=evidence)
     study = Study(run, tuple(folds), results, scores, model, evidence)
     evidence["results"] = study.results_json()
     if not track:
@@ -141,6 +142,21 @@ def train(
 
     say("MLflow")
     return log_study(study, cohorts, run.tracking)
+
+
+def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
+    """The model of a run, fitted on all outcomes of the cohorts, without comparison or evidence.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is no outcome of either kind.
+    """
+    run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
+    rows = np.flatnonzero(cohorts.frame["outcome"].notna())
+    _enough(cohorts.frame["outcome"].to_numpy()[rows], "training")
+    with threadpool_limits(1):
+        return _Trainer(cohorts, run, _inputs(cohorts, run)).final(rows)
 
 
 def versions() -> dict[str, str]:
@@ -204,6 +220,14 @@ class _Trainer:
         first = self._make(name).fit(self.matrix(early), outcome[early])
         found = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
         return model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late])
+
+    def final(self, rows: np.ndarray) -> RiskModel:
+        """The registered model and what peers do, fitted on `rows`."""
+        estimator, calibration = self.fit(self.run.register_model, rows)
+        frame = self.cohorts.frame.iloc[rows]
+        peers = Peers.fit(self.cohorts.catalogue, frame, frame["household_id"].to_numpy(), self.run.seed)
+        kept = peers if peers.boosters else None
+        return RiskModel(estimator, calibration, self.run, self.cohorts.catalogue, peers=kept)
 
     def _calibration_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Early rows, and late rows of the last calibration months, apart by the embargo."""
@@ -276,14 +300,11 @@ def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[s
     }
 
 
-def _driver_summary(
-    cohorts: Cohorts, run: Run, estimator: Estimator, calibration: Calibration, rows: np.ndarray
-) -> list[dict[str, Any]]:
+def _driver_summary(cohorts: Cohorts, model: RiskModel, rows: np.ndarray) -> list[dict[str, Any]]:
     """Mean absolute log-odds per driver and its leading features, on a sample of the test rows."""
-    model = RiskModel(estimator, calibration, run, cohorts.catalogue)
     if not model.explains:
         return []
-    picked = np.random.default_rng(run.seed).choice(rows, min(len(rows), 2000), replace=False)
+    picked = np.random.default_rng(model.run.seed).choice(rows, min(len(rows), 2000), replace=False)
     by_feature, _ = model.contributions(cohorts.frame.iloc[np.sort(picked)])
     weight = model.sum_by_driver(by_feature).abs().mean().sort_values(ascending=False)
     feature_weight = by_feature.abs().mean()

@@ -19,8 +19,20 @@ def holds(expressions: Sequence[Expression], features: pd.DataFrame) -> list[pd.
 
     Columns that the table lacks read as unknown.
     """
+    answer = _asked(expressions, features, "BOOLEAN")
+    return [pd.Series(answer[c].to_numpy(), index=features.index, dtype="boolean") for c in answer]
+
+
+def values(expressions: Sequence[Expression], features: pd.DataFrame) -> list[np.ndarray]:
+    """The value of each expression in each row, NaN where it cannot be known."""
+    answer = _asked(expressions, features, "DOUBLE")
+    return [answer[c].to_numpy(float, na_value=np.nan) for c in answer]
+
+
+def _asked(expressions: Sequence[Expression], features: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """One column per expression, rows as given."""
     if not expressions:
-        return []
+        return pd.DataFrame(index=features.index)
     needed = sorted(set().union(*(e.columns for e in expressions)))
     table = pd.DataFrame({"row_no": np.arange(len(features))})
     for name in needed:
@@ -31,13 +43,11 @@ def holds(expressions: Sequence[Expression], features: pd.DataFrame) -> list[pd.
         f"CAST({name} AS DOUBLE) AS {name}" if name in missing or table[name].dtype.kind in "fiu" else name
         for name in needed
     ]
-    asked = ", ".join(f"CAST(({e.text}) AS BOOLEAN) AS c{i}" for i, e in enumerate(expressions))
+    asked = ", ".join(f"CAST(({e.text}) AS {kind}) AS c{i}" for i, e in enumerate(expressions))
+    given = ", ".join(["row_no", *columns])
     with engine() as connection:
         connection.register("given", table)
-        answer = connection.execute(
-            f"SELECT {asked} FROM (SELECT row_no, {', '.join(columns)} FROM given) ORDER BY row_no"
-        ).df()
-    return [pd.Series(answer[f"c{i}"].to_numpy(), index=features.index, dtype="boolean") for i in range(len(expressions))]
+        return connection.execute(f"SELECT {asked} FROM (SELECT {given} FROM given) ORDER BY row_no").df()
 
 
 def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame:
