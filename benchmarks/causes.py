@@ -9,6 +9,7 @@ months; alerts at 5 % capacity that return within six months are held against th
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -20,11 +21,14 @@ import pandas as pd
 
 import riskmodel as rm
 from riskmodel.alerts.alerts import attribute
+from riskmodel.alerts.scoring import Scores
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.signs import VerdictRule
+from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.evaluation.metrics import Interval
 from riskmodel.evaluation.verdicts import FIGURES, OBJECTIVE_TRUTHS, clopper_pearson_upper, verdict_figures
 from riskmodel.explain.causes import Causes, judge_causes
+from riskmodel.model.bundle import RiskModel
 from riskmodel.model.training import fit_model
 from riskmodel.register import Register, ingest
 from riskmodel.settings import Cohorts as Months
@@ -71,32 +75,42 @@ def simulate_county(folder: Path, world: str | World, households: int, seed: int
     ingest(find_config("configs/sources/simulated.yaml"), folder / "source", folder / "register")
 
 
-def cases_of(folder: Path, county: str, run: Run | None = None) -> Cases:
-    """Train on the early months of a county, raise alerts on the late ones, and join the truth."""
-    run = run or load_run("configs/runs/default.yaml")
-    run = run.model_copy(update={"capacity": run.capacity.model_copy(update={"share": CAPACITY, "number": None})})
-    register = Register.open(folder / "register")
-    cohorts = rm.build_cohorts(register, label=run.label, at_risk=run.at_risk, months=Months(last=TRAINED_TO))
-    model = fit_model(cohorts, run)
+def default_run() -> Run:
+    """The shipped run with the capacity of this benchmark."""
+    run = load_run("configs/runs/default.yaml")
+    return run.model_copy(update={"capacity": run.capacity.model_copy(update={"share": CAPACITY, "number": None})})
+
+
+def training_cohorts(register: Register, run: Run) -> Cohorts:
+    """Cohorts of the months whose outcome was known before the first scored month."""
+    return rm.build_cohorts(register, label=run.label, at_risk=run.at_risk, months=Months(last=TRAINED_TO))
+
+
+def truth_of(folder: Path) -> pd.DataFrame:
+    """The truth of a county, by household and as-of month."""
     truth = pd.read_parquet(folder / "source" / "truth.parquet")
     truth["as_of"] = pd.to_datetime(truth["month"]).dt.strftime("%Y-%m")
-    parts = []
-    for as_of in SCORED:
-        scores = rm.score(register, model, as_of)
-        found = attribute(scores, CAPACITY)
-        known = found.alerts.merge(truth, on=["household_id", "as_of"], how="left", sort=False)
-        seen = known["returned"].notna().to_numpy()
-        parts.append(
-            Cases(
-                model.catalogue,
-                found.drivers[seen],
-                found.features[seen],
-                None if found.bounds is None else found.bounds[seen],
-                found.effect[seen],
-                known[seen].assign(county=county),
-            )  # fmt: skip
-        )
-    return joined(parts)
+    return truth
+
+
+def cases_on_list(scores: Scores, model: RiskModel, truth: pd.DataFrame, county: str) -> Cases:
+    """The list of some scores, attributed by a model (the one that scored, or another), with its truth."""
+    found = attribute(dataclasses.replace(scores, model=model), CAPACITY)
+    known = found.alerts.merge(truth, on=["household_id", "as_of"], how="left", sort=False)
+    seen = known["returned"].notna().to_numpy()
+    bounds = None if found.bounds is None else found.bounds[seen]
+    return Cases(
+        model.catalogue, found.drivers[seen], found.features[seen], bounds, found.behaviour[seen],
+        known[seen].assign(county=county),
+    )  # fmt: skip
+
+
+def cases_of(folder: Path, county: str, run: Run | None = None) -> Cases:
+    """Train on the early months of a county, raise alerts on the late ones, and join the truth."""
+    run = run or default_run()
+    register, truth = Register.open(folder / "register"), truth_of(folder)
+    model = fit_model(training_cohorts(register, run), run)
+    return joined([cases_on_list(rm.score(register, model, as_of), model, truth, county) for as_of in SCORED])
 
 
 def joined(parts: list[Cases]) -> Cases:

@@ -26,6 +26,9 @@ ALERT_COLUMNS = (
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
 BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
+JUDGED = ("subjective", "mixed")
+"""Verdicts that rest on signs of behaviour; elsewhere no sign is handed on."""
+BEHAVIOUR = "behaviour"
 _LEAST = 0.01
 _FACTS_SHOWN = 4
 
@@ -83,15 +86,16 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     """`raise_alerts` with all tables behind it."""
     found = attribute(scores, capacity)
     model, features = scores.model, found.features
-    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.effect)
+    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
     drivers, verdicts = causes.drivers, causes.verdicts
-    frame = found.alerts.join(_leading(drivers)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
+    frame = found.alerts.join(_leading(drivers, found.effects)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
     counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
     measures = _measures(model.catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
     reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
     frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
     frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
+    frame.loc[~frame["verdict"].isin(JUDGED), ["signs", "strong_signs"]] = ""
     return Explained(frame, drivers, found.contributions, features, found.base)
 
 
@@ -107,8 +111,9 @@ class Attributed:
         Log-odds per driver and per feature as the model gives them, and what they add to.
     features, bounds
         Feature values, and what peers do (None where the model knows no behaviour).
-    effect
-        Fall of the log-odds when the behaviour is put back to the household's own usual values.
+    effects
+        Fall of the log-odds when a driver's features are put back to the household's own usual values, a column a
+        driver, and `behaviour` for all subjective drivers together (`explain/drivers.py`).
     """
 
     alerts: pd.DataFrame
@@ -117,7 +122,12 @@ class Attributed:
     base: float
     features: pd.DataFrame
     bounds: pd.DataFrame | None
-    effect: np.ndarray
+    effects: pd.DataFrame
+
+    @property
+    def behaviour(self) -> np.ndarray:
+        """What putting the behaviour back does, log-odds, shape (alerts,)."""
+        return self.effects[BEHAVIOUR].to_numpy()
 
 
 def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
@@ -131,7 +141,8 @@ def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
     features = scores.features.iloc[rows].reset_index(drop=True)
     contributions, base = model.contributions(features)
     check_additive(model, features)
-    subjective = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
+    groups = {d.name: [d.name] for d in model.catalogue.drivers if d.nature == "objective"}
+    groups[BEHAVIOUR] = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
     return Attributed(
         alerts=scores.frame.iloc[rows].reset_index(drop=True),
         drivers=model.sum_by_driver(contributions),
@@ -139,7 +150,7 @@ def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
         base=base,
         features=features,
         bounds=model.bounds(features),
-        effect=effects(model, features, {"behaviour": subjective})["behaviour"].to_numpy(),
+        effects=effects(model, features, groups),
     )
 
 
@@ -260,9 +271,13 @@ def _room(scores: Scores, capacity: Capacity) -> np.ndarray:
     return np.full(len(counties), int(capacity))
 
 
-def _leading(drivers: pd.DataFrame) -> pd.DataFrame:
-    """The three drivers that raise the risk most; empty where fewer do."""
-    values = drivers.to_numpy()
+def _leading(drivers: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:
+    """The three drivers that raise the risk most; empty where fewer do.
+
+    A driver whose usual values would not lower the risk is not named.
+    """
+    matters = effect.reindex(columns=drivers.columns).fillna(np.inf) >= _LEAST
+    values = drivers.where(matters, 0.0).to_numpy()
     order = np.argsort(-values, axis=1, kind="stable")[:, :3]
     names = np.asarray(drivers.columns, dtype=object)[order].astype(object)
     names[np.take_along_axis(values, order, axis=1) < _LEAST] = ""
@@ -307,6 +322,7 @@ def _reasons(
     facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
     excuses = {e.name: e for e in catalogue.excuses}
     shields = {p.name: p for p in catalogue.protected}
+    signs = {s.name: s for s in catalogue.signs}
     found = []
     for i in range(len(frame)):
         values = features.iloc[i].to_dict()
@@ -329,6 +345,9 @@ def _reasons(
             told = [words(getattr(f, lang), values) for f in held]
             parts.append(said["facts"] + said["sep"].join(told) if told else said["no_fact"])
             parts.append(said["verdict"] + verdict_words(verdict)[0 if lang == "en" else 1])
+            if verdict in JUDGED:
+                named = [signs[n] for n in verdicts["signs"].iloc[i].split(", ")]
+                parts.append(said["signs"] + said["sep"].join(getattr(s, lang) for s in named))
             if verdict == "subjective":
                 parts += [said["alternative"], said["change"]]
             if why:
@@ -347,6 +366,7 @@ _EN = {
     "facts": "Facts on record: ",
     "no_fact": "No dated fact on record: the visit should find out",
     "verdict": "Cause: ",
+    "signs": "Signs, against households in the same circumstances: ",
     "alternative": "An objective cause that is not on record, such as illness or a care duty, is possible",
     "change": "A recorded illness, care duty or lack of work would change this",
     "excuse": "Known circumstances: ",
@@ -361,6 +381,7 @@ _ZH = {
     "facts": "记录在案的事实：",
     "no_fact": "无有日期的事实记录，请走访查明",
     "verdict": "原因判断：",
+    "signs": "与同等条件农户相比的迹象：",
     "alternative": "可能存在未记录的客观原因，如患病或照料负担",
     "change": "如有患病、照料或无工可务的记录，判断将改变",
     "excuse": "已知情形：",

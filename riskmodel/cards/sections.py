@@ -29,7 +29,7 @@ from riskmodel.cards.wording import (
 )
 from riskmodel.catalogue import Condition, Driver, Feature
 from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
-from riskmodel.explain.causes import CLEAR, ENOUGH_SHARE, WORDS, missing_drivers
+from riskmodel.explain.causes import WORDS, missing_drivers
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import OFFICE_MONTHS, OFFICE_RATIO
 from riskmodel.register.blocked import protected_by_name
@@ -221,6 +221,7 @@ def drivers(model: RiskModel) -> dict[str, Any]:
 
 def causes(model: RiskModel) -> dict[str, Any]:
     catalogue, lacking = model.catalogue, model.features_lacking.keys()
+    rule = catalogue.rule
 
     def conditions(rows: tuple[Condition, ...]) -> list[dict[str, Any]]:
         return [
@@ -236,8 +237,19 @@ def causes(model: RiskModel) -> dict[str, Any]:
 
     return {
         "verdicts": {name: Words(*words) for name, words in WORDS.items()},
-        "clear": percent(CLEAR, 0),
-        "enough": percent(ENOUGH_SHARE, 0),
+        "clear": percent(rule.clear, 0),
+        "enough": percent(rule.enough_share, 0),
+        "margin": percent(rule.margin, 0),
+        "signs": [_words(s) for s in catalogue.signs],
+        "no_peers": model.peers is None,
+        "proof": {
+            **rule.evidence,
+            "bound": percent(rule.evidence.get("bound"), 0),
+            "upper95": percent(rule.evidence.get("upper95"), 2),
+            "right": [(Words(*WORDS[v]), percent(rule.right[v], 0)) for v in WORDS if v in rule.right],
+        }
+        if rule.evidence
+        else None,
         "gates": conditions(catalogue.gates),
         "excuses": conditions(catalogue.excuses),
         "protected": conditions(catalogue.protected),

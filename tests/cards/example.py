@@ -10,6 +10,7 @@ from typing import Any
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
+from riskmodel.model.peers import Peers
 from riskmodel.settings import Run
 
 LACKING = {"visit_age": ["visits"], "land_idle_share": ["records.land_idle"]}
@@ -124,4 +125,5 @@ def make_model(found: dict[str, Any] | None = None, run: Run | None = None, inpu
         catalogue=_catalogue(),
         evidence=evidence() if found is None else found,
         version="7",
+        peers=Peers((), {}),
     )

@@ -183,12 +183,12 @@ def test_gates_excuses_and_protected_cases_come_from_the_catalogue(page: Page) -
     for condition in (*catalogue.gates, *catalogue.excuses, *catalogue.protected):
         assert condition.en in page.text("en")
         assert condition.zh in page.text("zh")
-    assert "conventions, not yet validated on cases whose cause is known" in page.text("en")
+    assert "nothing is claimed about how often verdicts are right here" in page.text("en")
     assert "主观因素线索，待核实" in page.text("zh")
 
 
 def test_a_register_without_a_gate_calls_nobody_subjective() -> None:
-    text = Page(model_card(make_model(evidence(lacking={"able_now": ["records.n_able"]})))).text("en")
+    text = Page(model_card(make_model(evidence(lacking={"able_known": ["records.n_able"]})))).text("en")
     assert "no household is called subjective" in text
     assert "no household is called subjective" not in Page(model_card(make_model())).text("en")
 

@@ -1,0 +1,68 @@
+"""The verdict on simulated counties whose causes are known: the promise that must hold before anything else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+pytestmark = pytest.mark.slow
+
+
+def test_in_the_hard_world_hardly_a_family_is_wrongly_blamed() -> None:
+    from causes import report, simulated_cases
+
+    plain, table = report(simulated_cases("hard", 900, 12_000))
+    assert plain["false_subjective_rate"] <= 0.01
+    assert plain["subjective_precision"] >= 0.85
+    assert plain["subjective_recall"] >= 0.35
+    assert plain["coverage"] >= 0.75
+    assert plain["augrc"] < min(plain["baseline_augrc"].values())
+    assert set(table.index) > {"majority", "event flags", "sign of summed SHAP", "share of summed SHAP"}
+
+
+def test_where_nobody_is_of_low_effort_hardly_an_alert_is_called_subjective() -> None:
+    from causes import simulated_cases
+
+    verdicts = simulated_cases("hard", 901, 12_000, 0.0).judged().verdicts["verdict"]
+    assert (verdicts == "subjective").mean() <= 0.005
+
+
+def test_ethnicity_and_sex_change_no_verdict(tmp_path: Path) -> None:
+    from causes import cases_of, simulate_county
+
+    simulate_county(tmp_path, "hard", 2500, 902, None)
+    before = cases_of(tmp_path, "0").judged().verdicts
+    households = pd.read_parquet(tmp_path / "source" / "households.parquet")
+    protected = [c for c in ("ethnicity", "head_sex", "head_ethnicity", "sex") if c in households]
+    assert protected
+    generator = np.random.default_rng(0)
+    for column in protected:
+        households[column] = generator.permutation(households[column].to_numpy())
+    households.to_parquet(tmp_path / "source" / "households.parquet", index=False)
+    from riskmodel.register import ingest
+    from riskmodel.settings import find_config
+
+    ingest(find_config("configs/sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
+    after = cases_of(tmp_path, "0").judged().verdicts
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+def test_shuffled_records_change_no_verdict(tmp_path: Path) -> None:
+    from causes import cases_of, simulate_county
+
+    simulate_county(tmp_path, "hard", 2500, 903, None)
+    before = cases_of(tmp_path, "0").judged().verdicts
+    for name in ("records", "events", "assistance", "households"):
+        file = tmp_path / "source" / f"{name}.parquet"
+        pd.read_parquet(file).sample(frac=1, random_state=1).to_parquet(file, index=False)
+    from riskmodel.register import ingest
+    from riskmodel.settings import find_config
+
+    ingest(find_config("configs/sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
+    pd.testing.assert_frame_equal(before, cases_of(tmp_path, "0").judged().verdicts, check_exact=True)
