@@ -26,7 +26,14 @@ from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.signs import VerdictRule
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.evaluation.metrics import Interval
-from riskmodel.evaluation.verdicts import FIGURES, OBJECTIVE_TRUTHS, clopper_pearson_upper, verdict_figures
+from riskmodel.evaluation.verdicts import (
+    FIGURES,
+    OBJECTIVE_TRUTHS,
+    RIGHT,
+    clopper_pearson_upper,
+    risk_coverage,
+    verdict_figures,
+)
 from riskmodel.explain.causes import Causes, judge_causes
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.training import fit_model
@@ -245,6 +252,33 @@ def report(cases: Cases) -> tuple[dict[str, object], pd.DataFrame]:
     return plain, table
 
 
+def draw_curves(cases: Cases, file: Path) -> None:
+    """Risk-coverage curves of the alerts that returned: wrong verdicts among those decided, by share decided."""
+    from matplotlib.figure import Figure
+
+    rows = cases.returned
+    truth = cases.truth["cause"][rows].map(RIGHT).to_numpy()
+    ours = cases.judged().verdicts
+    tables = {"riskmodel": ours.rename(columns={"verdict_confidence": "confidence"})} | baselines(cases)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for (name, table), style in zip(tables.items(), ("-", ":", "--", "-.", (0, (1, 3)), (0, (6, 2))), strict=True):
+        verdict = table["verdict"].replace("undetermined", "objective").to_numpy()[rows]
+        curve = risk_coverage(verdict != truth, table["confidence"].to_numpy(float)[rows])
+        axes.plot(
+            curve["coverage"], curve["risk"], linestyle=style, label=name, linewidth=2.4 if name == "riskmodel" else 1.2
+        )
+    axes.set(
+        xlabel="share of returns decided, most confident first",
+        ylabel="wrong among those decided",
+        xlim=(0, 1),
+        ylim=(0, None),
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(file, metadata={"Date": None})
+
+
 def _words(found: Interval) -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
@@ -255,6 +289,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--households", type=int, default=20_000)
     parser.add_argument("--low-effort", type=float, default=None, help="share of households ever in low effort, 0 to 0.5")
+    parser.add_argument("--figure", type=Path, help="draw the risk-coverage curves, an SVG file")
     parser.add_argument("--json", type=Path, help="write the figures as flat JSON")
     given = parser.parse_args()
     cases = simulated_cases(given.world, given.seed, given.households, given.low_effort)
@@ -262,6 +297,8 @@ def main() -> None:
     plain = {"world": world_of(given.world).name, "seed": given.seed, "households": given.households, **plain}
     print(table.to_string())
     print(json.dumps(plain, indent=1, ensure_ascii=False))
+    if given.figure:
+        draw_curves(cases, given.figure)
     if given.json:
         given.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
 

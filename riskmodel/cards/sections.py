@@ -36,6 +36,7 @@ from riskmodel.register.blocked import protected_by_name
 
 TEST = "test"
 DISJOINT = "test_disjoint"
+WORLDS = {"easy": "简单", "hard": "困难"}
 _BARS = 14
 _LEADING = 4
 _TOO_GOOD = 0.9
@@ -244,6 +245,7 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "no_peers": model.peers is None,
         "proof": {
             **rule.evidence,
+            "world": Words(rule.evidence.get("world", ""), WORLDS.get(rule.evidence.get("world", ""), "")),
             "bound": percent(rule.evidence.get("bound"), 0),
             "upper95": percent(rule.evidence.get("upper95"), 2),
             "right": [(Words(*WORDS[v]), percent(rule.right[v], 0)) for v in WORDS if v in rule.right],
