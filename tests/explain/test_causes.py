@@ -28,7 +28,7 @@ IDLE = {
     "major_illness_now": 0.0, "selfpay_burden": 0.01, "selfpay_rise_6m": 0.0, "months_since_disability": 36.0,
     "disabled_now": 0.0, "months_since_accident": 36.0, "months_since_disaster": 36.0, "months_since_house_damage": 36.0,
     "months_since_water_failure": 36.0, "months_since_job_loss": 36.0, "unemployed_now": 0.0, "working_change": 0.0,
-    "formal_change": 0.0, "months_since_market": 36.0, "price_change_12m": 0.0, "months_since_schooling_cost": 36.0,
+    "formal_change": 0.0, "months_since_market": 36.0, "months_since_project_stopped": 36.0, "price_change_12m": 0.0, "months_since_schooling_cost": 36.0,
     "higher_students_now": 0.0, "schooling_burden": 0.0, "skilled_share": 0.3, "schooling_years": 9.0,
     "minutes_to_county": 20.0, "village_below_share": 0.02, "ended_6m": 0.0, "active_measures": 0.0,
     "uninsured_share": 0.0, "transfer_share": 0.1,
