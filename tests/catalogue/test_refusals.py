@@ -101,6 +101,40 @@ def test_a_gate_that_asks_an_unknown_feature_is_refused(tmp_path: Path) -> None:
         load_catalogue([file], drivers=drivers, measures=_no_measures(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        ("signs:\n  - {name: s, driver: labour, when: 'size > 3', en: e, zh: z}", "'labour' is not a subjective driver"),
+        ("signs:\n  - {name: s, driver: work, en: e, zh: z}", "give either a feature"),
+        ("signs:\n  - {name: s, driver: work, feature: siez, side: low, en: e, zh: z}", "did you mean 'size'?"),
+        ("signs:\n  - {name: s, driver: work, feature: size, side: left, en: e, zh: z}", "side must be low or high"),
+        ("signs:\n  - {name: s, driver: work, when: 'sum(size) > 1', en: e, zh: z}", "it has no aggregate"),
+        ("peers: {circumstances: [siez]}", "unknown feature 'siez'"),
+        ("peers: {one_able_less: {size: 'siez - 1'}}", "unknown feature 'siez'"),
+    ],
+)
+def test_a_faulty_sign_or_peer_group_is_refused(tmp_path: Path, section: str, reason: str) -> None:
+    drivers = tmp_path / "drivers.yaml"
+    work = "  work: {nature: subjective, en: work, zh: 出勤}\n"
+    drivers.write_text(drivers.read_text(encoding="utf-8") + work + section + "\n", encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"features:\n{GOOD}", encoding="utf-8")
+    with pytest.raises(CatalogueError) as caught:
+        load_catalogue([file], drivers=drivers, measures=_no_measures(tmp_path))
+    assert str(caught.value).startswith("drivers.yaml, line ")
+    assert reason in str(caught.value)
+
+
+def test_a_rule_with_an_unknown_number_is_refused(tmp_path: Path) -> None:
+    rule = tmp_path / "verdict.yaml"
+    rule.write_text("margni: 0.1\n", encoding="utf-8")
+    with pytest.raises(CatalogueError, match="did you mean 'margin'"):
+        load_catalogue(verdict=rule)
+    rule.write_text("margin: much\n", encoding="utf-8")
+    with pytest.raises(CatalogueError, match="margin must be a number"):
+        load_catalogue(verdict=rule)
+
+
 def _no_measures(tmp_path: Path) -> Path:
     file = tmp_path / "measures.yaml"
     file.write_text("measures: []\n", encoding="utf-8")
