@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from riskmodel.explain.trees import CATEGORY, LESS, LESS_OR_NAN, ZERO, ZERO_LEFT, Forest
+from riskmodel.explain.trees import CATEGORY, Forest
 
 TABLE_BITS = 16
 TABLE_ENTRIES = 2**25
@@ -49,24 +49,24 @@ class Layout(NamedTuple):
     table_start: np.ndarray
 
 
-@dataclass(frozen=True)
-class Column:
-    """What the splits of one feature and one rule ask: which of their thresholds a value passes."""
+class Columns(NamedTuple):
+    """The comparisons of a forest: one for each feature and rule, or feature and set of categories.
 
-    feature: int
-    rule: int
+    The thresholds of column c are `thresholds[start[c]:start[c + 1]]`, ascending; the words of its bitset
+    `bitsets[bitset_start[c]:bitset_start[c + 1]]`. Rank 0 always goes left and `top` always right.
+    """
+
+    feature: np.ndarray
+    rule: np.ndarray
+    start: np.ndarray
     thresholds: np.ndarray
-    categories: np.ndarray
+    bitset_start: np.ndarray
+    bitsets: np.ndarray
 
-    def ranks(self, x: np.ndarray, top: int) -> np.ndarray:
-        """Number of thresholds below each value; 0 always goes left and `top` always right."""
-        if self.rule == CATEGORY:
-            return np.where(_in_bitset(x, self.categories), 0, top)
-        rank = np.searchsorted(self.thresholds, x) + 1
-        rank[np.isnan(x)] = top if self.rule == LESS else 0
-        if self.rule not in (LESS, LESS_OR_NAN):
-            rank[np.isnan(x) | (np.abs(x) <= ZERO)] = 0 if self.rule == ZERO_LEFT else top
-        return rank
+    def empty_ranks(self, rows: int) -> np.ndarray:
+        """Columns x rows, of the smallest type that holds all ranks."""
+        most = np.diff(self.start).max(initial=0)
+        return np.empty((len(self.feature), rows), np.uint16 if most < 2**16 - 2 else np.uint32)
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,9 @@ class Paths:
     """
 
     layout: Layout
-    columns: tuple[Column, ...]
+    columns: Columns
     ratio: np.ndarray
     long: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-    def ranks(self, X: np.ndarray) -> np.ndarray:
-        """Columns x rows, for rows x features of float64."""
-        most = max((len(c.thresholds) for c in self.columns), default=0)
-        kind = np.uint16 if most < 2**16 - 2 else np.uint32
-        top = np.iinfo(kind).max
-        ranks = np.empty((len(self.columns), len(X)), kind)
-        for row, column in zip(ranks, self.columns, strict=True):
-            row[:] = column.ranks(X[:, column.feature], top)
-        return ranks
 
 
 def find_paths(forest: Forest, group_of: np.ndarray, entries: int = TABLE_ENTRIES) -> Paths:
@@ -154,32 +144,33 @@ def shapley_weights(most: int) -> np.ndarray:
     return weights
 
 
-def _columns(forest: Forest) -> tuple[tuple[Column, ...], np.ndarray, np.ndarray]:
+def _columns(forest: Forest) -> tuple[Columns, np.ndarray, np.ndarray]:
     """Distinct comparisons, the comparison of each split, and its threshold's rank."""
     categorical = forest.rule == CATEGORY
     bitset = np.where(categorical, forest.threshold, -1)
     keys, column = np.unique(np.column_stack([forest.feature, forest.rule, bitset]), axis=0, return_inverse=True)
     column = column.ravel()
-    columns, rank = [], np.zeros(len(column), np.int64)
+    thresholds, words = [], []
+    rank = np.zeros(len(column), np.int64)
     order = np.argsort(column, kind="stable")
     bounds = np.searchsorted(column[order], np.arange(len(keys) + 1))
-    for number, (feature, rule, which) in enumerate(keys.astype(int).tolist()):
+    for number, which in enumerate(keys[:, 2].astype(int)):
         mine = order[bounds[number] : bounds[number + 1]]
-        if rule == CATEGORY:
-            words = forest.bitsets[forest.bitset_start[which] : forest.bitset_start[which + 1]]
-            columns.append(Column(feature, rule, np.zeros(0), words))
-            continue
-        thresholds, place = np.unique(forest.threshold[mine], return_inverse=True)
-        rank[mine] = place + 1
-        columns.append(Column(feature, rule, thresholds, np.zeros(0, np.uint32)))
-    return tuple(columns), column, rank
-
-
-def _in_bitset(x: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Whether each value, cut to a whole number as LightGBM does, is in the set; missing and negative are not."""
-    possible = (x > -1) & (x < 32 * len(words))
-    code = np.where(possible, x, 0).astype(np.int64)
-    return possible & ((words[code // 32] >> (code % 32) & 1) > 0)
+        found, place = np.unique(forest.threshold[mine], return_inverse=True)
+        rank[mine] = 0 if which >= 0 else place + 1
+        thresholds.append(found[: 0 if which >= 0 else None])
+        words.append(
+            forest.bitsets[slice(*forest.bitset_start[which : which + 2])] if which >= 0 else np.zeros(0, np.uint32)
+        )
+    columns = Columns(
+        feature=keys[:, 0].astype(np.int64),
+        rule=keys[:, 1].astype(np.int64),
+        start=np.cumsum([0, *map(len, thresholds)]),
+        thresholds=np.concatenate([np.zeros(0), *thresholds]),
+        bitset_start=np.cumsum([0, *map(len, words)]),
+        bitsets=np.concatenate([np.zeros(0, np.uint32), *words]),
+    )
+    return columns, column, rank
 
 
 def _longest_table(lengths: np.ndarray, entries: int) -> int:

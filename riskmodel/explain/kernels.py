@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from riskmodel.explain.trees import CATEGORY, LESS_OR_NAN, ZERO, ZERO_LEFT
+
 BLOCK = 256
 
 
@@ -25,7 +27,56 @@ def _compiled(**options: Any) -> Callable[[Callable], Callable]:
     return decorate
 
 
-@_compiled(inline="always")
+@_compiled()
+def _count_below(x, thresholds):
+    """Number of ascending thresholds below x."""
+    low, left = 0, len(thresholds)
+    while left > 1:
+        half = left // 2
+        low += half if thresholds[low + half - 1] < x else 0
+        left -= half
+    return low + (1 if left and thresholds[low] < x else 0)
+
+
+@_compiled()
+def _is_category(x, words):
+    """Whether x, cut to a whole number as LightGBM does, is in the set; missing and negative are not."""
+    if not -1 < x < 32 * len(words):
+        return False
+    code = int(x)
+    return words[code // 32] >> np.uint32(code % 32) & np.uint32(1) > 0
+
+
+@_compiled(parallel=True)
+def fill_ranks(columns, X, top, ranks):
+    """Rank of each value of rows x features among the thresholds of each column, columns x rows."""
+    for block in prange((len(X) + BLOCK - 1) // BLOCK):
+        for column in range(len(columns.feature)):
+            rule = columns.rule[column]
+            thresholds = columns.thresholds[columns.start[column] : columns.start[column + 1]]
+            words = columns.bitsets[columns.bitset_start[column] : columns.bitset_start[column + 1]]
+            for row in range(block * BLOCK, min(block * BLOCK + BLOCK, len(X))):
+                x = X[row, columns.feature[column]]
+                if rule == CATEGORY:
+                    ranks[column, row] = 0 if _is_category(x, words) else top
+                elif np.isnan(x):
+                    ranks[column, row] = 0 if rule in (LESS_OR_NAN, ZERO_LEFT) else top
+                elif rule >= ZERO_LEFT and abs(x) <= ZERO:
+                    ranks[column, row] = 0 if rule == ZERO_LEFT else top
+                else:
+                    ranks[column, row] = _count_below(x, thresholds) + 1
+
+
+@_compiled()
+def _decide(here, x, rank, unmet, to_left, to_right):
+    for row in range(len(x)):
+        left, pattern = x[row] <= rank, here[row]
+        missed = pattern | unmet
+        to_left[row] = pattern if left else missed
+        to_right[row] = missed if left else pattern
+
+
+@_compiled()
 def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
     """Pattern of unmet groups of each row at each split and leaf of a tree."""
     first = layout.first_split[tree]
@@ -33,17 +84,16 @@ def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
     if layout.first_split[tree + 1] == first:
         at_leaf[0, :rows] = 0
     for split in range(first, layout.first_split[tree + 1]):
-        here, x, rank = at_split[split - first], ranks[layout.column[split]], layout.rank[split]
         left, right = layout.children[split]
-        to_left = at_split[left] if left >= 0 else at_leaf[~left]
-        to_right = at_split[right] if right >= 0 else at_leaf[~right]
         place = layout.bit[split]
-        unmet = np.uint16(1 << place if place < 16 else 0)
-        none, limit = np.uint16(0), ranks.dtype.type(rank)
-        for row in range(rows):
-            misses = none if x[begin + row] <= limit else unmet
-            to_left[row] = here[row] | misses
-            to_right[row] = here[row] | (misses ^ unmet)
+        _decide(
+            at_split[split - first],
+            ranks[layout.column[split], begin : begin + rows],
+            ranks.dtype.type(layout.rank[split]),
+            np.uint16(1 << place if place < 16 else 0),
+            at_split[left] if left >= 0 else at_leaf[~left],
+            at_split[right] if right >= 0 else at_leaf[~right],
+        )
 
 
 @_compiled()
@@ -129,6 +179,18 @@ def tables_of_shares(layout, value, weights, shares, B, E):
             E[begin:end] = (b + e)[::-1]
 
 
+@_compiled()
+def _look_up(table, pattern, found):
+    for row in range(len(pattern)):
+        found[row] = table[pattern[row]]
+
+
+@_compiled()
+def _add_difference(table, pattern, bit, common, total):
+    for row in range(len(pattern)):
+        total[row] += common[row] - table[pattern[row] | bit]
+
+
 @_compiled(parallel=True)
 def add_tables(layout, ranks, trees, B, E, values):
     """Add the contributions of all leaves with a table to `values`, rows x groups."""
@@ -143,14 +205,11 @@ def add_tables(layout, ranks, trees, B, E, values):
             for leaf in range(layout.first_leaf[tree], layout.first_leaf[tree + 1]):
                 table = slice(layout.table_start[leaf], layout.table_start[leaf + 1])
                 if table.stop > table.start:
-                    pattern, b, e = at_leaf[leaf - layout.first_leaf[tree]], B[table], E[table]
-                    for row in range(size):
-                        common[row] = b[pattern[row]]
+                    pattern, e = at_leaf[leaf - layout.first_leaf[tree], :size], E[table]
+                    _look_up(B[table], pattern, common)
                     for place in range(layout.group_start[leaf + 1] - layout.group_start[leaf]):
-                        of_group = total[layout.groups[layout.group_start[leaf] + place]]
-                        without = np.uint16(1 << place)
-                        for row in range(size):
-                            of_group[row] += common[row] - e[pattern[row] | without]
+                        group = layout.groups[layout.group_start[leaf] + place]
+                        _add_difference(e, pattern, np.uint16(1 << place), common, total[group])
         for row in range(size):
             for group in range(groups):
                 values[begin + row, group] += total[group, row]

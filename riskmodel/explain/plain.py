@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from riskmodel.explain.games import Layout
+from riskmodel.explain.games import Columns, Layout
+from riskmodel.explain.trees import CATEGORY, LESS_OR_NAN, ZERO, ZERO_LEFT
 
 Route = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def fill_ranks(columns: Columns, X: np.ndarray, top: int, ranks: np.ndarray) -> None:
+    """Rank of each value of rows x features among the thresholds of each column, columns x rows."""
+    for column, (feature, rule) in enumerate(zip(columns.feature, columns.rule, strict=True)):
+        x = X[:, feature]
+        if rule == CATEGORY:
+            words = columns.bitsets[columns.bitset_start[column] : columns.bitset_start[column + 1]]
+            ranks[column] = np.where(_is_category(x, words), 0, top)
+            continue
+        rank = np.searchsorted(columns.thresholds[columns.start[column] : columns.start[column + 1]], x) + 1
+        default = np.isnan(x) | ((np.abs(x) <= ZERO) & (rule >= ZERO_LEFT))
+        rank[default] = 0 if rule in (LESS_OR_NAN, ZERO_LEFT) else top
+        ranks[column] = rank
 
 
 def count_patterns(layout: Layout, ranks: np.ndarray, counts: np.ndarray) -> None:
@@ -106,6 +121,13 @@ def add_long_background(
         gain = np.where(possible & (a > 0), weights[a + b, a - 1], 0.0)
         loss = np.where(possible & (b > 0), weights[a + b, a], 0.0)
         values[:, groups] += value * share * (needed * gain[:, None] - harmful * loss[:, None])
+
+
+def _is_category(x: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Whether each value, cut to a whole number as LightGBM does, is in the set; missing and negative are not."""
+    possible = (x > -1) & (x < 32 * len(words))
+    code = np.where(possible, x, 0).astype(np.int64)
+    return possible & ((words[code // 32] >> (code % 32).astype(np.uint32) & 1) > 0)
 
 
 def _table(layout: Layout, leaf: int, entries: np.ndarray) -> np.ndarray:

@@ -143,10 +143,15 @@ class GroupExplainer:
         values = np.zeros((outputs, len(matrix), len(self.group_names)))
         with _kernels(self._threads) as kernels:
             for begin in range(0, len(matrix), _CHUNK):
-                ranks = self._paths.ranks(matrix[begin : begin + _CHUNK])
+                ranks = self._ranks(kernels, matrix[begin : begin + _CHUNK])
                 for output in range(outputs):
                     self._add(kernels, ranks, output, values[output, begin : begin + _CHUNK])
         return values[0] if outputs == 1 else np.moveaxis(values, 0, 2)
+
+    def _ranks(self, kernels: ModuleType, matrix: np.ndarray) -> np.ndarray:
+        ranks = self._paths.columns.empty_ranks(len(matrix))
+        kernels.fill_ranks(self._paths.columns, matrix, np.iinfo(ranks.dtype).max, ranks)
+        return ranks
 
     def _add(self, kernels: ModuleType, ranks: np.ndarray, output: int, values: np.ndarray) -> None:
         layout, outputs = self._paths.layout, self._forest.outputs
@@ -177,7 +182,7 @@ class GroupExplainer:
             raise UsageError("the background has no rows: give data with at least one row.")
         layout, rows = self._paths.layout, len(background)
         shares = np.zeros(layout.table_start[-1])
-        ranks = self._paths.ranks(background)
+        ranks = self._ranks(kernels, background)
         kernels.count_patterns(layout, ranks, shares)
         kernels.shares_of_background(layout, rows, shares)
         starts = layout.table_start
