@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from riskmodel.errors import UsageError
-from riskmodel.explain.games import Paths, find_paths, shapley_weights
+from riskmodel.explain.games import Paths, find_paths, join_siblings, shapley_weights
 from riskmodel.explain.trees import Forest, find_booster, read_forest
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ class GroupExplainer:
                 shares, reach = self._from_background(kernels, self._matrix(data))
             layout = self._paths.layout
             self._weights = shapley_weights(int(np.diff(layout.group_start).max(initial=1)))
-            self._B, self._E = np.empty(len(shares)), np.empty(len(shares))
-            kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, self._B, self._E)
+            B, E = np.empty(len(shares)), np.empty(len(shares))
+            kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
+        self._joined, self._B, self._E = join_siblings(layout, B, E)
         margin = self._forest.value * reach
         output = _output_of_trees(self._forest)[np.repeat(np.arange(self._forest.trees), np.diff(self._forest.first_leaf))]
         base = np.array([margin[output == k].sum() for k in range(self._forest.outputs)])
@@ -155,7 +156,8 @@ class GroupExplainer:
 
     def _add(self, kernels: ModuleType, ranks: np.ndarray, output: int, values: np.ndarray) -> None:
         layout, outputs = self._paths.layout, self._forest.outputs
-        kernels.add_tables(layout, ranks, np.arange(output, self._forest.trees, outputs), self._B, self._E, values)
+        trees = np.arange(output, self._forest.trees, outputs)
+        kernels.add_tables(self._joined, ranks, trees, self._B, self._E, values)
         for leaf, route in self._paths.long.items():
             if (np.searchsorted(self._forest.first_leaf, leaf, side="right") - 1) % outputs != output:
                 continue
