@@ -106,7 +106,7 @@ class GroupExplainer:
             kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
         self._joined, self._B, self._E = join_siblings(layout, B, E)
         margin = self._forest.value * reach
-        output = _output_of_trees(self._forest)[np.repeat(np.arange(self._forest.trees), np.diff(self._forest.first_leaf))]
+        output = np.repeat(np.arange(self._forest.trees) % self._forest.outputs, np.diff(self._forest.first_leaf))
         base = np.array([margin[output == k].sum() for k in range(self._forest.outputs)])
         self.expected_value = float(base[0]) if len(base) == 1 else base
 
@@ -249,7 +249,8 @@ def number_groups(groups: Groups | None, features: Sequence[str]) -> tuple[tuple
         if empty:
             raise UsageError(f"groups without features: {_listed(empty)}.")
         pairs = [(str(f), str(g)) for g, members in groups.items() for f in members]
-    unknown = [f for f, _ in pairs if f not in set(features)]
+    known = set(features)
+    unknown = [f for f, _ in pairs if f not in known]
     if unknown:
         raise UsageError(f"the model has no features {_listed(unknown)}. {_suggestion(unknown[0], features)}".rstrip())
     of: dict[str, str] = {}
@@ -284,10 +285,6 @@ def _references(paths: Paths, ranks: np.ndarray, leaf: int) -> tuple[np.ndarray,
         met[group] &= decision == side
     patterns, counts = np.unique(met.T, axis=0, return_counts=True)
     return np.ascontiguousarray(patterns), counts / ranks.shape[1]
-
-
-def _output_of_trees(forest: Forest) -> np.ndarray:
-    return np.arange(forest.trees) % forest.outputs
 
 
 def _numbers(values: np.ndarray, where: str) -> np.ndarray:
