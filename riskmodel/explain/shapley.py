@@ -20,7 +20,7 @@ import numpy as np
 
 from riskmodel.errors import UsageError
 from riskmodel.explain.games import Paths, find_paths, join_siblings, shapley_weights
-from riskmodel.explain.trees import Forest, find_booster, read_forest
+from riskmodel.explain.trees import find_booster, read_forest
 
 if TYPE_CHECKING:
     import pandas as pd
