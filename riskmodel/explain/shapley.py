@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from riskmodel.errors import UsageError
-from riskmodel.explain.games import Paths, find_paths, shapley_weights
-from riskmodel.explain.trees import Forest, find_booster, read_forest
+from riskmodel.explain.games import Paths, find_paths, join_siblings, shapley_weights
+from riskmodel.explain.trees import find_booster, read_forest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,10 +102,11 @@ class GroupExplainer:
                 shares, reach = self._from_background(kernels, self._matrix(data))
             layout = self._paths.layout
             self._weights = shapley_weights(int(np.diff(layout.group_start).max(initial=1)))
-            self._B, self._E = np.empty(len(shares)), np.empty(len(shares))
-            kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, self._B, self._E)
+            B, E = np.empty(len(shares)), np.empty(len(shares))
+            kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
+        self._joined, self._B, self._E = join_siblings(layout, B, E)
         margin = self._forest.value * reach
-        output = _output_of_trees(self._forest)[np.repeat(np.arange(self._forest.trees), np.diff(self._forest.first_leaf))]
+        output = np.repeat(np.arange(self._forest.trees) % self._forest.outputs, np.diff(self._forest.first_leaf))
         base = np.array([margin[output == k].sum() for k in range(self._forest.outputs)])
         self.expected_value = float(base[0]) if len(base) == 1 else base
 
@@ -155,7 +156,8 @@ class GroupExplainer:
 
     def _add(self, kernels: ModuleType, ranks: np.ndarray, output: int, values: np.ndarray) -> None:
         layout, outputs = self._paths.layout, self._forest.outputs
-        kernels.add_tables(layout, ranks, np.arange(output, self._forest.trees, outputs), self._B, self._E, values)
+        trees = np.arange(output, self._forest.trees, outputs)
+        kernels.add_tables(self._joined, ranks, trees, self._B, self._E, values)
         for leaf, route in self._paths.long.items():
             if (np.searchsorted(self._forest.first_leaf, leaf, side="right") - 1) % outputs != output:
                 continue
@@ -247,7 +249,8 @@ def number_groups(groups: Groups | None, features: Sequence[str]) -> tuple[tuple
         if empty:
             raise UsageError(f"groups without features: {_listed(empty)}.")
         pairs = [(str(f), str(g)) for g, members in groups.items() for f in members]
-    unknown = [f for f, _ in pairs if f not in set(features)]
+    known = set(features)
+    unknown = [f for f, _ in pairs if f not in known]
     if unknown:
         raise UsageError(f"the model has no features {_listed(unknown)}. {_suggestion(unknown[0], features)}".rstrip())
     of: dict[str, str] = {}
@@ -282,10 +285,6 @@ def _references(paths: Paths, ranks: np.ndarray, leaf: int) -> tuple[np.ndarray,
         met[group] &= decision == side
     patterns, counts = np.unique(met.T, axis=0, return_counts=True)
     return np.ascontiguousarray(patterns), counts / ranks.shape[1]
-
-
-def _output_of_trees(forest: Forest) -> np.ndarray:
-    return np.arange(forest.trees) % forest.outputs
 
 
 def _numbers(values: np.ndarray, where: str) -> np.ndarray:

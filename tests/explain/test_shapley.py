@@ -278,6 +278,15 @@ def test_numpy_gives_the_same_values_where_numba_does_not_run(monkeypatch: pytes
     assert len(caplog.records) == 1
 
 
+def test_features_with_more_thresholds_than_16_bits_number_are_ranked_in_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(16)
+    X = table(rng, 300, 4)
+    model = booster(X, outcome(X, rng))
+    values = GroupExplainer(model).shap_values(X)
+    monkeypatch.setattr(games.Columns, "empty_ranks", lambda self, rows: np.empty((len(self.feature), rows), np.uint32))
+    assert (GroupExplainer(model).shap_values(X) == values).all()
+
+
 def frame_model() -> tuple[lightgbm.Booster, pd.DataFrame]:
     rng = np.random.default_rng(14)
     X = pd.DataFrame(table(rng, 200, 3), columns=["debt", "pay", "work days"])
