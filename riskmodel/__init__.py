@@ -25,6 +25,7 @@ _WHERE = {
     "raise_alerts": "riskmodel.alerts.alerts",
     "explain_alerts": "riskmodel.alerts.alerts",
     "model_card": "riskmodel.cards.model_card",
+    "GroupExplainer": "riskmodel.explain.shapley",
 }
 
 __all__ = ["__version__", *_WHERE]
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from riskmodel.catalogue import load_catalogue
     from riskmodel.cohort.cohorts import build_cohorts
     from riskmodel.cohort.labels import censoring_weights
+    from riskmodel.explain.shapley import GroupExplainer
     from riskmodel.model.tracking import load_model, promote
     from riskmodel.model.training import train
     from riskmodel.register import Register, ingest
