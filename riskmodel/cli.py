@@ -22,7 +22,7 @@ app = typer.Typer(
     name="riskmodel",
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
-    "6 hash mismatch, 7 not enough data.",
+    "6 hash mismatch, 7 not enough data, 8 leak found.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,

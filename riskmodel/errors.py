@@ -44,3 +44,9 @@ class NotEnoughData(RiskmodelError):
     """Too few households, months or outcomes for what was asked."""
 
     exit_code = 7
+
+
+class LeakFound(RiskmodelError):
+    """A leak gate stopped the training: a figure of the future or of the outcome reached the inputs."""
+
+    exit_code = 8

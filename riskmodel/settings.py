@@ -106,6 +106,30 @@ class Intervals(Strict):
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 
+class Accepted(Strict):
+    """A feature that looks like a leak and is none, with the reason; its stops become warnings."""
+
+    feature: str = Field(description="name of the feature")
+    reason: str = Field(min_length=10, description="why it is no leak; it is kept with the model")
+
+
+class LeakGates(Strict):
+    """What looks too good to be true. Statistical gates compare a confidence limit with their bound."""
+
+    enabled: bool = Field(True, description="check every training for leaks; false is recorded with the model")
+    single_feature_auc: float = Field(0.9, gt=0.5, le=1, description="stop: one feature alone separates better")
+    certain_share: float = Field(0.7, gt=0.5, le=1, description="stop: more of those with an extreme value fell")
+    missing_auc: float = Field(0.7, gt=0.5, le=1, description="stop: being missing alone separates better")
+    id_order_auc: float = Field(0.75, gt=0.5, le=1, description="stop: the order of household ids separates better")
+    sign_flip: float = Field(0.1, gt=0, lt=0.5, description="stop: AUC this far above 0.5 in training, below it in the test")
+    scale_jump: float = Field(5.0, gt=1, description="stop: all of a feature's size changes by this factor between months")
+    shift: float = Field(0.8, gt=0, le=1, description="warn: Kolmogorov-Smirnov distance between training and test months")
+    twins: float = Field(0.001, ge=0, le=1, description="warn: share of households with a twin under another id")
+    false_alarm: float = Field(0.01, gt=0, lt=0.5, description="chance that a gate alarms over all clean features together")
+    households: int = Field(200, ge=1, description="households whose features are built again for the as-of gates")
+    accept: list[Accepted] = Field([], description="features that may pass, each `{feature, reason}`")
+
+
 class Tracking(Strict):
     """Where runs and models are kept."""
 
@@ -132,6 +156,7 @@ class Run(Strict):
     split: Split = Split()
     capacity: Capacity = Capacity(share=0.05)
     intervals: Intervals = Intervals()
+    leak_gates: LeakGates = LeakGates()
     models: list[str] = Field(list(MODELS), description="models that are compared")
     register_model: str = Field("lightgbm", description="the model that is bundled and registered")
     lightgbm: dict[str, float | int | str | bool] = Field({}, description="parameters that override the defaults")

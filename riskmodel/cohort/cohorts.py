@@ -37,6 +37,8 @@ class Cohorts:
         The features that the register could give.
     lacking
         For each feature left out, the columns that the register lacks.
+    origin
+        The register itself, for the leak gates that build features again; None where it is not at hand.
     """
 
     frame: pd.DataFrame
@@ -47,6 +49,7 @@ class Cohorts:
     at_risk: AtRisk
     step_months: int
     register: dict[str, Any]
+    origin: Register | None = None
 
     @property
     def inputs(self) -> list[str]:
@@ -139,6 +142,7 @@ def build_cohorts(
         at_risk=at_risk,
         step_months=step,
         register=register_facts(register),
+        origin=register,
     )
 
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
 from riskmodel.errors import NotEnoughData
+from riskmodel.evaluation.leakage import find_leaks, leak_table, stop_on
 from riskmodel.evaluation.metrics import Interval, Scored, calibration_curve, with_intervals
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
@@ -92,6 +93,8 @@ def train(
     ------
     NotEnoughData
         If a fold has no outcome of either kind, or the months do not suffice.
+    LeakFound
+        If a leak gate stops the training; nothing has been fitted then.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     say = progress or (lambda _: None)
@@ -109,6 +112,9 @@ def train(
         apart = _disjoint(frame["household_id"], train_rows, test_rows)
         if all(0 < np.nansum(frame["outcome"].to_numpy()[rows]) < len(rows) for rows, _ in apart):
             splits[DISJOINT] = apart
+    say("leak gates")
+    leaks = find_leaks(cohorts, inputs, folds, splits, run.leak_gates, seed=run.seed)
+    stop_on(leaks)
     with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
         compared = pool.map(lambda split: trainer.compare(splits[split], split, say), splits)
         found = dict(zip(splits, compared, strict=True))
@@ -129,6 +135,7 @@ def train(
         "curve": calibration_curve(scores["outcome"].to_numpy(), chosen).to_dict("records"),
         "drivers": _driver_summary(cohorts, model, test_rows),
         "lacking": cohorts.lacking,
+        "leak_gates": leak_table(leaks).to_dict("records"),
         "inputs": len(inputs),
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
