@@ -610,9 +610,9 @@ def _compared(gate: str, figures: Mapping[str, float], bound: float, verdict: Ve
     if beyond:
         worst_first = sorted(beyond, key=lambda subject: -beyond[subject])
         return [_finding(gate, subject, beyond[subject], bound, verdict) for subject in worst_first]
-    figure = max(figures.values(), default=0.0)
+    figure = float(max(figures.values(), default=0))
     named = GATES[gate]
-    return [Finding(gate, "", figure, bound, "pass", f"{_capital(named.name_en)}.", f"{named.name_zh}。")]
+    return [Finding(gate, "", figure, float(bound), "pass", f"{_capital(named.name_en)}.", f"{named.name_zh}。")]
 
 
 def _finding(gate: str, subject: str, figure: float, bound: float, verdict: Verdict) -> Finding:
