@@ -144,6 +144,7 @@ def folds(model: RiskModel) -> dict[str, Any]:
         "embargo": model.evidence.get("embargo_months"),
         "horizon": model.run.label.horizon_months,
         "disjoint": DISJOINT in _splits(model),
+        "leaks": _leaks(model),
     }
 
 
@@ -349,6 +350,18 @@ def _features(model: RiskModel) -> list[Feature]:
 def _left_out_words(model: RiskModel, name: str) -> Words:
     found = model.catalogue.driver_by_name.get(name) or model.catalogue.by_name.get(name)
     return _words(found) if found else Words(name, name)
+
+
+def _leaks(model: RiskModel) -> dict[str, Any] | None:
+    """How many leak gates passed, and in words those that did not; None for a model that was trained without them."""
+    found = model.evidence.get("leak_gates")
+    if not found:
+        return None
+    open_ = [f for f in found if f["verdict"] != "pass"]
+    return {
+        "passed": len({f["gate"] for f in found} - {f["gate"] for f in open_}),
+        "open": [(Words(f["en"], f["zh"]), f["accepted"]) for f in open_],
+    }
 
 
 def _splits(model: RiskModel) -> list[str]:

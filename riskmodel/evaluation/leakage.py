@@ -398,7 +398,8 @@ def _statistical(
     parts = [_Part.of(frame, rows) for rows in (train, test)]
     known = _Part.of(frame, np.flatnonzero(frame["outcome"].notna()), at_most=None)
     alone, certain, missing, encoded, sign, shift = ({} for _ in range(6))
-    patterns: dict[bytes, float] = {}
+    patterns: dict[tuple[int, bytes], float] = {}
+    month = pd.factorize(frame["as_of"])[0]
     for name in inputs:
         column = frame[name].to_numpy()
         looks = [part.look(column, z) for part in parts]
@@ -406,7 +407,9 @@ def _statistical(
         certain[name] = max(look.certain for look in looks)
         missing[name] = max(part.missing(column, z, patterns) for part in parts)
         encoded[name] = max(part.encoding(column) for part in (known, *parts[:1]))
-        sign[name] = _flip(*(look.separation.limits(z) for look in looks))
+        sign[name] = _flip(looks, z)
+        if sign[name] > gates.sign_flip:
+            sign[name] = min(sign[name], _flip([part.look(_centred(column, month), z) for part in parts], z))
         shift[name] = _shift(looks[0], looks[1], z)
     order = _id_order(frame.iloc[np.concatenate([train, test])], z)
     return [
@@ -481,12 +484,12 @@ class _Part:
         surest = max(certain_share(fell[:-1], every[:-1], z), certain_share(*down, z))
         return _Look(values, found, surest, independent)
 
-    def missing(self, column: np.ndarray, z: float, patterns: dict[bytes, float]) -> float:
+    def missing(self, column: np.ndarray, z: float, patterns: dict[tuple[int, bytes], float]) -> float:
         """Lower limit of the AUC of being missing; columns with the same gaps share one figure."""
         gaps = np.isnan(column[self.rows])
         if not gaps.any() or gaps.all():
             return 0.5
-        key = np.packbits(gaps).tobytes()
+        key = int(self.rows[0]), np.packbits(gaps).tobytes()
         if key not in patterns:
             patterns[key] = separation(gaps, self.y, self.household).deviation(z)
         return patterns[key]
@@ -504,10 +507,16 @@ def _count(codes: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(codes)))
 
 
-def _flip(train: tuple[float, float], test: tuple[float, float]) -> float:
-    """How far both limits lie on opposite sides of 0.5; 0 where they do not."""
+def _flip(looks: Sequence[_Look], z: float) -> float:
+    """How far the limits in training and in the test lie on opposite sides of 0.5; 0 where they do not."""
+    train, test = (look.separation.limits(z) for look in looks)
     up, down = min(train[0] - 0.5, 0.5 - test[1]), min(0.5 - train[1], test[0] - 0.5)
     return max(up, down, 0.0)
+
+
+def _centred(column: np.ndarray, month: np.ndarray) -> np.ndarray:
+    """A column less its median of the month: what a whole county shares in a month has no direction of its own."""
+    return column - pd.Series(column).groupby(month).transform("median").to_numpy()
 
 
 def _shift(train: _Look, test: _Look, z: float) -> float:
@@ -597,9 +606,9 @@ def _twins(cohorts: Cohorts, inputs: Sequence[str], gates: LeakGates) -> list[Fi
 
 def _as_of(cohorts: Cohorts, inputs: Sequence[str], gates: LeakGates, seed: int, build: Builder) -> list[Finding]:
     """The exact gates: features built again for a sample of households, with what was known later changed or gone."""
-    if cohorts.origin is None:
-        en = "What was known later could not be checked: these cohorts do not say which register they come from."
-        return [Finding("future", "", 0, 0, "warn", en, "无法检查未来信息：样本未注明登记来源。")]
+    if cohorts.origin is None or not cohorts.origin.path.is_dir():
+        en = "What was known later could not be checked: the register of these cohorts is not at hand."
+        return [Finding("future", "", 0, 0, "warn", en, "无法检查未来信息：样本所用登记数据不在手边。")]
     future, rebuilt = features_that_know_the_future(cohorts, inputs, gates.households, seed, build)
     return [*_compared("future", future, 0), *_compared("rebuilt", rebuilt, 0)]
 
@@ -610,9 +619,9 @@ def _compared(gate: str, figures: Mapping[str, float], bound: float, verdict: Ve
     if beyond:
         worst_first = sorted(beyond, key=lambda subject: -beyond[subject])
         return [_finding(gate, subject, beyond[subject], bound, verdict) for subject in worst_first]
-    figure = max(figures.values(), default=0.0)
+    figure = float(max(figures.values(), default=0))
     named = GATES[gate]
-    return [Finding(gate, "", figure, bound, "pass", f"{_capital(named.name_en)}.", f"{named.name_zh}。")]
+    return [Finding(gate, "", figure, float(bound), "pass", f"{_capital(named.name_en)}.", f"{named.name_zh}。")]
 
 
 def _finding(gate: str, subject: str, figure: float, bound: float, verdict: Verdict) -> Finding:

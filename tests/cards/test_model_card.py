@@ -236,3 +236,25 @@ def test_everything_that_has_a_name_has_words() -> None:
     assert set(NATURES) == {d.nature for d in catalogue.drivers}
     unsaid = {f.unit for f in catalogue.features if f.input} - set(UNITS)
     assert not unsaid, f"units without Chinese words in riskmodel/cards/wording.py: {unsaid}"
+
+
+def test_leak_gates_that_did_not_pass_are_named_with_the_reason_that_was_accepted() -> None:
+    passed = {
+        "gate": "missing",
+        "verdict": "pass",
+        "en": "Missing values do not tell.",
+        "zh": "缺失不透露结果。",
+        "accepted": "",
+    }
+    warned = {
+        "gate": "scale",
+        "verdict": "warn",
+        "en": "wage_share grew.",
+        "zh": "wage_share变大。",
+        "accepted": "new form of 2022",
+    }
+    page = Page(model_card(make_model(evidence(leak_gates=[passed, warned]))))
+    assert "1 of them found nothing" in page.text("en")
+    assert "wage_share grew." in page.text("en") and "Accepted: new form of 2022" in page.text("en")
+    assert "wage_share变大。" in page.text("zh")
+    assert "leak gates" not in Page(model_card(make_model())).text("en")
