@@ -25,7 +25,7 @@ from riskmodel.evaluation.metrics import Scored
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import Capacity
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=25)
 
 
 @st.composite
