@@ -6,35 +6,23 @@ replicate costs a few passes over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.bootstrap import Interval, percentile_interval, resample
 from riskmodel.settings import Capacity, Intervals
 
 METRICS = (
     "roc_auc", "pr_auc", "brier", "log_loss", "calibration_slope", "calibration_intercept",
     "precision_at_capacity", "recall_at_capacity",
 )  # fmt: skip
+FURTHER = ("brier_skill", "rate_error", "ece", "lift_at_capacity")
 _CLOSE = 1e-9
 TIES = ("precision_at_capacity_worst", "precision_at_capacity_best")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its bootstrap interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_json(self) -> dict[str, float | None]:
-        """Plain numbers; null where not defined."""
-        return {k: (float(v) if np.isfinite(v) else None) for k, v in vars(self).items()}
 
 
 class Scored:
@@ -65,6 +53,7 @@ class Scored:
         order = np.argsort(-self.p, kind="stable")
         self._order = order
         self._blocks = _starts(self.p[order])
+        self._bins = ece_bins(self.p)
         if capacity is not None:
             codes = np.unique(np.zeros(len(self.y)) if lists is None else lists, return_inverse=True)[1]
             self._list_order = np.lexsort((-self.p, codes))
@@ -88,13 +77,19 @@ class Scored:
         """
         w = np.ones(len(self.y)) if weight is None else np.asarray(weight, float)
         total = w.sum()
+        rate, risk = float(np.dot(w, self.y) / total), float(np.dot(w, self.p) / total)
+        brier = float(np.dot(w, (self.p - self.y) ** 2) / total)
+        blocks = self._by_block(w, self._order, self._blocks)
         found = {
-            "roc_auc": self._roc_auc(w),
-            "pr_auc": self._pr_auc(w),
-            "brier": float(np.dot(w, (self.p - self.y) ** 2) / total),
+            "roc_auc": _roc_auc(*blocks),
+            "pr_auc": _pr_auc(*blocks),
+            "brier": brier,
+            "brier_skill": 1 - brier / (rate * (1 - rate)) if 0 < rate < 1 else np.nan,
             "log_loss": float(-np.dot(w, self._log) / total),
             "calibration_slope": self._calibration_slope(w),
             "calibration_intercept": self._calibration_intercept(w),
+            "rate_error": risk - rate,
+            "ece": _ece(w * (self.p - self.y), self._bins, total),
         }
         if self.capacity is not None:
             found |= self._at_capacity(w)
@@ -104,20 +99,6 @@ class Scored:
         """Weight of positives and of all rows in each block of equal scores."""
         w = w[order]
         return np.add.reduceat(w * self.y[order], blocks), np.add.reduceat(w, blocks)
-
-    def _roc_auc(self, w: np.ndarray) -> float:
-        positive, everyone = self._by_block(w, self._order, self._blocks)
-        negative = everyone - positive
-        below = negative.sum() - np.cumsum(negative)
-        pairs = positive.sum() * negative.sum()
-        return float(np.dot(positive, below + negative / 2) / pairs) if pairs > 0 else np.nan
-
-    def _pr_auc(self, w: np.ndarray) -> float:
-        """Average precision, as scikit-learn defines it."""
-        positive, everyone = self._by_block(w, self._order, self._blocks)
-        listed = np.cumsum(everyone)
-        precision = np.divide(np.cumsum(positive), listed, out=np.zeros(len(listed)), where=listed > 0)
-        return float(np.dot(precision, positive) / positive.sum()) if positive.sum() > 0 else np.nan
 
     def _calibration_slope(self, w: np.ndarray) -> float:
         """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958)."""
@@ -171,11 +152,13 @@ class Scored:
         taken = np.clip(np.repeat(room, sizes) - before, 0, everyone)
         share = np.divide(taken, everyone, out=np.zeros(len(taken)), where=everyone > 0)
         listed, hits = taken.sum(), np.dot(share, positive)
+        found = figures_of_list(hits, listed, positive.sum(), everyone.sum())
         worst = np.maximum(taken - (everyone - positive), 0).sum()
         best = np.minimum(taken, positive).sum()
         return {
-            "precision_at_capacity": float(hits / listed) if listed else np.nan,
-            "recall_at_capacity": float(hits / positive.sum()) if positive.sum() else np.nan,
+            "precision_at_capacity": found["precision"],
+            "recall_at_capacity": found["recall"],
+            "lift_at_capacity": found["lift"],
             "precision_at_capacity_worst": float(worst / listed) if listed else np.nan,
             "precision_at_capacity_best": float(best / listed) if listed else np.nan,
         }
@@ -186,7 +169,7 @@ def with_intervals(
 ) -> dict[str, dict[str, Interval]]:
     """Metrics of several models on one test set, with percentile intervals from a bootstrap over households.
 
-    All models see the same resamples, so that their differences can be compared.
+    All models see the same resamples; `resample` also gives their paired differences.
 
     Parameters
     ----------
@@ -195,21 +178,129 @@ def with_intervals(
     households
         Household of each row, shape (n,).
     """
-    codes, count = _codes(households)
-    point = {name: s.metrics() for name, s in scored.items()}
-    draws = {name: {m: [] for m in found} for name, found in point.items()}
-    generator = np.random.default_rng(seed)
-    with threadpool_limits(1):
-        for _ in range(intervals.replicates):
-            weight = np.bincount(generator.integers(0, count, count), minlength=count)[codes].astype(float)
-            for name, s in scored.items():
-                for metric, value in s.metrics(weight).items():
-                    draws[name][metric].append(value)
-    tail = (1 - intervals.level) / 2
+    return resample({name: s.metrics for name, s in scored.items()}, households, intervals, seed).intervals()
+
+
+def figures_of_list(hits: float, listed: float, events: float, rows: float) -> dict[str, float]:
+    """Figures of a list from its four counts (weights where rows are weighted); NaN where not defined.
+
+    `precision`: share of the listed that fell. `recall`: share of those that fell which were listed. `lift`: precision
+    over the rate of falls, 1 for a list drawn by lot. `missed`: 1 - recall. `false_alerts_per_1000`: listed without a
+    fall, per 1,000 households at risk.
+
+    >>> figures_of_list(hits=30, listed=100, events=60, rows=1000)["lift"]
+    5.0
+    """
+    precision = float(hits / listed) if listed else np.nan
+    recall = float(hits / events) if events else np.nan
     return {
-        name: {metric: Interval(value, *_quantiles(draws[name][metric], tail)) for metric, value in found.items()}
-        for name, found in point.items()
+        "precision": precision,
+        "recall": recall,
+        "lift": float(precision * rows / events) if events else np.nan,
+        "missed": 1 - recall,
+        "false_alerts_per_1000": float(1000 * (listed - hits) / rows) if rows else np.nan,
     }
+
+
+def ece_bins(risk: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Bin of each row for the expected calibration error, shape (n,): bins of equal size, equal risks never parted.
+
+    The bin is the share of rows with a lower risk, times `bins`, rounded down.
+
+    >>> ece_bins(np.array([0.1, 0.2, 0.2, 0.9]), bins=2).tolist()
+    [0, 0, 0, 1]
+    """
+    risk = np.asarray(risk, float)
+    below = np.searchsorted(np.sort(risk), risk, side="left")
+    return below * bins // max(len(risk), 1)
+
+
+def ece_null_band(
+    risk: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    bins: int = 10,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The expected calibration error that a perfectly calibrated model with these risks would show, by simulation.
+
+    An ECE is above 0 by chance alone; only one above `high` speaks against the model (Vaicenavicius et al. 2019,
+    consistency resampling). Rows are drawn independently: where a household has many rows with the same outcome the
+    true band is wider.
+
+    Parameters
+    ----------
+    risk
+        Predicted probabilities, shape (n,).
+    weight
+        Non-negative weights, shape (n,).
+
+    Returns
+    -------
+    Interval
+        Mean, and the central `level` of the simulated values.
+    """
+    risk = np.asarray(risk, float)
+    w = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
+    codes = ece_bins(risk, bins)
+    generator = np.random.default_rng(seed)
+    draws = [_ece(w * (risk - (generator.random(len(risk)) < risk)), codes, w.sum()) for _ in range(replicates)]
+    return percentile_interval(float(np.mean(draws)), draws, level)
+
+
+def decision_curve(
+    outcome: np.ndarray, risk: np.ndarray, thresholds: Sequence[float], weight: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Net benefit of visiting everybody whose risk reaches a threshold (Vickers & Elkin 2006).
+
+    A threshold t says that one fall found is worth (1 - t) / t visits in vain. The net benefit, per household at risk,
+    is the share listed that fell, minus t / (1 - t) times the share listed that did not.
+
+    Parameters
+    ----------
+    thresholds
+        The stated range, each above 0 and below 1, ascending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `threshold, listed` (share), `net_benefit, treat_all, treat_none` and `gain` over the better of the two.
+
+    Raises
+    ------
+    UsageError
+        If a threshold lies outside (0, 1) or they do not ascend.
+
+    >>> decision_curve(np.array([0, 0, 1, 1.0]), np.array([0.1, 0.6, 0.7, 0.9]), [0.5])["net_benefit"].tolist()
+    [0.25]
+    """
+    t = np.asarray(thresholds, float)
+    if not len(t) or t.min() <= 0 or t.max() >= 1 or (np.diff(t) <= 0).any():
+        raise UsageError("thresholds of a decision curve ascend and lie between 0 and 1: give for example 0.02, 0.05, 0.1.")
+    y = np.asarray(outcome, float)
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, float)
+    reached = np.searchsorted(t, np.asarray(risk, float), side="right")
+    total = w.sum()
+
+    def listed(of: np.ndarray) -> np.ndarray:
+        by_reached = np.bincount(reached, weights=of, minlength=len(t) + 1)
+        return np.cumsum(by_reached[::-1])[::-1][1:] / total
+
+    odds = t / (1 - t)
+    true, false = listed(w * y), listed(w * (1 - y))
+    rate = np.dot(w, y) / total
+    treat_all = rate - odds * (1 - rate)
+    net = true - odds * false
+    return pd.DataFrame({
+        "threshold": t,
+        "listed": true + false,
+        "net_benefit": net,
+        "treat_all": treat_all,
+        "treat_none": 0.0,
+        "gain": net - np.maximum(treat_all, 0),
+    })  # fmt: skip
 
 
 def calibration_curve(outcome: np.ndarray, risk: np.ndarray, bins: int = 10) -> pd.DataFrame:
@@ -243,6 +334,25 @@ def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, floa
     return float(centre - half), float(centre + half)
 
 
+def _roc_auc(positive: np.ndarray, everyone: np.ndarray) -> float:
+    negative = everyone - positive
+    below = negative.sum() - np.cumsum(negative)
+    pairs = positive.sum() * negative.sum()
+    return float(np.dot(positive, below + negative / 2) / pairs) if pairs > 0 else np.nan
+
+
+def _pr_auc(positive: np.ndarray, everyone: np.ndarray) -> float:
+    """Average precision, as scikit-learn defines it."""
+    listed = np.cumsum(everyone)
+    precision = np.divide(np.cumsum(positive), listed, out=np.zeros(len(listed)), where=listed > 0)
+    return float(np.dot(precision, positive) / positive.sum()) if positive.sum() > 0 else np.nan
+
+
+def _ece(excess: np.ndarray, bins: np.ndarray, total: float) -> float:
+    """Sum over bins of |mean risk - rate| times the bin's share, from weighted differences of risk and outcome."""
+    return float(np.abs(np.bincount(bins, weights=excess)).sum() / total)
+
+
 def _starts(*keys: np.ndarray) -> np.ndarray:
     """Positions at which sorted keys change, the first included."""
     changed = np.zeros(len(keys[0]), bool)
@@ -250,16 +360,3 @@ def _starts(*keys: np.ndarray) -> np.ndarray:
     for key in keys:
         changed[1:] |= key[1:] != key[:-1]
     return np.flatnonzero(changed)
-
-
-def _codes(households: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:
-    codes, names = pd.factorize(np.asarray(households, dtype=object), sort=True)
-    return codes, len(names)
-
-
-def _quantiles(values: list[float], tail: float) -> tuple[float, float]:
-    finite = np.asarray(values)[np.isfinite(values)]
-    if len(finite) < len(values) / 2 or not len(finite):
-        return np.nan, np.nan
-    low, high = np.quantile(finite, [tail, 1 - tail])
-    return float(low), float(high)

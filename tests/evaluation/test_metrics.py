@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.metrics import (
+    Scored,
+    calibration_curve,
+    decision_curve,
+    ece_null_band,
+    figures_of_list,
+    with_intervals,
+)
 from riskmodel.settings import Capacity, Intervals
 
 
@@ -105,3 +113,78 @@ def test_calibration_curve_counts_every_household_once() -> None:
     assert curve["households"].sum() == 100
     assert curve["risk"].is_monotonic_increasing
     assert ((curve["low"] <= curve["rate"]) & (curve["rate"] <= curve["high"])).all()
+
+
+@given(cases())
+def test_skill_and_error_of_the_rate_equal_their_definitions(case: tuple) -> None:
+    y, p, w, _ = case
+    found = Scored(y, p).metrics(w)
+    base = brier_score_loss(y, np.full(len(y), np.average(y, weights=w)), sample_weight=w)
+    skill = 1 - brier_score_loss(y, p, sample_weight=w) / base
+    assert found["brier_skill"] == pytest.approx(skill, abs=1e-12)
+    assert found["rate_error"] == pytest.approx(np.average(p, weights=w) - np.average(y, weights=w), abs=1e-12)
+
+
+@given(cases())
+def test_calibration_error_equals_a_slow_oracle(case: tuple) -> None:
+    """Ten bins of equal size; households of equal risk lie in one bin."""
+    y, p, w, _ = case
+    bins = np.array([int(10 * sum(q < own for q in p) / len(p) + 1e-9) for own in p])
+    error = 0.0
+    for b in range(10):
+        here = (bins == b) & (w > 0)
+        if here.any():
+            gap = abs(np.average(p[here], weights=w[here]) - np.average(y[here], weights=w[here]))
+            error += gap * w[here].sum() / w.sum()
+    assert Scored(y, p).metrics(w)["ece"] == pytest.approx(error, abs=1e-12)
+
+
+def test_calibration_error_of_a_perfect_model_lies_in_its_null_band_19_times_of_20() -> None:
+    generator = np.random.default_rng(5)
+    p = generator.beta(1, 9, 3000)
+    band = ece_null_band(p, replicates=500, seed=1)
+    found = np.array([Scored((generator.random(3000) < p) * 1.0, p).metrics()["ece"] for _ in range(300)])
+    inside = ((band.low <= found) & (found <= band.high)).mean()
+    assert 0.90 <= inside <= 0.99
+    assert band.low < band.value < band.high
+    assert Scored((generator.random(3000) < p) * 1.0, p**0.6).metrics()["ece"] > band.high
+
+
+def test_a_larger_test_has_a_narrower_null_band() -> None:
+    p = np.random.default_rng(5).beta(1, 9, 8000)
+    assert ece_null_band(p, replicates=200).high < 0.5 * ece_null_band(p[:800], replicates=200).high
+
+
+@given(cases())
+def test_net_benefit_equals_a_slow_oracle(case: tuple) -> None:
+    y, p, w, _ = case
+    thresholds = [0.02, 0.1, 0.5, 0.9]
+    found = decision_curve(y, p, thresholds, w)
+    for row, t in zip(found.itertuples(), thresholds, strict=True):
+        listed = p >= t
+        true, false = w[listed & (y == 1)].sum() / w.sum(), w[listed & (y == 0)].sum() / w.sum()
+        rate = np.average(y, weights=w)
+        assert row.net_benefit == pytest.approx(true - false * t / (1 - t), abs=1e-12)
+        assert row.treat_all == pytest.approx(rate - (1 - rate) * t / (1 - t), abs=1e-12)
+        assert row.gain == pytest.approx(row.net_benefit - max(row.treat_all, 0), abs=1e-12)
+        assert row.listed == pytest.approx(true + false, abs=1e-12)
+
+
+@pytest.mark.parametrize("thresholds", [[], [0.0, 0.1], [0.5, 1.0], [0.2, 0.1]])
+def test_thresholds_that_mean_nothing_are_refused(thresholds: list[float]) -> None:
+    with pytest.raises(UsageError, match="ascend"):
+        decision_curve(np.array([0, 1.0]), np.array([0.2, 0.7]), thresholds)
+
+
+@given(cases())
+def test_lift_is_precision_over_the_rate(case: tuple) -> None:
+    y, p, w, lists = case
+    found = Scored(y, p, lists, Capacity(share=0.3)).metrics(w)
+    lift = found["precision_at_capacity"] / np.average(y, weights=w)
+    assert found["lift_at_capacity"] == pytest.approx(lift, abs=1e-12)
+
+
+def test_a_list_of_nobody_has_no_precision_and_misses_all() -> None:
+    found = figures_of_list(hits=0, listed=0, events=5, rows=100)
+    assert np.isnan(found["precision"]) and np.isnan(found["lift"])
+    assert (found["missed"], found["false_alerts_per_1000"]) == (1.0, 0.0)

@@ -1,0 +1,133 @@
+"""Bootstrap over households: intervals of figures, and paired differences between models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from riskmodel.errors import UsageError
+from riskmodel.settings import Intervals
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its bootstrap interval; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Plain numbers; null where not defined."""
+        return {k: (float(v) if np.isfinite(v) else None) for k, v in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Metrics of several models, and of each again on the same resamples of households.
+
+    Attributes
+    ----------
+    point
+        `point[model][metric]`, on the test set itself.
+    draws
+        `draws[model][metric]`, one value per resample, shape (replicates,).
+    level
+        Level of the intervals.
+    """
+
+    point: dict[str, dict[str, float]]
+    draws: dict[str, dict[str, np.ndarray]]
+    level: float
+
+    def intervals(self) -> dict[str, dict[str, Interval]]:
+        """Each metric of each model with its percentile interval."""
+        return {
+            name: {
+                metric: percentile_interval(value, self.draws[name][metric], self.level) for metric, value in found.items()
+            }
+            for name, found in self.point.items()
+        }
+
+    def differences(self, against: str) -> dict[str, dict[str, Interval]]:
+        """Each metric of each other model minus that of `against`, paired: both on the same resamples.
+
+        An interval that excludes 0 tells two models apart even where their own intervals overlap.
+
+        Raises
+        ------
+        UsageError
+            If no model of that name was resampled.
+        """
+        if against not in self.point:
+            raise UsageError(f"no model {against!r} to compare with: choose one of {', '.join(self.point)}.")
+        base, base_draws = self.point[against], self.draws[against]
+        return {
+            name: {
+                metric: percentile_interval(value - base[metric], self.draws[name][metric] - base_draws[metric], self.level)
+                for metric, value in found.items()
+                if metric in base
+            }
+            for name, found in self.point.items()
+            if name != against
+        }
+
+
+def resample(
+    measures: Mapping[str, Callable[[np.ndarray | None], Mapping[str, float]]],
+    households: pd.Series | np.ndarray,
+    intervals: Intervals,
+    seed: int,
+) -> Resampled:
+    """Bootstrap over households: all measures see the same resamples.
+
+    Parameters
+    ----------
+    measures
+        By name, a function from row weights, shape (n,) or None for all 1, to figures by name; `Scored.metrics` is one.
+    households
+        Household of each row, shape (n,); rows of one household are drawn together.
+
+    >>> from riskmodel.evaluation.metrics import Scored
+    >>> y, p = np.array([0, 1, 0, 1.0]), np.array([0.1, 0.8, 0.3, 0.6])
+    >>> found = resample({"a": Scored(y, p).metrics, "b": Scored(y, 1 - p).metrics}, list("abcd"), Intervals(), 1)
+    >>> found.differences(against="b")["a"]["roc_auc"]
+    Interval(value=1.0, low=1.0, high=1.0)
+    """
+    point = {name: dict(measure(None)) for name, measure in measures.items()}
+    draws = {name: {m: np.empty(intervals.replicates) for m in found} for name, found in point.items()}
+    codes, count = household_codes(households)
+    with threadpool_limits(1):
+        for i, drawn in enumerate(household_draws(count, intervals.replicates, seed)):
+            weight = drawn[codes]
+            for name, measure in measures.items():
+                for metric, value in measure(weight).items():
+                    draws[name][metric][i] = value
+    return Resampled(point, draws, intervals.level)
+
+
+def household_codes(households: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:
+    """A number for each row's household, by sorted id, and how many households there are."""
+    codes, names = pd.factorize(np.asarray(households, dtype=object), sort=True)
+    return codes, len(names)
+
+
+def household_draws(count: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each resample holds each of `count` households, shape (count,); the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    for _ in range(replicates):
+        yield np.bincount(generator.integers(0, count, count), minlength=count).astype(float)
+
+
+def percentile_interval(value: float, draws: Sequence[float] | np.ndarray, level: float) -> Interval:
+    """A figure with the central `level` of its draws; no interval where most draws are undefined."""
+    tail = (1 - level) / 2
+    finite = np.asarray(draws)[np.isfinite(draws)]
+    if len(finite) < len(draws) / 2 or not len(finite):
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))

@@ -1,0 +1,356 @@
+"""Lists at the real visiting capacity: who is on them, how long they must be, how they change, how early they warn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.metrics import figures_of_list
+from riskmodel.months import month_number
+from riskmodel.settings import Capacity
+
+LEVELS = ("village", "township", "county")
+REASONS = ("tier", "driver_1", "last_event")
+
+
+def nested_lists(
+    scores: pd.DataFrame,
+    capacity: Capacity,
+    *,
+    township_floor: int = 0,
+    village_floor: int = 0,
+    first: np.ndarray | None = None,
+) -> pd.Series:
+    """Who is listed when every township and village is guaranteed some visits and the county has a total.
+
+    Each village first gets its floor from its highest risks, then each township is filled up to its floor, then the
+    county to its total. Of all lists that keep floors and total this one holds the highest sum of risks. A place with
+    fewer households than its floor is listed whole, and its spare visits go to the county. Equal risks are taken in the
+    order of household ids.
+
+    Parameters
+    ----------
+    scores
+        One row per household and as-of month: `household_id, county_id, risk`; `township_id` and `village_id` where
+        their floor is above 0; `as_of` where there are several months. A list per county and month.
+    capacity
+        Total per county and month: a number, or a share of those at risk (rounded up).
+    township_floor, village_floor
+        Visits guaranteed to each township and each village with somebody at risk.
+    first
+        Order among equal risks, shape (n,), larger first, before household ids.
+
+    Returns
+    -------
+    pandas.Series
+        Why a household is listed: `village`, `township` or `county`; missing where it is not. Index of `scores`.
+
+    Raises
+    ------
+    UsageError
+        If a column is missing, a risk or a place with a floor is unknown, or the floors need more visits than the total.
+
+    >>> scores = pd.DataFrame({"household_id": list("abcd"), "county_id": "k", "village_id": list("xxxy"),
+    ...                        "risk": [0.9, 0.8, 0.7, 0.1]})
+    >>> nested_lists(scores, Capacity(number=3), village_floor=1).tolist()
+    ['village', 'county', nan, 'village']
+    """
+    floors = {"township_id": township_floor, "village_id": village_floor}
+    places = [place for place, floor in floors.items() if floor]
+    _need(scores, ["household_id", "county_id", "risk", *places])
+    if min(floors.values()) < 0:
+        raise UsageError("a floor is a number of visits: 0 or more.")
+    if scores[["risk", *places]].isna().to_numpy().any():
+        raise UsageError(
+            f"a list needs {', '.join(['risk', *places])} of every household: complete them, or drop the floor."
+        )
+    lists = [c for c in ("as_of", "county_id") if c in scores]
+    key = np.zeros(len(scores)) if first is None else -np.asarray(first, float)
+    order = np.lexsort((scores["household_id"].to_numpy(str), key, -scores["risk"].to_numpy(float)))
+    county = scores.groupby(lists, sort=False, dropna=False).ngroup().to_numpy()
+    size = np.bincount(county)
+    total = np.minimum(capacity.number, size) if capacity.number else np.ceil(capacity.share * size - 1e-9).astype(int)
+
+    level = np.full(len(scores), -1)
+    within = {"village": ["township_id", "village_id"], "township": ["township_id"], "county": []}
+    for number, name in enumerate(LEVELS):
+        floor = floors.get(f"{name}_id")
+        if floor == 0:
+            continue
+        known = [c for c in within[name] if c in scores]
+        group = scores.groupby([*lists, *known], sort=False, dropna=False).ngroup().to_numpy()
+        room = total if name == "county" else np.full(group.max(initial=-1) + 1, floor)
+        listed = level >= 0
+        room = room - np.bincount(group[listed], minlength=len(room))
+        if name == "county" and (room < 0).any():
+            raise UsageError(
+                f"the floors need up to {int(-room.min())} more visits than a county has: lower village_floor or "
+                "township_floor, or raise the capacity."
+            )
+        level[_highest(order[~listed[order]], group, room)] = number
+    return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
+
+
+def list_figures(
+    scores: pd.DataFrame,
+    outcome: np.ndarray,
+    capacity: Capacity,
+    *,
+    township_floor: int = 0,
+    village_floor: int = 0,
+) -> pd.DataFrame:
+    """Figures of nested lists, with equal risks in the order of household ids, and with every tie lost or won.
+
+    Parameters
+    ----------
+    scores, capacity, township_floor, village_floor
+        As for `nested_lists`.
+    outcome
+        0/1, shape (n,); leave out rows whose outcome is not known.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows `listed`, `worst`, `best`; columns `rows` (listed) and those of `metrics.figures_of_list`.
+    """
+    y = np.asarray(outcome, float)
+    floors = {"township_floor": township_floor, "village_floor": village_floor}
+    found = {}
+    for name, first in {"listed": None, "worst": -y, "best": y}.items():
+        listed = nested_lists(scores, capacity, first=first, **floors).notna().to_numpy()
+        figures = figures_of_list(y[listed].sum(), listed.sum(), y.sum(), len(y))
+        found[name] = {"rows": int(listed.sum()), **figures}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def length_for_recall(
+    outcome: np.ndarray, risk: np.ndarray, recalls: Sequence[float], lists: np.ndarray | None = None
+) -> pd.DataFrame:
+    """The shortest lists that find a given share of the households that fall.
+
+    Parameters
+    ----------
+    outcome, risk
+        0/1 and probabilities, shape (n,).
+    recalls
+        Shares of those who fall, above 0, at most 1.
+    lists
+        Codes of the list that each row competes in (county and month), shape (n,); all lists are equally long.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `recall`; `length` per list with every tie lost, `length_best` with every tie won; `share`: part of those at
+        risk that lists of `length` hold.
+
+    Raises
+    ------
+    UsageError
+        If a recall lies outside (0, 1] or nobody fell.
+
+    >>> length_for_recall(np.array([1, 0, 1, 0]), np.array([0.9, 0.5, 0.5, 0.1]), [0.5, 1.0])["length"].tolist()
+    [1, 3]
+    """
+    y, p = np.asarray(outcome, float), np.asarray(risk, float)
+    target = np.asarray(recalls, float)
+    if not y.sum() or not ((target > 0) & (target <= 1)).all():
+        raise UsageError("a length for a recall needs somebody who fell, and recalls above 0 and at most 1.")
+    codes = np.unique(np.zeros(len(y)) if lists is None else lists, return_inverse=True)[1]
+    needed = np.ceil(target * y.sum() - 1e-9).astype(int)
+
+    def length(first: np.ndarray) -> np.ndarray:
+        rank = _rank(np.lexsort((first, -p)), codes)
+        return np.sort(rank[y == 1])[needed - 1] + 1
+
+    worst, best = length(y), length(-y)
+    sizes = np.bincount(codes)
+    share = [np.minimum(n, sizes).sum() / len(y) for n in worst]
+    return pd.DataFrame({"recall": target, "length": worst, "length_best": best, "share": share})
+
+
+def alert_states(alerts: pd.DataFrame, *, quiet_months: int = 3, reasons: Sequence[str] | None = None) -> pd.Series:
+    """Whether each alert is new, returned or continuing, against the household's last alert.
+
+    `new`: the first one, or a reason changed to another known value. `returned`: the last one lies `quiet_months` or more
+    back. `continuing`: neither, a repeat that asks for no second visit.
+
+    Parameters
+    ----------
+    alerts
+        Any number of months: `household_id`, `as_of` (`YYYY-MM`), one row per household and month, and columns of
+        reasons.
+    quiet_months
+        Months after which the same alert counts again.
+    reasons
+        Columns that say why; by default those of `REASONS` that are there. A value that is no longer known is no change.
+
+    Returns
+    -------
+    pandas.Series
+        `new`, `returned` or `continuing`; index of `alerts`.
+
+    Raises
+    ------
+    UsageError
+        If a column is missing or a household has two alerts in a month.
+
+    >>> alerts = pd.DataFrame({"household_id": ["a"] * 4, "as_of": ["2023-01", "2023-02", "2023-03", "2023-06"],
+    ...                        "driver_1": ["illness", "illness", "job", "job"]})
+    >>> alert_states(alerts).tolist()
+    ['new', 'continuing', 'new', 'returned']
+    """
+    reasons = [c for c in REASONS if c in alerts] if reasons is None else list(reasons)
+    _need(alerts, ["household_id", "as_of", *reasons])
+    if alerts.duplicated(["household_id", "as_of"]).any():
+        raise UsageError("a household has two alerts in one month: give one row per household_id and as_of.")
+    frame = alerts[["household_id", *reasons]].reset_index(drop=True).assign(month=_months(alerts["as_of"]))
+    frame = frame.sort_values(["household_id", "month"], kind="stable")
+    last = frame.groupby("household_id", sort=False).shift()
+    gap = frame["month"] - last["month"]
+    changed = np.zeros(len(frame), bool)
+    for reason in reasons:
+        now, before = frame[reason], last[reason]
+        changed |= (now.notna() & ~(now == before).fillna(False)).to_numpy(bool)
+    state = np.select([gap.isna(), gap >= quiet_months, changed], ["new", "returned", "new"], "continuing")
+    return pd.Series(state[np.argsort(frame.index)], index=alerts.index, name="state")
+
+
+def churn(alerts: pd.DataFrame, *, quiet_months: int = 3, reasons: Sequence[str] | None = None) -> pd.DataFrame:
+    """How the list changes from month to month.
+
+    Parameters
+    ----------
+    alerts, quiet_months, reasons
+        As for `alert_states`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By `as_of`: `listed`; `new`, `continuing`, `returned`; `joined` and `left` against the list before;
+        `repeat_share` (continuing) and `turnover` (joined, as a share of the listed), missing for the first list, before
+        which nothing is known.
+    """
+    states = alert_states(alerts, quiet_months=quiet_months, reasons=reasons)
+    counts = pd.crosstab(alerts["as_of"], states).reindex(columns=["new", "continuing", "returned"], fill_value=0)
+    counts = counts.rename_axis(columns=None)
+    counts.insert(0, "listed", counts.sum(axis=1))
+    members = alerts.groupby("as_of")["household_id"].agg(set)
+    before = members.shift()
+    joined = [len(now - then) if isinstance(then, set) else np.nan for now, then in zip(members, before, strict=True)]
+    left = [len(then - now) if isinstance(then, set) else np.nan for now, then in zip(members, before, strict=True)]
+    counts["joined"], counts["left"] = joined, left
+    counts["repeat_share"] = (counts["continuing"] / counts["listed"]).where(before.notna())
+    counts["turnover"] = counts["joined"] / counts["listed"]
+    return counts
+
+
+@dataclass(frozen=True)
+class LeadTime:
+    """How early the lists warned.
+
+    Attributes
+    ----------
+    falls
+        Falls that a list could have warned of: at least one list lies in the window before them.
+    caught, never_listed
+        Falls with and without an alert in the window before them.
+    median
+        Months of warning among those caught; NaN where none was.
+    early_share
+        Share of all falls, those never listed included, with at least `early_months` of warning.
+    distribution
+        Falls caught by months of warning.
+    """
+
+    falls: int
+    caught: int
+    never_listed: int
+    median: float
+    early_share: float
+    early_months: int
+    distribution: pd.Series
+
+
+def lead_times(alerts: pd.DataFrame, falls: pd.DataFrame, *, within_months: int = 12) -> pd.Series:
+    """Months from a household's first alert in the window before its fall to the fall; missing where never listed.
+
+    Parameters
+    ----------
+    alerts
+        Lists of any number of months: `household_id`, `as_of` (`YYYY-MM`).
+    falls
+        One row per household and fall: `household_id`, `outcome_month` (`YYYY-MM`). Cohort rows that share a fall count
+        once.
+    within_months
+        Length of the window; the month of the fall itself is no warning.
+
+    Returns
+    -------
+    pandas.Series
+        One value per fall that has a list in its window, by `household_id` and `outcome_month`.
+
+    >>> alerts = pd.DataFrame({"household_id": ["a", "a"], "as_of": ["2023-01", "2023-03"]})
+    >>> falls = pd.DataFrame({"household_id": ["a", "b"], "outcome_month": ["2023-05", "2023-05"]})
+    >>> lead_times(alerts, falls).tolist()
+    [4.0, nan]
+    """
+    _need(alerts, ["household_id", "as_of"])
+    _need(falls, ["household_id", "outcome_month"])
+    keys = ["household_id", "outcome_month"]
+    falls = falls[keys].dropna().drop_duplicates(ignore_index=True)
+    month = _months(falls["outcome_month"])
+    lists = np.unique(_months(alerts["as_of"]))
+    latest = np.searchsorted(lists, month) - 1
+    could = latest >= 0
+    could[could] = month[could] - lists[latest[could]] <= within_months
+    falls = falls[could].assign(fell=month[could])
+    pairs = falls.merge(alerts[["household_id"]].assign(month=_months(alerts["as_of"])), on="household_id")
+    lead = pairs["fell"] - pairs["month"]
+    first = pairs[(lead > 0) & (lead <= within_months)].assign(lead_months=lead).groupby(keys)["lead_months"].max()
+    return first.reindex(pd.MultiIndex.from_frame(falls[keys])).astype(float)
+
+
+def lead_time(alerts: pd.DataFrame, falls: pd.DataFrame, *, within_months: int = 12, early_months: int = 3) -> LeadTime:
+    """`lead_times` in a few figures."""
+    lead = lead_times(alerts, falls, within_months=within_months)
+    caught = lead.dropna()
+    return LeadTime(
+        falls=len(lead),
+        caught=len(caught),
+        never_listed=len(lead) - len(caught),
+        median=float(caught.median()) if len(caught) else np.nan,
+        early_share=float((caught >= early_months).sum() / len(lead)) if len(lead) else np.nan,
+        early_months=early_months,
+        distribution=caught.astype(int).value_counts().sort_index().rename("falls"),
+    )
+
+
+def _highest(order: np.ndarray, group: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Rows, given from the highest risk down, that find room in their group."""
+    return order[_rank(order, group)[order] < room[group[order]]]
+
+
+def _rank(order: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Place of each row in its group, 0 first, by the given order; rows not in it have none (-1)."""
+    by_group = order[np.argsort(group[order], kind="stable")]
+    codes = group[by_group]
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, int)
+    rank = np.full(len(group), -1)
+    rank[by_group] = np.arange(len(codes)) - np.repeat(starts, np.diff(np.r_[starts, len(codes)]))
+    return rank
+
+
+def _months(months: pd.Series) -> np.ndarray:
+    """Month numbers; each distinct month is read once."""
+    codes, names = pd.factorize(months)
+    return np.array([month_number(m) for m in names], dtype=int)[codes]
+
+
+def _need(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [c for c in columns if c not in frame]
+    if missing:
+        raise UsageError(f"the table lacks the column {missing[0]!r}: it needs {', '.join(columns)}.")

@@ -1,0 +1,327 @@
+"""The bias audit: whom the list reaches, finds and judges, by sex of the head, age, disability, ethnicity and place.
+
+Measures by group are fairlearn's tables (Weerts et al. 2023, JMLR 24), taken **at the list**, never at a risk of 0.5.
+Their intervals come from the bootstrap over households that all other figures use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame, selection_rate
+from scipy import sparse
+from sklearn.metrics import precision_score, recall_score
+
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.bootstrap import household_codes, household_draws, percentile_interval
+from riskmodel.settings import Intervals
+
+SUBJECTIVE = "subjective"
+UNKNOWN = "unknown"
+ALARM_RATIO = 1.25
+_AS_GIVEN = ("head_sex", "head_ethnic_minority", "head_religion", "remote", "relocated", "household_type")
+_AGE_BANDS = MappingProxyType({0: "under 30", 30: "30-44", 45: "45-59", 60: "60 and over"})
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit found.
+
+    Attributes
+    ----------
+    table
+        One row per audit column, group and measure: `column, group, measure, value, low, high, of_overall, of_best`
+        (ratios to the figure of all and of the best group), `rows, households, events, estimable`. Figures that are not
+        estimable are missing. The group `all` of the column `all` stands first.
+    spread
+        One row per audit column and measure: the `lowest` and `highest` group that are estimable, their `ratio` with
+        `low` and `high`, and `alarm`.
+    """
+
+    table: pd.DataFrame
+    spread: pd.DataFrame
+
+    @property
+    def alarms(self) -> pd.DataFrame:
+        """Rows of `spread` that raise an alarm."""
+        return self.spread[self.spread["alarm"]].reset_index(drop=True)
+
+
+def audit_groups(frame: pd.DataFrame) -> pd.DataFrame:
+    """Groups of each household by every audit column that is present, as text; unknown where missing.
+
+    Parameters
+    ----------
+    frame
+        Standing columns and features, such as `Cohorts.frame`. Read are sex, ethnicity and religion of the head, `remote`,
+        `relocated`, `household_type`, `head_age` (years, in four bands) and `disabled_now` (members).
+
+    >>> audit_groups(pd.DataFrame({"head_age": [28, 61], "relocated": [True, None], "disabled_now": [0, 2]}))
+      relocated  head_age disabled_member
+    0       yes     under 30           no
+    1   unknown  60 and over          yes
+    """
+    found = {name: _text(frame[name]) for name in _AS_GIVEN if name in frame}
+    if "head_age" in frame:
+        edges = [*_AGE_BANDS, np.inf]
+        bands = pd.cut(frame["head_age"].astype(float), edges, right=False, labels=list(_AGE_BANDS.values()))
+        found["head_age"] = _text(bands.astype(object))
+    if "disabled_now" in frame:
+        members = frame["disabled_now"].astype(float)
+        found["disabled_member"] = _text(members.gt(0).astype(object).where(members.notna()))
+    return pd.DataFrame(found, index=frame.index)
+
+
+def audit(
+    rows: pd.DataFrame,
+    groups: pd.DataFrame,
+    intervals: Intervals,
+    seed: int,
+    *,
+    fewest_households: int = 200,
+    fewest_events: int = 20,
+    alarm_ratio: float = ALARM_RATIO,
+) -> Audit:
+    """Compare groups at the list.
+
+    Parameters
+    ----------
+    rows
+        `household_id`, `listed` (bool); `outcome` (0/1) and `risk` where the outcome is known; `verdict` on alerts where
+        causes were judged, missing elsewhere.
+    groups
+        One column per audit column, same index; from `audit_groups`.
+    fewest_households, fewest_events
+        A smaller group is not estimable, nor a measure with fewer than `fewest_events` rows to count among (events for
+        recall, listed for precision, verdicts for the share of subjective).
+    alarm_ratio
+        Ratio of the highest to the lowest share of subjective verdicts beyond which the alarm is raised.
+
+    Returns
+    -------
+    Audit
+        Measures: `selection_rate` (share listed); with outcomes `recall`, `precision` and `observed_over_expected`
+        (calibration in the large, 1 is right, above 1 risks are too low); with verdicts `subjective_share`.
+
+    Raises
+    ------
+    UsageError
+        If a column is missing, an outcome is not known, or there is no audit column.
+
+    >>> rows = pd.DataFrame({"household_id": [f"h{i}" for i in range(800)], "listed": [True] * 100 + [False] * 700})
+    >>> groups = pd.DataFrame({"head_sex": ["female", "male"] * 50 + ["female"] * 300 + ["male"] * 400})
+    >>> audit(rows, groups, Intervals(replicates=50), seed=1).table[["group", "measure", "value", "of_best"]].round(3)
+        group         measure  value  of_best
+    0     all  selection_rate  0.125      NaN
+    1  female  selection_rate  0.143    1.000
+    2    male  selection_rate  0.111    0.778
+    """
+    _check(rows, groups)
+    rows = rows.reset_index(drop=True)
+    groups = pd.concat([pd.Series("all", index=groups.index, name="all"), groups], axis=1).reset_index(drop=True)
+    parts = _parts(rows)
+    codes, count = household_codes(rows["household_id"])
+    tables, spreads = [], []
+    overall: pd.Series | None = None
+    for column in groups:
+        names, group = np.unique(groups[column].to_numpy(str), return_inverse=True)
+        value = _by_group(rows, groups[column], parts).loc[names]
+        draws = _draws(parts, group, len(names), codes, count, intervals.replicates, seed)
+        sizes = _sizes(rows, groups[column], parts).loc[names]
+        large = sizes["households"] >= fewest_households
+        if "outcome" in rows:
+            large &= sizes["events"] >= fewest_events
+        for j, measure in enumerate(parts):
+            estimable = (large & (sizes[measure] >= fewest_events)).to_numpy()
+            figure = value[measure].where(estimable)
+            if overall is not None:
+                spreads.append(_spread(column, measure, figure, draws[:, :, j], intervals.level, alarm_ratio))
+            ends = [percentile_interval(0, draws[:, i, j], intervals.level) for i in range(len(names))]
+            tables.append(
+                pd.DataFrame({
+                    "column": column,
+                    "group": names,
+                    "measure": measure,
+                    "value": figure.to_numpy(),
+                    "low": np.where(estimable, [e.low for e in ends], np.nan),
+                    "high": np.where(estimable, [e.high for e in ends], np.nan),
+                    "of_overall": np.nan if overall is None else figure.to_numpy() / (overall[measure] or np.nan),
+                    "of_best": np.nan if overall is None else figure.to_numpy() / (_best(measure, figure) or np.nan),
+                    "rows": sizes["rows"].to_numpy(),
+                    "households": sizes["households"].to_numpy(),
+                    "events": sizes["events"].to_numpy(),
+                    "estimable": estimable,
+                })
+            )  # fmt: skip
+        if overall is None:
+            overall = value.loc["all"]
+    return Audit(pd.concat(tables, ignore_index=True), pd.DataFrame(spreads))
+
+
+def audit_over_time(rows: pd.DataFrame, groups: pd.DataFrame, intervals: Intervals, seed: int, **guards: float) -> Audit:
+    """`audit` for each as-of month apart; both tables start with `as_of`.
+
+    Parameters
+    ----------
+    rows
+        As for `audit`, with `as_of`.
+    guards
+        `fewest_households`, `fewest_events` and `alarm_ratio`, as for `audit`.
+    """
+    _check(rows, groups)
+    if "as_of" not in rows:
+        raise UsageError("an audit over time needs the column as_of.")
+    found = {
+        month: audit(rows.loc[own], groups.loc[own], intervals, seed, **guards)
+        for month, own in rows.groupby("as_of").groups.items()
+    }
+
+    def joined(part: str) -> pd.DataFrame:
+        frames = [getattr(one, part).assign(as_of=month) for month, one in found.items()]
+        table = pd.concat(frames, ignore_index=True)
+        return table[["as_of", *[c for c in table if c != "as_of"]]]
+
+    return Audit(joined("table"), joined("spread"))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A measure as fairlearn computes it, and as a ratio of two sums for the bootstrap; `among` says which rows count."""
+
+    metric: Callable[..., float]
+    above: np.ndarray
+    below: np.ndarray
+    among: np.ndarray
+
+
+def _parts(rows: pd.DataFrame) -> dict[str, _Part]:
+    listed = rows["listed"].to_numpy(float)
+    one = np.ones(len(rows))
+    parts = {"selection_rate": _Part(selection_rate, listed, one, one)}
+    if "outcome" in rows:
+        y, p = rows["outcome"].to_numpy(float), rows["risk"].to_numpy(float)
+        parts["recall"] = _Part(_recall, y * listed, y, y)
+        parts["precision"] = _Part(_precision, y * listed, listed, listed)
+        parts["observed_over_expected"] = _Part(_share, y, p, one)
+    if "verdict" in rows:
+        judged = rows["verdict"].notna().to_numpy(float)
+        subjective = rows["verdict"].eq(SUBJECTIVE).fillna(False).to_numpy(float)
+        parts["subjective_share"] = _Part(_share, subjective, judged, judged)
+    return parts
+
+
+def _by_group(rows: pd.DataFrame, group: pd.Series, parts: Mapping[str, _Part]) -> pd.DataFrame:
+    """fairlearn's table: groups x measures. Rows alike in group, outcome and list go in as one with their number."""
+    sums = pd.DataFrame({
+        "group": group.to_numpy(str),
+        "outcome": rows["outcome"].to_numpy(int) if "outcome" in rows else 0,
+        "listed": rows["listed"].to_numpy(int),
+        "number": 1.0,
+    })  # fmt: skip
+    for name in parts:
+        sums[f"{name}_above"], sums[f"{name}_below"] = parts[name].above, parts[name].below
+    cells = sums.groupby(["group", "outcome", "listed"], as_index=False).sum()
+    weights = {name: {"sample_weight": cells["number"]} for name in ("selection_rate", "recall", "precision")}
+    shares = {name: {side: cells[f"{name}_{side}"] for side in ("above", "below")} for name in parts if name not in weights}
+    frame = MetricFrame(
+        metrics={name: part.metric for name, part in parts.items()},
+        y_true=cells["outcome"],
+        y_pred=cells["listed"],
+        sensitive_features=cells["group"],
+        sample_params={name: {**weights, **shares}[name] for name in parts},
+    )
+    return frame.by_group.astype(float)
+
+
+def _draws(
+    parts: Mapping[str, _Part], group: np.ndarray, groups: int, codes: np.ndarray, count: int, replicates: int, seed: int
+) -> np.ndarray:
+    """Measures of each group on each resample, shape (replicates, groups, measures), from sums per household."""
+    sums = np.stack([side for part in parts.values() for side in (part.above, part.below)], axis=1)
+    width = sums.shape[1]
+    columns = group[:, None] * width + np.arange(width)
+    entries = (sums.ravel(), (columns.ravel(), np.repeat(codes, width)))
+    by_household = sparse.coo_matrix(entries, shape=(groups * width, count)).tocsr()
+    drawn = np.stack([by_household @ weight for weight in household_draws(count, replicates, seed)])
+    above, below = np.moveaxis(drawn.reshape(replicates, groups, len(parts), 2), -1, 0)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _sizes(rows: pd.DataFrame, group: pd.Series, parts: Mapping[str, _Part]) -> pd.DataFrame:
+    """Rows, households, events of each group, and the rows that each measure counts among."""
+    frame = pd.DataFrame({name: part.among for name, part in parts.items()})
+    frame["rows"] = 1
+    frame["events"] = rows["outcome"].to_numpy(float) if "outcome" in rows else 0
+    by = group.to_numpy(str)
+    found = frame.groupby(by).sum()
+    found["households"] = rows["household_id"].groupby(by).nunique()
+    return found.astype(int)
+
+
+def _spread(
+    column: str, measure: str, figure: pd.Series, draws: np.ndarray, level: float, alarm_ratio: float
+) -> dict[str, object]:
+    """The lowest and the highest group, their ratio, and whether it raises the alarm."""
+    row = {"column": column, "measure": measure, "lowest": None, "highest": None, "ratio": np.nan, "low": np.nan,
+           "high": np.nan, "alarm": False}  # fmt: skip
+    if figure.notna().sum() < 2:
+        return row
+    low, high = (figure.index.get_loc(name) for name in (figure.idxmin(), figure.idxmax()))
+    ratio = _ratio(figure.iloc[high], figure.iloc[low])
+    drawn = [_ratio(a, b) for a, b in zip(draws[:, high], draws[:, low], strict=True)]
+    ends = percentile_interval(ratio, drawn, level)
+    alarm = measure == "subjective_share" and ratio > alarm_ratio
+    return row | {"lowest": figure.idxmin(), "highest": figure.idxmax(), "ratio": ratio, "low": ends.low,
+                  "high": ends.high, "alarm": bool(alarm)}  # fmt: skip
+
+
+def _best(measure: str, figure: pd.Series) -> float:
+    """The figure of the best group: nearest to right, fewest subjective, most reached."""
+    if figure.isna().all():
+        return np.nan
+    if measure == "observed_over_expected":
+        return float(figure[(np.log(figure.clip(lower=1e-12))).abs().idxmin()])
+    return float(figure.min() if measure == "subjective_share" else figure.max())
+
+
+def _recall(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
+    return recall_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _precision(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
+    return precision_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
+
+
+def _share(y_true: np.ndarray, y_pred: np.ndarray, above: np.ndarray, below: np.ndarray) -> float:
+    """A measure that fairlearn does not have, from its two sums."""
+    return float(np.sum(above) / np.sum(below)) if np.sum(below) else np.nan
+
+
+def _ratio(a: float, b: float) -> float:
+    """a / b; infinite where b alone is 0, 1 where both are."""
+    if b:
+        return float(a / b)
+    return np.inf if a else 1.0
+
+
+def _text(values: pd.Series) -> pd.Series:
+    words = {True: "yes", False: "no"} if set(values.dropna().unique()) <= {True, False} else {}
+    text = values.astype(object).map(lambda v: words.get(v, str(v)))
+    return text.where(values.notna(), UNKNOWN).astype(str)
+
+
+def _check(rows: pd.DataFrame, groups: pd.DataFrame) -> None:
+    needed = ["household_id", "listed", *(["risk"] if "outcome" in rows else [])]
+    missing = [c for c in needed if c not in rows]
+    if missing:
+        raise UsageError(f"the audit lacks the column {missing[0]!r}: it needs {', '.join(needed)}.")
+    if not len(rows) or not groups.shape[1]:
+        raise UsageError("nothing to audit: no household, or no audit column such as head_sex. Map one in the source file.")
+    if not rows.index.equals(groups.index):
+        raise UsageError("rows and groups of an audit have the same index: make the groups from the same table.")
+    if "outcome" in rows and rows["outcome"].isna().any():
+        raise UsageError("the audit needs known outcomes: leave out the rows without one, or the column outcome.")

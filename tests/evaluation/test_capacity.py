@@ -1,0 +1,230 @@
+"""Lists at the visiting capacity, against every possible list of small counties and plain loops over alerts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.capacity import (
+    alert_states,
+    churn,
+    lead_time,
+    lead_times,
+    length_for_recall,
+    list_figures,
+    nested_lists,
+)
+from riskmodel.evaluation.metrics import Scored
+from riskmodel.months import month_number, month_text
+from riskmodel.settings import Capacity
+
+FEW = settings(max_examples=25)
+
+
+@st.composite
+def counties(draw: st.DrawFn) -> tuple[pd.DataFrame, np.ndarray]:
+    """A small county with tied risks, in villages of townships, and who fell."""
+    n = draw(st.integers(3, 10))
+    generator = np.random.default_rng(draw(st.integers(0, 10_000)))
+    village = generator.integers(0, 4, n)
+    scores = pd.DataFrame(
+        {
+            "household_id": [f"h{i}" for i in generator.permutation(n)],
+            "county_id": "k",
+            "township_id": [f"t{v // 2}" for v in village],
+            "village_id": [f"v{v}" for v in village],
+            "risk": generator.integers(1, 4, n) / 4,
+        }
+    )
+    return scores, generator.integers(0, 2, n).astype(float)
+
+
+def every_list(scores: pd.DataFrame, total: int, township: int, village: int) -> list[tuple[int, ...]]:
+    """All lists of the county that keep the floors."""
+
+    def keeps(rows: tuple[int, ...]) -> bool:
+        listed = scores.iloc[list(rows)]
+        return all(
+            (listed[place] == name).sum() >= min(floor, size)
+            for place, floor in (("township_id", township), ("village_id", village))
+            for name, size in scores[place].value_counts().items()
+        )
+
+    return [rows for rows in itertools.combinations(range(len(scores)), min(total, len(scores))) if keeps(rows)]
+
+
+@FEW
+@given(counties(), st.integers(1, 8), st.integers(0, 2), st.integers(0, 2))
+def test_the_list_is_the_best_of_all_that_keep_the_floors(case: tuple, total: int, township: int, village: int) -> None:
+    """Also with every tie lost or won: no list of the same risk catches fewer or more."""
+    scores, fell = case
+    floors = {"township_floor": township, "village_floor": village}
+    possible = every_list(scores, total, township, village)
+    if not possible:
+        with pytest.raises(UsageError, match="more visits than a county has"):
+            nested_lists(scores, Capacity(number=total), **floors)
+        return
+    risk = scores["risk"].to_numpy()
+    most = max(risk[list(rows)].sum() for rows in possible)
+    caught = [fell[list(rows)].sum() for rows in possible if math.isclose(risk[list(rows)].sum(), most)]
+    listed = nested_lists(scores, Capacity(number=total), **floors).notna().to_numpy()
+    assert tuple(np.flatnonzero(listed)) in possible
+    assert risk[listed].sum() == pytest.approx(most)
+    found = list_figures(scores, fell, Capacity(number=total), **floors)
+    rows = found.loc["listed", "rows"]
+    assert found.loc["worst", "precision"] * rows == pytest.approx(min(caught))
+    assert found.loc["best", "precision"] * rows == pytest.approx(max(caught))
+
+
+@FEW
+@given(counties(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nobody_on_the_list(case: tuple, random: object) -> None:
+    scores, _ = case
+    rows = list(range(len(scores)))
+    random.shuffle(rows)
+    mixed = scores.iloc[rows]
+    capacity = Capacity(share=0.5)
+    pd.testing.assert_series_equal(nested_lists(mixed, capacity).sort_index(), nested_lists(scores, capacity))
+
+
+@FEW
+@given(counties(), st.sampled_from([Capacity(number=3), Capacity(share=0.4)]))
+def test_lists_without_floors_are_those_of_the_metrics(case: tuple, capacity: Capacity) -> None:
+    scores, fell = case
+    found = list_figures(scores, fell, capacity)
+    metrics = Scored(fell, scores["risk"].to_numpy(), capacity=capacity).metrics()
+    for end in ("worst", "best"):
+        assert found.loc[end, "precision"] == pytest.approx(metrics[f"precision_at_capacity_{end}"], abs=1e-12)
+
+
+def test_each_county_and_month_has_its_own_list() -> None:
+    scores = pd.DataFrame(
+        {
+            "household_id": list("abcdabcd"),
+            "county_id": list("kkllkkll"),
+            "as_of": ["2023-01"] * 4 + ["2023-02"] * 4,
+            "risk": [0.1, 0.2, 0.8, 0.9, 0.2, 0.1, 0.9, 0.8],
+        }
+    )
+    listed = nested_lists(scores, Capacity(number=1)).notna()
+    assert scores.loc[listed, "household_id"].tolist() == ["b", "d", "a", "c"]
+
+
+def test_a_village_smaller_than_its_floor_is_listed_whole_and_spares_its_visits() -> None:
+    scores = pd.DataFrame(
+        {"household_id": list("abcd"), "county_id": "k", "village_id": list("xyyy"), "risk": [0.1, 0.5, 0.6, 0.7]}
+    )
+    found = nested_lists(scores, Capacity(number=3), village_floor=2)
+    assert found.fillna("").tolist() == ["village", "", "village", "village"]
+
+
+def test_a_list_without_villages_says_which_column_it_lacks() -> None:
+    scores = pd.DataFrame({"household_id": ["a"], "county_id": "k", "risk": 0.5})
+    with pytest.raises(UsageError, match="village_id"):
+        nested_lists(scores, Capacity(number=1), village_floor=1)
+
+
+@FEW
+@given(counties(), st.sampled_from([0.25, 0.5, 1.0]))
+def test_the_length_for_a_recall_is_the_first_that_reaches_it(case: tuple, recall: float) -> None:
+    scores, fell = case
+    fell[0] = 1
+    risk, lists = scores["risk"].to_numpy(), scores["township_id"].to_numpy()
+    found = length_for_recall(fell, risk, [recall], lists).iloc[0]
+    for column, tie in (("length", fell), ("length_best", -fell)):
+        for length in itertools.count(1):
+            rows = [
+                i for t in set(lists) for i in sorted(np.flatnonzero(lists == t), key=lambda i: (-risk[i], tie[i]))[:length]
+            ]
+            if fell[rows].sum() >= recall * fell.sum() - 1e-9:
+                break
+        assert found[column] == length
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> pd.DataFrame:
+    """Alerts of a few households over a year and a half, with a driver that is sometimes unknown."""
+    generator = np.random.default_rng(draw(st.integers(0, 10_000)))
+    rows = [
+        {"household_id": f"h{h}", "as_of": month_text(month_number("2023-01") + m), "driver_1": driver}
+        for h in range(4)
+        for m in range(18)
+        if generator.random() < 0.5
+        for driver in [generator.choice(["illness", "job", None])]
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=1)
+
+
+@FEW
+@given(histories())
+def test_states_equal_a_loop_over_each_household(alerts: pd.DataFrame) -> None:
+    states = alert_states(alerts)
+    for _, own in alerts.sort_values("as_of").groupby("household_id"):
+        last = None
+        for i, row in own.iterrows():
+            if last is None:
+                expected = "new"
+            elif month_number(row["as_of"]) - month_number(last["as_of"]) >= 3:
+                expected = "returned"
+            elif isinstance(row["driver_1"], str) and row["driver_1"] != last["driver_1"]:
+                expected = "new"
+            else:
+                expected = "continuing"
+            assert states[i] == expected
+            last = row
+
+
+@FEW
+@given(histories())
+def test_churn_counts_every_listed_household_once(alerts: pd.DataFrame) -> None:
+    found = churn(alerts)
+    assert (found["new"] + found["continuing"] + found["returned"]).tolist() == found["listed"].tolist()
+    assert found["listed"].sum() == len(alerts)
+    flow = found["listed"].shift() + found["joined"] - found["left"]
+    assert (flow.iloc[1:] == found["listed"].iloc[1:]).all()
+
+
+def test_the_first_list_has_no_turnover_because_nothing_is_known_before_it() -> None:
+    alerts = pd.DataFrame({"household_id": ["a", "b", "a", "c"], "as_of": ["2023-01", "2023-01", "2023-02", "2023-02"]})
+    found = churn(alerts)
+    assert found["turnover"].isna().tolist() == [True, False]
+    assert found.loc["2023-02", ["joined", "left", "repeat_share"]].tolist() == [1, 1, 0.5]
+
+
+def test_two_alerts_of_one_household_in_a_month_are_refused() -> None:
+    with pytest.raises(UsageError, match="one row per household"):
+        alert_states(pd.DataFrame({"household_id": ["a", "a"], "as_of": ["2023-01"] * 2}))
+
+
+@FEW
+@given(histories(), st.integers(1, 12))
+def test_lead_times_equal_a_loop_over_each_fall(alerts: pd.DataFrame, within: int) -> None:
+    falls = pd.DataFrame({"household_id": ["h0", "h1", "h2", "h9", "h0"], "outcome_month": ["2023-06"] * 4 + ["2024-03"]})
+    lead = lead_times(alerts, falls, within_months=within)
+    for (household, fell), months in lead.items():
+        own = alerts.loc[alerts["household_id"] == household, "as_of"]
+        before = [d for d in (month_number(fell) - month_number(m) for m in own) if 0 < d <= within]
+        assert (math.isnan(months) and not before) or months == max(before)
+
+
+def test_falls_never_listed_count_against_early_warning() -> None:
+    alerts = pd.DataFrame({"household_id": ["a", "b"], "as_of": ["2023-01", "2023-04"]})
+    falls = pd.DataFrame({"household_id": ["a", "b", "c", "a"], "outcome_month": ["2023-05"] * 3 + ["2023-05"]})
+    found = lead_time(alerts, falls)
+    assert (found.falls, found.caught, found.never_listed) == (3, 2, 1)
+    assert found.median == 2.5
+    assert found.early_share == pytest.approx(1 / 3)
+    assert found.distribution.to_dict() == {1: 1, 4: 1}
+
+
+def test_a_fall_before_the_first_list_could_not_be_warned_of() -> None:
+    alerts = pd.DataFrame({"household_id": ["a"], "as_of": ["2023-06"]})
+    falls = pd.DataFrame({"household_id": ["a", "b"], "outcome_month": ["2023-06", "2023-08"]})
+    assert lead_time(alerts, falls).falls == 1
