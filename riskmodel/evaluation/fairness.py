@@ -39,7 +39,8 @@ class Audit:
         estimable are missing. The group `all` of the column `all` stands first.
     spread
         One row per audit column and measure: the `lowest` and `highest` group that are estimable, their `ratio` with
-        `low` and `high`, and `alarm`.
+        `low` and `high`, and `alarm`. With few verdicts the alarm also sounds by chance; `low` above 1 makes chance
+        unlikely.
     """
 
     table: pd.DataFrame

@@ -181,7 +181,7 @@ def caught(name: str, seeds: range) -> float:
 
 @pytest.mark.parametrize("name", STATISTICAL)
 def test_a_planted_statistical_leak_is_found_in_nineteen_of_twenty_counties(name: str) -> None:
-    assert caught(name, range(20)) >= 0.95
+    assert caught(name, range(12)) >= 0.95
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -197,11 +197,11 @@ def alarms(seeds: range, **how: Any) -> float:
 
 
 def test_honest_features_raise_no_alarm() -> None:
-    assert alarms(range(40)) <= 0.01
+    assert alarms(range(24)) <= 0.01
 
 
 def test_few_households_and_few_falls_raise_no_alarm() -> None:
-    assert alarms(range(30), households=60, rate=0.06) <= 0.01
+    assert alarms(range(20), households=60, rate=0.06) <= 0.01
 
 
 def test_an_index_of_the_whole_county_that_went_with_the_rate_by_chance_raises_no_alarm() -> None:
