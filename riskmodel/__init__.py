@@ -18,7 +18,7 @@ _WHERE = {
     "Run": "riskmodel.settings",
     "load_run": "riskmodel.settings",
     "find_config": "riskmodel.settings",
-    "train": "riskmodel.model.training",
+    "train": "riskmodel.study",
     "promote": "riskmodel.model.tracking",
     "load_model": "riskmodel.model.tracking",
     "score": "riskmodel.alerts.scoring",
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from riskmodel.cohort.labels import censoring_weights
     from riskmodel.explain.shapley import GroupExplainer
     from riskmodel.model.tracking import load_model, promote
-    from riskmodel.model.training import train
     from riskmodel.register import Register, ingest
     from riskmodel.settings import Run, find_config, load_run
     from riskmodel.simulation import simulate
+    from riskmodel.study import train

@@ -15,8 +15,8 @@ import typer
 from riskmodel.errors import RiskmodelError
 
 if TYPE_CHECKING:
-    from riskmodel.model.training import Study
     from riskmodel.register import IntakeReport
+    from riskmodel.study import Study
 
 app = typer.Typer(
     name="riskmodel",
@@ -77,7 +77,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*row)
     console = Console()
@@ -147,6 +147,7 @@ def train(
     register: Annotated[Path, typer.Option(help="Register from `riskmodel ingest`.")],
     out: Annotated[Path | None, typer.Option("--out", help="Results; default results/<run name>.")] = None,
     tracking_uri: TrackingUri = None,
+    reason: Annotated[str | None, typer.Option(help="Why the test months are looked at; kept in the ledger.")] = None,
 ) -> None:
     """Fit and compare models and baselines on temporal folds; register the model as challenger."""
     from riskmodel.results import train_and_write
@@ -157,25 +158,65 @@ def train(
         run = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": tracking_uri})})
     folder = out or Path("results") / run.name
     with _progress(f"train {run.name}") as step:
-        study = train_and_write(run, register, folder, step)
+        study = train_and_write(run, register, folder, step, reason)
     _print_study(study)
+    _print_assessment(study.evidence["assessment"])
+    _print_looks(study.evidence["looks"])
     typer.echo(f"\nRegistered {study.tracking['model_uri']} as challenger in {study.tracking['uri']}.")
     typer.echo(f"Results: {folder / 'results.json'}; model: {folder / 'model'}.")
-    typer.echo(f"Next: riskmodel promote {study.tracking['version']} --reason TEXT")
+    typer.echo(f"Next: riskmodel promote {study.tracking['version']}")
+
+
+@app.command()
+def evaluate(
+    what: Annotated[
+        str, typer.Argument(metavar="RUN_OR_MODEL", help="A run file (RUN.yaml), or MLflow URI or folder of a model.")
+    ],
+    register: Annotated[Path, typer.Option(help="Register from `riskmodel ingest`.")],
+    horizons: Annotated[
+        str | None, typer.Option(help="Of a run: horizons in months to compare, such as 3,6,12.", metavar="M,M,...")
+    ] = None,
+    look: Annotated[
+        str | None,
+        typer.Option(help="Why the test months are looked at too; kept in the ledger. A run without it shows folds only."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for evaluation.json.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Compare a run's models over time, or judge a model on months and counties that it has not seen."""
+    from riskmodel.results import evaluate_model, evaluate_run
+    from riskmodel.settings import load_run
+
+    with _progress("evaluate") as step:
+        if not what.endswith((".yaml", ".yml")):
+            found = evaluate_model(what, register, look, out, tracking_uri, step)
+        else:
+            found = evaluate_run(load_run(what), register, _months(horizons), look, out, step)
+    if "horizons" in found:
+        for horizon, compared in found["horizons"].items():
+            _print_folds(horizon, compared)
+    else:
+        _print_metrics(f"version {found['version']} on {_span(found['assessment']['months'])}", found["metrics"])
+        _print_assessment(found["assessment"])
+        _print_looks(found["looks"])
+    if out:
+        typer.echo(f"\n{out / 'evaluation.json'}")
 
 
 @app.command()
 def promote(
     version: Annotated[str, typer.Argument(help="Version number, or challenger.")],
-    reason: Annotated[str, typer.Option(help="Why; it is stored with the version.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why, where the version was not found better; it is stored with the version.")
+    ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Move the alias champion to a version of the registered model."""
+    """Move the alias champion to a version that is better at capacity, or to another one with a reason."""
     from riskmodel.model.tracking import promote as run
     from riskmodel.settings import Tracking
 
-    before, now = run(version, reason, Tracking(uri=tracking_uri))
-    typer.echo(f"champion: {before or 'none'} -> {now}.")
+    done = run(version, reason, Tracking(uri=tracking_uri))
+    typer.echo(f"champion: {done.before or 'none'} -> {done.now}; {done.standing}.")
 
 
 @app.command()
@@ -235,16 +276,16 @@ def card(
 ) -> None:
     """Write the model card, one HTML file in Chinese and English."""
     from riskmodel.cards.model_card import write_card
-    from riskmodel.model.tracking import load_model
+    from riskmodel.model.tracking import later_evaluations, load_model
 
-    write_card(load_model(model, tracking_uri), out, lang.value)
+    write_card(load_model(model, tracking_uri), out, lang.value, later_evaluations(model, tracking_uri))
     typer.echo(str(out))
 
 
 @app.command()
 def version() -> None:
     """Print the versions that results depend on."""
-    from riskmodel.model.training import versions
+    from riskmodel.study import versions
 
     typer.echo(json.dumps(versions(), indent=1))
 
@@ -284,6 +325,76 @@ def _print_study(study: Study) -> None:
         ["model", *(m.replace("_", " ") for m in shown)],
         rows,
     )
+
+
+def _print_metrics(title: str, figures: dict[str, dict[str, float | None]]) -> None:
+    rows = [[metric.replace("_", " "), _plain_figure(figure)] for metric, figure in figures.items()]
+    _table(title, ["metric", "value and interval"], rows)
+
+
+def _print_folds(horizon: str, compared: dict[str, Any]) -> None:
+    """Models by fold, at one horizon."""
+    shown = ("roc_auc", "pr_auc", "brier", "calibration_slope", "recall_at_capacity")
+    rows = [
+        [model, split, *(_plain_figure(figures[m], "\n") for m in shown)]
+        for model, splits in compared["results"].items()
+        for split, figures in splits.items()
+    ]
+    _table(f"horizon {horizon} months", ["model", "split", *(m.replace("_", " ") for m in shown)], rows)
+    for fold in compared["folds"]:
+        typer.echo(f"{fold['fold']}: trained to {fold['train_to']}, tested {fold['test_from']} to {fold['test_to']}")
+    if compared["looks"]:
+        _print_looks(compared["looks"])
+
+
+def _print_assessment(found: dict[str, Any]) -> None:
+    """The lists in a few lines; all of it stands on the card and in the JSON."""
+    lists, lead = found["lists"]["listed"], found["lead_time"]
+    typer.echo(
+        f"\nLists on {_span(found['months'])}: of 100 listed {100 * lists['precision']:.0f} fell; of 100 who fell "
+        f"{100 * lists['recall']:.0f} were listed."
+    )
+    if lead.get("median") is not None:
+        typer.echo(f"Warning time: {lead['median']:.0f} months at the median among falls that were listed before.")
+    for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
+        typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
+                   f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip
+    if found["helped"].get("warning"):
+        typer.echo(f"warning: {found['helped']['warning']}")
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    told = "-" if row["ratio"] is None else f"{row['ratio']:.1f}"
+    return told if row["low"] is None or row["high"] is None else f"{told} ({row['low']:.1f}-{row['high']:.1f})"
+
+
+def _print_looks(looks: dict[str, Any]) -> None:
+    if looks:
+        typer.echo(f"Look {len(looks['earlier']) + 1} at these test months: {looks['this']['reason']}.")
+
+
+def _span(months: list[str]) -> str:
+    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+
+
+def _months(text: str | None) -> list[int]:
+    from riskmodel.errors import UsageError
+
+    try:
+        found = [int(part) for part in (text or "").split(",") if part.strip()]
+    except ValueError:
+        found = [0]
+    if any(months < 1 for months in found):
+        raise UsageError(f"--horizons {text}: give whole months apart by commas, such as 3,6,12.")
+    return found
+
+
+def _plain_figure(figure: dict[str, float | None], between: str = " ") -> str:
+    if figure["value"] is None:
+        return "-"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f}{between}{figure['low']:.3f}-{figure['high']:.3f}"
 
 
 def _figure(interval: Any) -> str:

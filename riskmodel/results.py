@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,28 +13,16 @@ from riskmodel.settings import Run
 Step = Callable[[str], None]
 
 
-def train_and_write(run: Run, register_path: Path, out: Path, step: Step) -> Any:
+def train_and_write(run: Run, register_path: Path, out: Path, step: Step, reason: str | None = None) -> Any:
     """Cohorts, study and results of a run; gives the `Study`.
 
     `out` then holds `results.json` (model, split, metric: value, low, high), `study.json` (everything the card shows),
     `test_scores.parquet` and the model as a bundle in `model/`.
     """
-    from riskmodel.catalogue import load_catalogue
-    from riskmodel.cohort.cohorts import build_cohorts
-    from riskmodel.model.training import train
     from riskmodel.register import Register, commit_directory
+    from riskmodel.study import train
 
-    register = Register.open(register_path)
-    cohorts = build_cohorts(
-        register,
-        label=run.label,
-        at_risk=run.at_risk,
-        months=run.cohorts,
-        catalogue=load_catalogue(run.catalogue),
-        workers=run.threads,
-        progress=lambda county: step(f"features of {county}"),
-    )
-    study = train(cohorts, run, progress=step)
+    study = train(_cohorts_of(run, Register.open(register_path), step), run, reason=reason, progress=step)
 
     def write(stage: Path) -> None:
         _json(stage / "results.json", study.results_json())
@@ -44,6 +32,74 @@ def train_and_write(run: Run, register_path: Path, out: Path, step: Step) -> Any
 
     commit_directory(out, write, kind="study", about={"run": run.name, "tracking": study.tracking})
     return study
+
+
+def evaluate_run(
+    run: Run, register_path: Path, horizons: Sequence[int], look: str | None, out: Path | None, step: Step
+) -> dict[str, Any]:
+    """The models of a run compared over time, for each horizon; `out` then holds `evaluation.json`.
+
+    Only the folds inside the training months are looked at, unless `look` says why the test months are too.
+    """
+    from riskmodel.register import Register
+    from riskmodel.study import compare_over_time
+
+    register = Register.open(register_path)
+    found = {}
+    for horizon in horizons or [run.label.horizon_months]:
+        asked = run.model_copy(update={"label": run.label.model_copy(update={"horizon_months": horizon})})
+        compared = compare_over_time(_cohorts_of(asked, register, step), asked, look=look, progress=step)
+        found[str(horizon)] = {
+            "folds": [f.describe() for f in compared.folds if f.name in compared.found],
+            "results": {
+                model: {split: {m: i.as_json() for m, i in figures.items()} for split, figures in splits.items()}
+                for model, splits in compared.results.items()
+            },
+            "looks": compared.looks,
+        }
+    evaluation = {"run": run.model_dump(mode="json"), "horizons": found}
+    _keep_evaluation(evaluation, out)
+    return evaluation
+
+
+def evaluate_model(
+    uri: str, register_path: Path, look: str | None, out: Path | None, tracking_uri: str | None, step: Step
+) -> dict[str, Any]:
+    """A model on what it has not seen; the look is recorded, and kept with the model where a registry holds it."""
+    from riskmodel.model.tracking import keep_evaluation, load_model
+    from riskmodel.register import Register
+    from riskmodel.study import evaluate
+
+    step("model")
+    model = load_model(uri, tracking_uri)
+    cohorts = _cohorts_of(model.run, Register.open(register_path), step, model.catalogue)
+    step("lists, fairness, misses")
+    evaluation = {"model": uri, **evaluate(model, cohorts, look)}
+    _keep_evaluation(evaluation, out)
+    keep_evaluation(uri, evaluation, tracking_uri)
+    return evaluation
+
+
+def _cohorts_of(run: Run, register: Any, step: Step, catalogue: Any = None) -> Any:
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.cohort.cohorts import build_cohorts
+
+    return build_cohorts(
+        register,
+        label=run.label,
+        at_risk=run.at_risk,
+        months=run.cohorts,
+        catalogue=catalogue or load_catalogue(run.catalogue),
+        workers=run.threads,
+        progress=lambda county: step(f"features of {county}"),
+    )
+
+
+def _keep_evaluation(evaluation: dict[str, Any], out: Path | None) -> None:
+    from riskmodel.register import commit_directory
+
+    if out is not None:
+        commit_directory(out, lambda stage: _json(stage / "evaluation.json", evaluation), kind="evaluation", about={})
 
 
 def score_and_write(

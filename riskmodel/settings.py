@@ -84,6 +84,7 @@ class Split(Strict):
     folds: int = Field(2, ge=0, description="rolling-origin validation folds inside the training months")
     calibration_months: int = Field(12, ge=0, description="last training months that fit the calibration")
     household_disjoint: bool = Field(True, description="also report a test without households seen in training")
+    ledger: str | None = Field(None, description="file of looks at the test months; default: looks.jsonl in the register")
 
 
 class Capacity(Strict):
@@ -91,6 +92,8 @@ class Capacity(Strict):
 
     number: int | None = Field(None, ge=1, description="households per county and month")
     share: float | None = Field(None, gt=0, le=1, description="share of those at risk per county and month")
+    township_floor: int = Field(0, ge=0, description="visits guaranteed to each township, within the county's total")
+    village_floor: int = Field(0, ge=0, description="visits guaranteed to each village, within the county's total")
 
     @model_validator(mode="after")
     def _one(self) -> Capacity:
@@ -142,6 +145,10 @@ MODELS = (
     "base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit", "logistic_regression",
     "hist_gradient_boosting", "lightgbm",
 )  # fmt: skip
+SIMPLE = ("base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit")
+"""Rules that an office could do without a model: what a model must beat."""
+CAPACITY_METRIC = "recall_at_capacity"
+"""What a model must be better at: the share of falls that lists at the visiting capacity find."""
 
 
 class Run(Strict):

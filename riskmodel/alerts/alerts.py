@@ -18,7 +18,7 @@ from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import NotFound, UsageError
 from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
 from riskmodel.explain.drivers import effects
-from riskmodel.model.bundle import check_additive
+from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.register import commit_directory, read_manifest
 
 ALERT_COLUMNS = (
@@ -132,19 +132,46 @@ class Attributed:
 
 def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
     """Pick the households of each county's list and attribute their risk; parameters and errors as `raise_alerts`."""
-    model = scores.model
-    if not model.explains:
-        raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
     listed = np.flatnonzero(scores.frame["rank"].to_numpy() <= _room(scores, capacity))
     order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
     rows = listed[order]
-    features = scores.features.iloc[rows].reset_index(drop=True)
+    alerts = scores.frame.iloc[rows].reset_index(drop=True)
+    return _attributed(scores.model, alerts, scores.features.iloc[rows].reset_index(drop=True))
+
+
+def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
+    """The verdict on the causes of each of some households' risk, as an alert would carry it.
+
+    Parameters
+    ----------
+    features
+        Features of the households, evidence columns included, shape (n, ...), such as rows of `Cohorts.frame`.
+
+    Returns
+    -------
+    numpy.ndarray
+        `subjective`, `objective`, `mixed` or `undetermined`, shape (n,).
+
+    Raises
+    ------
+    UsageError
+        If the model gives no contributions.
+    """
+    features = features.reset_index(drop=True)
+    found = _attributed(model, features[["household_id"]], features)
+    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
+    return causes.verdicts["verdict"].to_numpy(str)
+
+
+def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) -> Attributed:
+    if not model.explains:
+        raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
     contributions, base = model.contributions(features)
     check_additive(model, features)
     groups = {d.name: [d.name] for d in model.catalogue.drivers if d.nature == "objective"}
     groups[BEHAVIOUR] = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
     return Attributed(
-        alerts=scores.frame.iloc[rows].reset_index(drop=True),
+        alerts=alerts,
         drivers=model.sum_by_driver(contributions),
         contributions=contributions,
         base=base,

@@ -8,7 +8,6 @@ from typing import Literal
 
 from riskmodel.settings import MODELS
 
-SIMPLE = ("base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit")
 Figure = Mapping[str, float | None]
 Results = Mapping[str, Mapping[str, Mapping[str, Figure]]]
 Standing = Literal["beats", "ahead", "not_better"]

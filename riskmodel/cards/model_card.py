@@ -7,8 +7,11 @@ model, and the template `templates/sections/<name>.html.j2` that holds its texts
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from riskmodel.cards.rendering import Language, render
 from riskmodel.cards.sections import SECTIONS, headline
@@ -19,7 +22,7 @@ from riskmodel.register import commit_file
 _NEEDED = ("data", "folds", "results")
 
 
-def model_card(model: RiskModel, lang: Language = "zh") -> str:
+def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> str:
     """The model card as self-contained HTML: no script, nothing loaded from elsewhere.
 
     Parameters
@@ -28,6 +31,8 @@ def model_card(model: RiskModel, lang: Language = "zh") -> str:
         A trained model; its evidence fills the card.
     lang
         Language in which the card opens; a switch on the page shows the other one.
+    later
+        Evaluations after the training, from `later_evaluations`.
 
     Raises
     ------
@@ -40,11 +45,12 @@ def model_card(model: RiskModel, lang: Language = "zh") -> str:
             f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is "
             "nothing to show. Train it with `riskmodel train`."
         )
+    model = replace(model, evidence={**model.evidence, "later": list(later)})
     shown = [(section, SimpleNamespace(**section.facts(model))) for section in SECTIONS]
     number = {section.name: i for i, section in enumerate(SECTIONS, 1)}
     return render("card.html.j2", sections=shown, number=number, lang=lang, **headline(model))
 
 
-def write_card(model: RiskModel, out: Path, lang: Language = "zh") -> None:
+def write_card(model: RiskModel, out: Path, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write the model card to a file, whole or not at all."""
-    commit_file(out, model_card(model, lang).encode("utf-8"))
+    commit_file(out, model_card(model, lang, later).encode("utf-8"))

@@ -11,7 +11,7 @@ import yaml
 
 from riskmodel.cards import disclosure
 from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, icon_array_svg
-from riskmodel.cards.comparison import SIMPLE, Figure, compare
+from riskmodel.cards.comparison import Figure, compare
 from riskmodel.cards.rendering import Words, percent
 from riskmodel.cards.tables import against, results_table, tied_lists
 from riskmodel.cards.wording import (
@@ -33,6 +33,7 @@ from riskmodel.explain.causes import WORDS, missing_drivers
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import OFFICE_MONTHS, OFFICE_RATIO
 from riskmodel.register.blocked import protected_by_name
+from riskmodel.settings import SIMPLE
 
 TEST = "test"
 DISJOINT = "test_disjoint"

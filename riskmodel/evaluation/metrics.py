@@ -101,27 +101,35 @@ class Scored:
         return np.add.reduceat(w * self.y[order], blocks), np.add.reduceat(w, blocks)
 
     def _calibration_slope(self, w: np.ndarray) -> float:
-        """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958)."""
-        if np.ptp(self._logit) < 1e-9:
+        """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958), by damped Newton steps."""
+        events, total, width = np.dot(w, self.y), w.sum(), float(self._logit.std())
+        if width < 1e-9 or not 0 < events < total:
             return np.nan
-        beta = np.array([0.0, 1.0]) if self._start is None else self._start
-        x = self._logit
-        for _ in range(50):
-            q = expit(beta[0] + beta[1] * x)
+        x = (self._logit - self._logit.mean()) / width
+        beta = np.array([np.log(events / (total - events)), 0.0]) if self._start is None else self._start
+        loss, change = np.inf, np.zeros(2)
+        for _ in range(100):
+            line = beta[0] + beta[1] * x
+            now = float(np.dot(w, np.logaddexp(0, line) - self.y * line))
+            if now > loss + 1e-9 * abs(loss):
+                change = change / 2
+                beta = beta - change
+                continue
+            loss, q = now, expit(line)
             v = w * q * (1 - q)
-            gradient = np.array([np.dot(w, self.y - q), np.dot(w * x, self.y - q)])
             vx = v * x
             off = vx.sum()
             hessian = np.array([[v.sum(), off], [off, np.dot(vx, x)]])
-            if not np.isfinite(hessian).all() or abs(np.linalg.det(hessian)) < 1e-12:
+            residual = w * (self.y - q)
+            if not np.linalg.det(hessian) > 1e-12 * hessian[0, 0] ** 2:
                 return np.nan
-            change = np.linalg.solve(hessian, gradient)
+            change = np.linalg.solve(hessian, np.array([residual.sum(), np.dot(residual, x)]))
             beta = beta + change
             if np.abs(change).max() < _CLOSE:
                 break
         if self._start is None:
             self._start = beta
-        return float(beta[1])
+        return float(beta[1] / width)
 
     def _calibration_intercept(self, w: np.ndarray) -> float:
         """Calibration in the large: the shift of all logits that makes the mean risk equal the rate."""

@@ -6,20 +6,22 @@ import json
 import logging
 import math
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from riskmodel.errors import NotFound, UsageError
 from riskmodel.model.bundle import RiskModel, example_rows, temporary_bundle
-from riskmodel.settings import Tracking
+from riskmodel.settings import CAPACITY_METRIC, SIMPLE, Tracking
 
 if TYPE_CHECKING:
     from riskmodel.cohort.cohorts import Cohorts
-    from riskmodel.model.training import Study
+    from riskmodel.study import Study
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 DEFAULT_STORE = "mlflow.db"
+_EVALUATIONS = "evaluations"
 
 
 def store_uri(uri: str | None = None) -> str:
@@ -77,6 +79,7 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
         )
         mlflow.log_dict(study.results_json(), "results.json")
         mlflow.log_dict(_plain(study.evidence), "evidence.json")
+        mlflow.log_dict(_plain(study.evidence["assessment"]), "assessment.json")
         for name, text in cohorts.catalogue.sources:
             mlflow.log_text(text, f"catalogue/{name}")
         _log_metrics(mlflow, study, "test", run.register_model)
@@ -115,6 +118,34 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
     return replace(study, model=model, tracking=found)
 
 
+def keep_evaluation(model_uri: str, evaluation: Mapping[str, Any], tracking_uri: str | None = None) -> None:
+    """Keep a later evaluation with the run of a registered model; nothing for a model outside a registry."""
+    run_id = _run_of(model_uri, tracking_uri)
+    if run_id:
+        stamp = evaluation["looks"]["this"]["at"].replace(":", "").replace("+0000", "Z")
+        _client(tracking_uri).MlflowClient().log_dict(run_id, _plain(dict(evaluation)), f"{_EVALUATIONS}/{stamp}.json")
+
+
+def later_evaluations(model_uri: str, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+    """Evaluations that were kept with a registered model after its training, oldest first."""
+    run_id = _run_of(model_uri, tracking_uri)
+    if not run_id:
+        return []
+    mlflow = _client(tracking_uri)
+    found = sorted(a.path for a in mlflow.MlflowClient().list_artifacts(run_id, _EVALUATIONS))
+    return [mlflow.artifacts.load_dict(f"runs:/{run_id}/{path}") for path in found]
+
+
+def _run_of(model_uri: str, tracking_uri: str | None) -> str | None:
+    """The run that made a registered model; None outside a registry."""
+    if not model_uri.startswith("models:/"):
+        return None
+    mlflow = _client(tracking_uri)
+    name = model_uri.removeprefix("models:/").split("@")[0].split("/")[0]
+    version = _version(mlflow, model_uri)
+    return mlflow.MlflowClient().get_model_version(name, version).run_id if version else None
+
+
 def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     """A model by `models:/name@alias`, `models:/name/version`, `runs:/...`, or the folder of a bundle.
 
@@ -146,24 +177,31 @@ def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     return RiskModel.load(found[0].parent, version)
 
 
-def promote(version: str, reason: str, tracking: Tracking | None = None) -> tuple[str, str]:
-    """Move the alias `champion` to a version (or to what an alias names) and store the reason.
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion did: the champion before (or ''), the champion now, and how the two compare."""
 
-    Returns
-    -------
-    tuple
-        The version that was champion before, or '', and the version that is champion now.
+    before: str
+    now: str
+    standing: str
+
+
+def promote(version: str, reason: str | None = None, tracking: Tracking | None = None) -> Promotion:
+    """Move the alias `champion` to a version (or to what an alias names).
+
+    Without a reason only a version that was found better at capacity is promoted: the interval of its gain in
+    `recall_at_capacity` over the champion, on months that neither had seen, lies above 0; where there is no champion,
+    over every simple rule. With a reason any version is; reason and comparison are stored with it.
 
     Raises
     ------
     UsageError
-        If the reason is empty.
+        If the version was not found better and no reason is given.
     NotFound
         If there is no such version.
     """
     tracking = tracking or Tracking()
-    if not reason.strip():
-        raise UsageError("a promotion needs a reason: --reason TEXT.")
+    reason = (reason or "").strip()
     mlflow = _client(tracking.uri)
     from mlflow.exceptions import MlflowException
 
@@ -180,10 +218,56 @@ def promote(version: str, reason: str, tracking: Tracking | None = None) -> tupl
         before = str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException:
         before = ""
-    client.set_model_version_tag(name, number, "promotion_reason", reason.strip())
+    better, standing = standing_of(load_model(f"models:/{name}/{number}", tracking.uri).evidence, before)
+    if not better and not reason:
+        raise UsageError(
+            f"version {number} was not promoted: {standing}. To promote it all the same, say why: --reason TEXT; the "
+            "reason is stored with the version."
+        )
+    client.set_model_version_tag(name, number, "promotion_reason", reason or "better at capacity")
+    client.set_model_version_tag(name, number, "promotion_standing", standing)
     client.set_model_version_tag(name, number, "promoted_over", before or "none")
     client.set_registered_model_alias(name, CHAMPION, number)
-    return before, str(number)
+    return Promotion(before, str(number), standing)
+
+
+def standing_of(evidence: Mapping[str, Any], champion: str) -> tuple[bool, str]:
+    """Whether the evidence of a training shows a model better at capacity than the champion, and how it stands, in words.
+
+    Parameters
+    ----------
+    evidence
+        Of the challenger.
+    champion
+        Version of the champion; '' where there is none, and then the simple rules are the ones to beat.
+
+    >>> gain = {"differences": {"recall_at_capacity": {"value": 0.04, "low": 0.01, "high": 0.07}}}
+    >>> standing_of({"champion": {"version": "1", "how": "as it is", **gain}}, "1")
+    (True, 'better than champion 1 at capacity: recall +0.040 [+0.010, +0.070]')
+    """
+    if champion:
+        found = evidence.get("champion", {})
+        if found.get("version") != champion:
+            return False, f"it was never compared with champion {champion}; train it again"
+        if "none" in found:
+            return False, f"it could not be compared with champion {champion}: {found['none']}"
+        rivals = {f"champion {champion}": found["differences"]}
+        how = ", recipes on the same months" if found["how"] == "recipe" else ""
+    else:
+        every = evidence.get("differences", {})
+        rivals = {rule.replace("_", " "): every[rule] for rule in SIMPLE if rule in every}
+        how = ""
+    if not rivals:
+        return False, "there is nothing that it was compared with"
+    rival, figures = min(rivals.items(), key=lambda item: _number(item[1][CAPACITY_METRIC]["low"]))
+    gain = figures[CAPACITY_METRIC]
+    low, better = _number(gain["low"]), _number(gain["low"]) > 0
+    said = f"recall {_number(gain['value']):+.3f} [{low:+.3f}, {_number(gain['high']):+.3f}]{how}"
+    return better, f"{'better' if better else 'not shown to be better'} than {rival} at capacity: {said}"
+
+
+def _number(value: float | None) -> float:
+    return -math.inf if value is None else float(value)
 
 
 def _version(mlflow: Any, uri: str) -> str:

@@ -20,10 +20,10 @@ from riskmodel.cohort.features import FeatureTable, build_features
 from riskmodel.errors import LeakFound
 from riskmodel.evaluation.future import features_that_know_the_future
 from riskmodel.evaluation.leakage import GATES, find_leaks, leak_table, separation, stop_on
-from riskmodel.model.training import train
 from riskmodel.months import month_number, month_text
 from riskmodel.register import Register
 from riskmodel.settings import Intervals, Label, Run, Split
+from riskmodel.study import train
 from tests.cohort.registers import make_register
 from tests.evaluation.planted import CLEAN, FOLD, LABEL, TEST, Study, clean_study
 from tests.model.test_training import panel

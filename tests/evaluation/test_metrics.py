@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -188,3 +189,15 @@ def test_a_list_of_nobody_has_no_precision_and_misses_all() -> None:
     found = figures_of_list(hits=0, listed=0, events=5, rows=100)
     assert np.isnan(found["precision"]) and np.isnan(found["lift"])
     assert (found["missed"], found["false_alerts_per_1000"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("overconfident", [0.3, 2.0, 8.0])
+@pytest.mark.parametrize("shift", [-3.0, 3.0])
+def test_the_slope_of_a_badly_calibrated_model_is_that_of_scikit_learn(overconfident: float, shift: float) -> None:
+    generator = np.random.default_rng(3)
+    log_odds = generator.normal(-4.5, 1.2, 3000)
+    fell = (generator.random(3000) < expit(log_odds)).astype(float)
+    risk = expit(overconfident * log_odds - shift)
+    clipped = np.clip(risk, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    expected = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(logit(clipped)[:, None], fell)
+    assert Scored(fell, risk).metrics()["calibration_slope"] == pytest.approx(expected.coef_[0, 0], abs=1e-5)

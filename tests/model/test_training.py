@@ -14,8 +14,8 @@ from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
 from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
-from riskmodel.model.training import Study, train
 from riskmodel.settings import Intervals, Label, LeakGates, Run, Split
+from riskmodel.study import Study, train
 from tests.cohort.registers import make_register
 
 SMALL = {"n_estimators": 30, "min_data_in_leaf": 10}

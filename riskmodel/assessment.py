@@ -1,0 +1,223 @@
+"""What a model's lists would have found on months it had not seen: the evidence that a committee signs.
+
+Metrics of all models stand in `Study.results`; this page is about the registered model alone, at the lists that the
+office would really have drawn. The result is plain JSON: it travels with the model, and the card, MLflow and
+`riskmodel evaluate` show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.alerts.alerts import verdicts_of
+from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.helped import helped_before_outcome
+from riskmodel.cohort.labels import censoring_weights
+from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.assisted import by_assistance
+from riskmodel.evaluation.bootstrap import Interval, resample
+from riskmodel.evaluation.capacity import churn, lead_time, length_for_recall, list_figures, nested_lists
+from riskmodel.evaluation.fairness import audit, audit_groups, audit_over_time
+from riskmodel.evaluation.metrics import decision_curve, ece_null_band
+from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, situations
+from riskmodel.evaluation.welfare import budget_welfare
+from riskmodel.model.bundle import RiskModel
+from riskmodel.months import month_number
+from riskmodel.settings import Run
+
+RECALLS = (0.5, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+TRANSFER = 0.1
+"""Welfare of the budget: a tenth of the line per month for each listed household."""
+_LEAST_INCOME = 0.05
+_QUIET_MONTHS = 3
+_PLACES = ("township_id", "village_id")
+
+
+def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) -> dict[str, Any]:
+    """Everything about the lists of a model on some as-of months.
+
+    The lists are drawn from all households at risk, as an office would; what became of a household is counted where it
+    is known. The figures by help are weighted for censoring, so that they stand for those whose outcome is not known too.
+
+    Parameters
+    ----------
+    model
+        A model that has not seen the outcomes of these months.
+    cohorts
+        Cohorts that hold the months, with the features of the model.
+    months
+        As-of months, `YYYY-MM`.
+    run
+        Capacity, intervals, seed and label.
+
+    Returns
+    -------
+    dict
+        `months, rows, known, events, lists, minimum_list, churn, lead_time, ece_null, decision, welfare, fairness,
+        helped, misses`, all plain JSON; a part that the register cannot give holds `{"none": why}`.
+
+    Raises
+    ------
+    NotEnoughData
+        If no outcome of either kind is known in these months.
+    """
+    frame = cohorts.frame[cohorts.frame["as_of"].isin(list(months))].reset_index(drop=True)
+    known = frame["outcome"].notna().to_numpy()
+    y = frame["outcome"].to_numpy(float)
+    if not 0 < np.nansum(y) < known.sum():
+        raise NotEnoughData("the months assessed hold no outcome of one kind: choose others, or more of them.")
+    places = [p for p in _PLACES if p in frame]
+    rows = frame[["household_id", "county_id", *places, "as_of", "outcome", "outcome_month"]].assign(risk=model.risk(frame))
+    rows["listed_by"] = _list(rows, run)
+    rows["listed"] = rows["listed_by"].notna()
+    seen, seen_features = rows[known].reset_index(drop=True), frame[known].reset_index(drop=True)
+    return {
+        "months": sorted(set(rows["as_of"])),
+        "rows": len(rows),
+        "known": int(known.sum()),
+        "events": int(np.nansum(y)),
+        "capacity": run.capacity.model_dump(exclude_none=True),
+        "lists": _lists(seen, run),
+        "minimum_list": _records(length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen))),
+        "churn": _churn(rows),
+        "lead_time": _lead_time(rows, run),
+        "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
+        "decision": _records(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS)),
+        "welfare": _welfare(seen, seen_features, run),
+        "fairness": _fairness(model, seen, seen_features, run),
+        "helped": _helped(cohorts, rows, frame, run),
+        "misses": _misses(seen, seen_features, run),
+    }
+
+
+def _list(rows: pd.DataFrame, run: Run) -> pd.Series:
+    room = run.capacity
+    return nested_lists(rows, room, township_floor=room.township_floor, village_floor=room.village_floor)
+
+
+def _list_codes(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["as_of"] + "/" + rows["county_id"]).to_numpy()
+
+
+def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
+    """Figures of the lists among households whose outcome is known, and by the level that listed them."""
+    room = run.capacity
+    found = list_figures(
+        seen, seen["outcome"].to_numpy(), room, township_floor=room.township_floor, village_floor=room.village_floor
+    )
+    by = seen[seen["listed"]].groupby("listed_by")["outcome"].agg(["size", "mean"])
+    return {
+        **{name: _plain(row) for name, row in found.iterrows()},
+        "by_level": [{"level": k, "rows": int(r["size"]), "precision": float(r["mean"])} for k, r in by.iterrows()],
+    }
+
+
+def _churn(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Lists month by month. Where lists are further apart than the quiet months, one list between counts as quiet."""
+    numbers = sorted(month_number(m) for m in set(rows["as_of"]))
+    apart = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
+    return _records(churn(rows[rows["listed"]], quiet_months=max(_QUIET_MONTHS, apart + 1)).reset_index(names="as_of"))
+
+
+def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
+    found = lead_time(
+        rows[rows["listed"]], rows.dropna(subset="outcome_month"), within_months=max(12, run.label.horizon_months)
+    )
+    return {**{k: v for k, v in _plain(asdict(found)).items() if k != "distribution"},
+            "distribution": {int(k): int(v) for k, v in found.distribution.items()}}  # fmt: skip
+
+
+def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+    """The list's transfer against perfect targeting and against an equal split, persons counted where known."""
+    if "ratio_now" not in features:
+        return {"none": "the features lack ratio_now, the income over the line"}
+    income = features["ratio_now"].to_numpy(float)
+    has = ~np.isnan(income)
+    income = np.maximum(income[has], _LEAST_INCOME)
+    listed = seen["listed"].to_numpy(float)[has]
+    if not listed.any():
+        return {"none": "no listed household has a known income"}
+
+    def measure(weight: np.ndarray | None) -> Mapping[str, float]:
+        w = np.ones(len(income)) if weight is None else weight
+        if not np.dot(w, listed):
+            return {"welfare_of_perfect": np.nan, "welfare_of_universal": np.nan}
+        return budget_welfare(income, listed, TRANSFER * float(np.dot(w, listed)), w).figures()
+
+    found = resample({"list": measure}, seen["household_id"][has], run.intervals, run.seed).intervals()["list"]
+    return {"transfer": TRANSFER, "rho": 3.0, **_figures(found)}
+
+
+def _fairness(model: RiskModel, seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+    rows = seen[["household_id", "as_of", "listed", "outcome", "risk"]].copy()
+    if model.explains:
+        rows["verdict"] = pd.Series(np.nan, index=rows.index, dtype=object)
+        rows.loc[rows["listed"], "verdict"] = verdicts_of(model, features[rows["listed"].to_numpy()])
+    groups = audit_groups(features)
+    try:
+        whole = audit(rows, groups, run.intervals, run.seed)
+        months = audit_over_time(rows, groups, run.intervals, run.seed).spread if rows["as_of"].nunique() > 1 else None
+    except UsageError as fault:
+        return {"none": str(fault)}
+    return {
+        "table": _records(whole.table),
+        "spread": _records(whole.spread),
+        "over_time": [] if months is None else _records(months.dropna(subset="ratio")),
+    }
+
+
+def _helped(cohorts: Cohorts, rows: pd.DataFrame, frame: pd.DataFrame, run: Run) -> dict[str, Any]:
+    register = cohorts.origin
+    if register is None or not register.has("assistance"):
+        return {"none": "the register holds no assistance"}
+    horizon = run.label.horizon_months
+    helped = helped_before_outcome(register, frame, horizon, cohorts.step_months)
+    weight = censoring_weights(frame, horizon).to_numpy()
+    try:
+        found = by_assistance(rows.assign(helped=helped), run.intervals, run.seed, weight=weight)
+    except NotEnoughData as fault:
+        return {"none": str(fault)}
+    return {
+        "results": {group: _figures(figures) for group, figures in found.results.items()},
+        "sizes": {group: _plain(sizes) for group, sizes in found.sizes.iterrows()},
+        "listed_helped": _plain(found.listed_helped),
+        "warning": found.warning,
+    }
+
+
+def _misses(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+    y, listed = seen["outcome"].to_numpy(), seen["listed"].to_numpy()
+    table = misses_by_situation(y, seen["risk"].to_numpy(), listed, seen["household_id"], situations(features))
+    telling = [c for c in features if c in ("ratio_now", "record_age", "able_now") or c.startswith("months_since_")]
+    try:
+        rules = _records(rules_of_misses(features[telling], y, listed)) if telling else []
+    except NotEnoughData:
+        rules = []
+    return {"situations": _records(table), "rules": rules}
+
+
+def _figures(found: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: figure.as_json() for name, figure in found.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain JSON; null where not defined."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def _plain(value: Any) -> Any:
+    """One figure, or figures by name, as plain JSON."""
+    if isinstance(value, pd.Series | dict):
+        return {str(k): _plain(v) for k, v in dict(value).items()}
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
