@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.alerts import verdicts_of
+from riskmodel.cohort.audit import audit_columns
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.helped import helped_before_outcome
 from riskmodel.cohort.labels import censoring_weights
@@ -29,6 +30,7 @@ from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, si
 from riskmodel.evaluation.welfare import budget_welfare
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_number
+from riskmodel.register import Register
 from riskmodel.settings import Run
 
 RECALLS = (0.5, 0.7, 0.8, 0.9)
@@ -91,7 +93,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _records(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS)),
         "welfare": _welfare(seen, seen_features, run),
-        "fairness": _fairness(model, seen, seen_features, run),
+        "fairness": _fairness(model, cohorts.origin, seen, seen_features, run),
         "helped": _helped(cohorts, rows, frame, run),
         "misses": _misses(seen, seen_features, run),
     }
@@ -131,7 +133,7 @@ def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
         rows[rows["listed"]], rows.dropna(subset="outcome_month"), within_months=max(12, run.label.horizon_months)
     )
     return {**{k: v for k, v in _plain(asdict(found)).items() if k != "distribution"},
-            "distribution": {int(k): int(v) for k, v in found.distribution.items()}}  # fmt: skip
+            "distribution": {str(k): int(v) for k, v in found.distribution.items()}}  # fmt: skip
 
 
 def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
@@ -155,12 +157,15 @@ def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, 
     return {"transfer": TRANSFER, "rho": 3.0, **_figures(found)}
 
 
-def _fairness(model: RiskModel, seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+def _fairness(
+    model: RiskModel, register: Register | None, seen: pd.DataFrame, features: pd.DataFrame, run: Run
+) -> dict[str, Any]:
     rows = seen[["household_id", "as_of", "listed", "outcome", "risk"]].copy()
     if model.explains:
         rows["verdict"] = pd.Series(np.nan, index=rows.index, dtype=object)
         rows.loc[rows["listed"], "verdict"] = verdicts_of(model, features[rows["listed"].to_numpy()])
-    groups = audit_groups(features)
+    apart = pd.DataFrame(index=features.index) if register is None else audit_columns(register, features)
+    groups = audit_groups(features.join(apart[[c for c in apart if c not in features]]))
     try:
         whole = audit(rows, groups, run.intervals, run.seed)
         months = audit_over_time(rows, groups, run.intervals, run.seed).spread if rows["as_of"].nunique() > 1 else None

@@ -18,46 +18,9 @@ from riskmodel.cli import app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
 from riskmodel.register import Register, ingest, verify
-from riskmodel.results import explain_household, score_and_write, train_and_write
-from riskmodel.settings import Cohorts, Intervals, Run, Split, Tracking, find_config, load_run
-from riskmodel.simulation import simulate
-
-AS_OF = "2023-06"
-
-
-class County:
-    """A simulated county of 500 households, its register, model store and one scored month."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.register = folder / "register"
-        self.alerts = folder / "alerts"
-        simulate(folder / "source", households=500, months=36, seed=5)
-        ingest(find_config("sources/simulated.yaml"), folder / "source", self.register)
-        self.tracking = Tracking(uri=f"sqlite:///{folder / 'mlflow.db'}")
-        self.run = Run(
-            name="journey",
-            cohorts=Cohorts(warm_up_months=3),
-            split=Split(folds=1, calibration_months=6),
-            intervals=Intervals(replicates=20),
-            models=["base_rate", "distance_to_line", "one_variable_logit", "lightgbm"],
-            lightgbm={"n_estimators": 40, "min_data_in_leaf": 20},
-            tracking=self.tracking,
-        )
-        self.study = train_and_write(self.run, self.register, folder / "results", lambda what: None)
-        promote(self.study.tracking["version"], "first", self.tracking)
-        self.manifest = self.score("10")
-
-    def score(self, capacity: str | None, out: Path | None = None) -> dict:
-        model = "models:/return-risk@champion"
-        return score_and_write(
-            self.register, model, AS_OF, out or self.alerts, capacity, 2, self.tracking.uri, lambda what: None
-        )
-
-
-@pytest.fixture(scope="module")
-def county(tmp_path_factory: pytest.TempPathFactory) -> County:
-    return County(tmp_path_factory.mktemp("county"))
+from riskmodel.results import explain_household
+from riskmodel.settings import load_run
+from tests.county import AS_OF, County
 
 
 def test_results_are_written_per_model_and_split(county: County) -> None:

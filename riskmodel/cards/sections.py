@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from riskmodel.cards import disclosure
+from riskmodel.cards import assessed, disclosure
 from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, icon_array_svg
 from riskmodel.cards.comparison import Figure, compare
 from riskmodel.cards.rendering import Words, percent
@@ -146,6 +146,7 @@ def folds(model: RiskModel) -> dict[str, Any]:
         "horizon": model.run.label.horizon_months,
         "disjoint": DISJOINT in _splits(model),
         "leaks": _leaks(model),
+        "looks": assessed.looks(model),
     }
 
 
@@ -325,6 +326,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("folds", Words("How it was tested", "如何检验"), folds),
     Section("performance", Words("The model against simple rules", "模型与简单规则的比较"), performance),
     Section("calibration", Words("Are the risks right?", "风险值准不准"), calibration),
+    Section("lists", Words("The lists at capacity", "名单效果"), assessed.lists),
+    Section("groups", Words("Who it works less well for", "对哪些群体效果较差"), assessed.groups),
+    Section("misses", Words("Where it misses", "遗漏在哪里"), assessed.misses),
     Section("drivers", Words("What the score relies on", "评分依据"), drivers),
     Section("causes", Words("How causes are judged", "原因如何判断"), causes),
     Section("inputs", Words("Inputs, and what the register lacks", "输入指标与缺失指标"), inputs),

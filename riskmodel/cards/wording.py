@@ -199,3 +199,71 @@ def lag_words(days: int) -> Words:
     if not days:
         return Words("", "")
     return Words(f" (as a rule {days} days after the end of the month)", f"（一般为月末后{days}天）")
+
+
+MEASURES = {
+    "selection_rate": Words("On the list", "入选比例"),
+    "recall": Words("Found, of those who fall", "返贫户覆盖率"),
+    "precision": Words("Fall, of those listed", "名单准确率"),
+    "observed_over_expected": Words("Fell for each one expected", "实际/预期返贫"),
+    "subjective_share": Words("Called subjective, of those listed", "判为主观的比例"),
+}
+
+GROUPS = {
+    "all": Words("All", "全部"),
+    "helped": Words("Helped before the outcome", "结果之前获得帮扶"),
+    "not_helped": Words("Not helped", "未获帮扶"),
+    "head_sex": Words("Sex of the head", "户主性别"),
+    "male": Words("male", "男"),
+    "female": Words("female", "女"),
+    "head_age": Words("Age of the head", "户主年龄"),
+    "under 30": Words("under 30", "30岁以下"),
+    "30-44": Words("30 to 44", "30至44岁"),
+    "45-59": Words("45 to 59", "45至59岁"),
+    "60 and over": Words("60 and over", "60岁及以上"),
+    "elderly_members": Words("Elderly members", "老年成员"),
+    "some": Words("some", "部分"),
+    "none": Words("none", "无"),
+    "disabled_member": Words("A disabled member", "有残疾成员"),
+    "head_ethnic_minority": Words("Ethnic minority", "少数民族"),
+    "head_religion": Words("Religion", "宗教信仰"),
+    "remote": Words("Remote village", "偏远村"),
+    "relocated": Words("Relocated", "易地搬迁"),
+    "household_type": Words("Type of household", "农户类型"),
+    "lifted": Words("lifted out of poverty", "脱贫户"),
+    "ordinary": Words("ordinary", "一般农户"),
+    "yes": Words("yes", "是"),
+    "no": Words("no", "否"),
+    "unknown": Words("unknown", "不明"),
+}
+
+SITUATIONS = {
+    "distance to the line": Words("Income against the line", "收入与监测线之比"),
+    "below the line": Words("below the line", "低于监测线"),
+    "up to 1.1 lines": Words("up to 1.1 lines", "1.1倍以内"),
+    "1.1-1.2 lines": Words("1.1 to 1.2 lines", "1.1至1.2倍"),
+    "1.2-1.5 lines": Words("1.2 to 1.5 lines", "1.2至1.5倍"),
+    "1.5-2 lines": Words("1.5 to 2 lines", "1.5至2倍"),
+    "2 lines and over": Words("2 lines and over", "2倍及以上"),
+    "shock in 12 months": Words("Shock in the last 12 months", "近12个月突发事件"),
+    "illness": Words("illness", "患病"),
+    "disability": Words("disability", "残疾"),
+    "accident": Words("accident", "意外"),
+    "disaster": Words("disaster", "灾害"),
+    "market": Words("market", "市场"),
+    "job loss": Words("job loss", "失业"),
+    "schooling cost": Words("cost of schooling", "上学费用"),
+    "family loss": Words("death in the family", "家庭成员去世"),
+    "house damage": Words("damage to the house", "住房受损"),
+    "water failure": Words("failure of water", "饮水故障"),
+    "none": Words("none", "无"),
+    "household type": Words("Type of household", "农户类型"),
+    "lifted": Words("lifted out of poverty", "脱贫户"),
+    "ordinary": Words("ordinary", "一般农户"),
+    "last record": Words("Last record", "最近一次记录"),
+    "this month": Words("this month", "本月"),
+    "1 month ago": Words("1 month ago", "1个月前"),
+    "2-3 months ago": Words("2 to 3 months ago", "2至3个月前"),
+    "4 months ago or more": Words("4 months ago or more", "4个月及以前"),
+    "unknown": Words("unknown", "不明"),
+}

@@ -59,7 +59,8 @@ def audit_groups(frame: pd.DataFrame) -> pd.DataFrame:
     ----------
     frame
         Standing columns and features, such as `Cohorts.frame`. Read are sex, ethnicity and religion of the head, `remote`,
-        `relocated`, `household_type`, `head_age` (years, in four bands) and `disabled_now` (members).
+        `relocated`, `household_type`, `head_age` (years, in four bands), `disabled_now` (members), and `elderly_now` with
+        `hh_size_now` (members: none, some or all of them elderly).
 
     >>> audit_groups(pd.DataFrame({"head_age": [28, 61], "relocated": [True, None], "disabled_now": [0, 2]}))
       relocated  head_age disabled_member
@@ -74,6 +75,10 @@ def audit_groups(frame: pd.DataFrame) -> pd.DataFrame:
     if "disabled_now" in frame:
         members = frame["disabled_now"].astype(float)
         found["disabled_member"] = _text(members.gt(0).astype(object).where(members.notna()))
+    if {"elderly_now", "hh_size_now"} <= set(frame.columns):
+        elderly, size = frame["elderly_now"].astype(float), frame["hh_size_now"].astype(float)
+        bands = np.select([elderly <= 0, elderly < size, elderly >= size], ["none", "some", "all"], UNKNOWN)
+        found["elderly_members"] = pd.Series(bands, index=frame.index)
     return pd.DataFrame(found, index=frame.index)
 
 

@@ -18,7 +18,7 @@ LINE_BANDS = MappingProxyType({
 })  # fmt: skip
 RECORD_BANDS = MappingProxyType({0: "this month", 1: "1 month ago", 2: "2-3 months ago", 4: "4 months ago or more"})
 _SHOCK = "months_since_"
-_NO_SHOCK = ("below", "identified", "eliminated")
+_NO_SHOCK = ("below", "identified", "eliminated", "taken_up", "project_stopped", "death")
 _SHOCK_WINDOW = 12
 
 

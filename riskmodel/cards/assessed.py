@@ -1,0 +1,149 @@
+"""Facts of the sections that `riskmodel.assessment` fills: lists, groups, misses, looks at the test months."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from riskmodel.cards import disclosure
+from riskmodel.cards.rendering import Words, decimal, percent
+from riskmodel.cards.wording import GROUPS, MEASURES, SITUATIONS
+from riskmodel.model.bundle import RiskModel
+
+_RULES = 5
+
+
+def lists(model: RiskModel) -> dict[str, Any]:
+    found = model.evidence.get("assessment")
+    if not found:
+        return {"ready": False}
+    known = {"rows": found["known"], "events": found["events"]}
+    months = len(found["months"])
+    if not disclosure.tells(known["events"], known["rows"], disclosure.LEAST * months):
+        return {"ready": False}
+    listed = found["lists"]["listed"]
+    lead = found["lead_time"]
+    return {
+        "ready": True,
+        "months": found["months"],
+        "listed": listed,
+        "tied": found["lists"]["worst"]["precision"] != found["lists"]["best"]["precision"],
+        "worst": found["lists"]["worst"],
+        "best": found["lists"]["best"],
+        "floors": [found["capacity"].get("village_floor", 0), found["capacity"].get("township_floor", 0)],
+        "minimum": found["minimum_list"],
+        "churn": [_month_of_list(row) for row in found["churn"]],
+        "lead": lead if lead["falls"] >= disclosure.LEAST and lead["caught"] >= disclosure.LEAST else None,
+        "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= disclosure.LEAST * months],
+        "welfare": found["welfare"] if "none" not in found["welfare"] else None,
+        "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
+        "ece_null": found["ece_null"],
+        "later": [_later(one) for one in model.evidence.get("later", ())],
+    }
+
+
+def groups(model: RiskModel) -> dict[str, Any]:
+    found = (model.evidence.get("assessment") or {}).get("fairness")
+    if not found:
+        return {"ready": False, "none": None}
+    if "none" in found:
+        return {"ready": False, "none": True}
+    cells = {(r["column"], r["group"], r["measure"]): r for r in found["table"]}
+    measures = [m for m in MEASURES if any(r["measure"] == m for r in found["table"])]
+    kinds = dict.fromkeys((r["column"], r["group"]) for r in found["table"])
+    rows = [
+        {
+            "column": GROUPS.get(column, Words(column, column)),
+            "group": GROUPS.get(group, Words(group, group)),
+            "first": column != previous,
+            "cells": [_cell(cells.get((column, group, measure)), measure) for measure in measures],
+        }
+        for (column, group), previous in zip(kinds, [None, *(c for c, _ in kinds)], strict=False)
+        if any(cells.get((column, group, m), {}).get("estimable") for m in measures)
+    ]
+    return {
+        "ready": True,
+        "measures": [MEASURES[m] for m in measures],
+        "rows": rows,
+        "small": sum(not any(cells.get((c, g, m), {}).get("estimable") for m in measures) for c, g in kinds if c != "all"),
+        "alarms": [
+            {
+                "column": GROUPS.get(r["column"], Words(r["column"], r["column"])),
+                "highest": GROUPS.get(r["highest"], Words(r["highest"], r["highest"])),
+                "lowest": GROUPS.get(r["lowest"], Words(r["lowest"], r["lowest"])),
+                "ratio": decimal(r["ratio"], 1) if r["ratio"] is not None else "∞",
+                "sure": r["low"] is not None and r["low"] > 1,
+            }
+            for r in found["spread"]
+            if r["alarm"]
+        ],
+    }
+
+
+def misses(model: RiskModel) -> dict[str, Any]:
+    found = model.evidence.get("assessment")
+    if not found:
+        return {"ready": False}
+    table = found["misses"]["situations"]
+    shown = [r for r in table if disclosure.tells(r["caught"], r["events"]) and r["events"] >= disclosure.LEAST]
+    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"])]
+    helped = found["helped"]
+    return {
+        "ready": True,
+        "rows": [
+            {
+                "aspect": SITUATIONS.get(r["aspect"], Words(r["aspect"], r["aspect"])),
+                "first": i == 0 or shown[i - 1]["aspect"] != r["aspect"],
+                "group": SITUATIONS.get(r["group"], Words(r["group"], r["group"])),
+                "events": r["events"],
+                "caught": percent(r["caught_share"]),
+                "range": f"{percent(r['caught_low'])} – {percent(r['caught_high'])}",
+                "part": percent(r["part_of_missed"]),
+                "risk": percent(r["risk"]),
+                "rate": percent(r["rate"]),
+            }
+            for i, r in enumerate(shown)
+        ],
+        "small": len(table) - len(shown),
+        "rules": [r for r in found["misses"]["rules"][:_RULES] if disclosure.tells(r["missed"], r["events"])],
+        "helped": None if "none" in helped else _by_help(helped),
+    }
+
+
+def looks(model: RiskModel) -> dict[str, Any] | None:
+    """This look at the test months and the earlier ones; None for a model of an earlier version."""
+    return model.evidence.get("looks")
+
+
+def _month_of_list(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A month's list, with no count below ten, nor one that could be worked out."""
+    cells = disclosure.shown_together([row["new"], row["continuing"], row["returned"]])
+    return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"]), "cells": cells, "turnover": row["turnover"]}
+
+
+def _later(one: Mapping[str, Any]) -> dict[str, Any]:
+    look, figures = one["looks"]["this"], one["metrics"]
+    return {"look": look, "recall": figures.get("recall_at_capacity"), "precision": figures.get("precision_at_capacity")}
+
+
+def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:
+    if row is None or not row["estimable"] or row["value"] is None:
+        return None
+
+    def show(value: float | None) -> str:
+        return decimal(value, 2) if measure == "observed_over_expected" else percent(value)
+
+    return {"value": show(row["value"]), "range": f"{show(row['low'])} – {show(row['high'])}"}
+
+
+def _by_help(found: Mapping[str, Any]) -> dict[str, Any]:
+    metrics: Sequence[str] = ("roc_auc", "precision", "recall", "rate_error")
+    return {
+        "warning": found["warning"],
+        "listed_helped": found["listed_helped"],
+        "rows": [
+            {"group": GROUPS[group], "figures": [figures.get(m) for m in metrics]}
+            for group, figures in found["results"].items()
+            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"])
+        ],
+    }

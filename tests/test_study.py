@@ -1,0 +1,215 @@
+"""Looks at the test months are counted, lists are assessed, and a champion is not replaced without evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import riskmodel as rm
+from riskmodel.assessment import assess
+from riskmodel.cards.model_card import model_card
+from riskmodel.cli import app
+from riskmodel.cohort.audit import audit_columns
+from riskmodel.cohort.cohorts import Cohorts, build_cohorts
+from riskmodel.cohort.helped import helped_before_outcome
+from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.looks import FILE, Look, read_looks, record_look
+from riskmodel.model.champion import against_champion
+from riskmodel.model.tracking import later_evaluations, load_model, promote, standing_of
+from riskmodel.register import Register, ingest
+from riskmodel.settings import find_config
+from riskmodel.simulation import simulate
+from riskmodel.study import compare_over_time, evaluate
+from tests.cohort.registers import make_register, monthly
+from tests.county import County
+
+
+def look(first: str = "2023-01", last: str = "2023-06", **other: object) -> Look:
+    return Look(**{
+        "at": "2024-01-01T00:00:00+00:00", "code": "1", "run": "r", "reason": "why", "label": "return",
+        "horizon_months": 6, "first": first, "last": last, "register": "s", **other,
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cohorts(county: County) -> Cohorts:
+    run = county.run
+    return build_cohorts(Register.open(county.register), label=run.label, at_risk=run.at_risk, months=run.cohorts)
+
+
+def test_every_look_at_the_same_months_is_counted_and_none_is_lost(tmp_path: Path) -> None:
+    ledger = tmp_path / FILE
+    assert record_look(ledger, look()) == []
+    assert record_look(ledger, look("2022-01", "2022-06")) == []
+    assert record_look(ledger, look(label="below_line")) == []
+    assert record_look(ledger, look("2023-06", "2023-12", reason="again")) == [look()]
+    assert len(read_looks(ledger)) == 4
+    ledger.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 1: not a look"):
+        record_look(ledger, look())
+
+
+def test_a_look_that_cannot_be_recorded_stops(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"split\.ledger"):
+        record_look(tmp_path / "missing" / FILE, look())
+
+
+def test_training_records_its_look_and_the_model_carries_it(county: County) -> None:
+    found = read_looks(county.register / FILE)[0]
+    assert (found.run, found.reason) == ("journey", "training run journey")
+    test = county.study.folds[-1].describe()
+    assert (found.first, found.last) == (test["test_from"], test["test_to"])
+    assert county.study.evidence["looks"]["this"]["at"] == found.at
+
+
+def test_folds_alone_are_no_look(county: County, cohorts: Cohorts) -> None:
+    before = read_looks(county.register / FILE)
+    compared = compare_over_time(cohorts, county.run)
+    assert {split for splits in compared.results.values() for split in splits} == {"fold_1"}
+    assert read_looks(county.register / FILE) == before
+
+
+def test_the_ledger_survives_a_new_intake(county: County, tmp_path: Path) -> None:
+    register = tmp_path / "register"
+    for _ in range(2):
+        ingest(find_config("sources/simulated.yaml"), county.folder / "source", register)
+        record_look(register / FILE, look())
+    assert len(read_looks(register / FILE)) == 2
+
+
+def test_the_assessment_is_plain_json_and_agrees_with_the_metrics(county: County, cohorts: Cohorts) -> None:
+    found = county.study.evidence["assessment"]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    test = county.study.evidence["data"]["test"]
+    assert (found["known"], found["events"]) == (test["rows"], test["events"])
+    figures = county.study.results["lightgbm"]["test"]
+    assert found["lists"]["listed"]["recall"] == pytest.approx(figures["recall_at_capacity"].value, abs=1e-12)
+    assert found["minimum_list"][-1]["recall"] == 0.9
+    listed = sum(month["listed"] for month in found["churn"])
+    assert listed == sum(np.ceil(0.05 * cohorts.frame["as_of"].eq(m).sum()) for m in found["months"])
+    assert {"head_sex", "remote", "relocated", "elderly_members"} <= {row["column"] for row in found["fairness"]["table"]}
+
+
+def test_floors_change_who_is_listed_but_not_how_many(county: County, cohorts: Cohorts) -> None:
+    months = county.study.evidence["assessment"]["months"]
+    room = county.run.capacity.model_copy(update={"village_floor": 1})
+    with_floor = assess(county.study.model, cohorts, months, county.run.model_copy(update={"capacity": room}))
+    without = assess(county.study.model, cohorts, months, county.run)
+    assert [m["listed"] for m in with_floor["churn"]] == [m["listed"] for m in without["churn"]]
+    assert {row["level"] for row in with_floor["lists"]["by_level"]} == {"village", "county"}
+
+
+def test_a_model_is_not_judged_on_months_that_it_was_trained_on(county: County, cohorts: Cohorts) -> None:
+    with pytest.raises(NotEnoughData, match="the model was trained on"):
+        evaluate(county.study.model, cohorts)
+
+
+def test_a_model_is_judged_on_a_county_that_it_has_not_seen(county: County, tmp_path: Path) -> None:
+    simulate(tmp_path / "source", households=400, months=30, seed=9)
+    for file in (tmp_path / "source").glob("*.parquet"):
+        rows = pd.read_parquet(file)
+        if "county_id" in rows:
+            rows.assign(county_id="elsewhere").to_parquet(file)
+    ingest(find_config("sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
+    uri, register, out = "models:/return-risk@champion", str(tmp_path / "register"), str(tmp_path / "out")
+    options = ["--tracking-uri", county.tracking.uri, "--look", "another county", "--out", out]
+    arguments = ["evaluate", uri, "--register", register, *options]
+    run = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert run.exit_code == 0 and "Look 1 at these test months: another county." in run.stdout
+    kept = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert {"roc_auc", "recall_at_capacity"} <= set(kept["metrics"])
+    later = later_evaluations(uri, county.tracking.uri)
+    assert [one["looks"]["this"]["reason"] for one in later] == ["another county"]
+    assert "another county" in model_card(load_model(uri, county.tracking.uri), later=later)
+
+
+def test_a_run_is_compared_at_several_horizons_in_one_command(county: County, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "models: [base_rate, one_variable_logit]\nregister_model: one_variable_logit\nintervals: {replicates: 20}\n"
+        "cohorts: {warm_up_months: 3}\nsplit: {folds: 1}\n",
+        encoding="utf-8",
+    )
+    arguments = ["evaluate", str(file), "--register", str(county.register), "--horizons", "3,6"]
+    run = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert run.exit_code == 0
+    assert "horizon 3 months" in run.stdout and "horizon 6 months" in run.stdout and "fold_1" in run.stdout
+    wrong = CliRunner().invoke(app, [*arguments[:-1], "three"])
+    assert isinstance(wrong.exception, UsageError) and "--horizons three" in str(wrong.exception)
+
+
+def test_the_champion_is_compared_with_itself_to_nothing(county: County, cohorts: Cohorts) -> None:
+    """The same recipe on the same months gains exactly nothing."""
+    split = compare_over_time(cohorts, county.run).splits["test"][0]
+    risk = county.study.scores["lightgbm"].to_numpy()
+    found = against_champion(cohorts, county.run, *split, risk)
+    assert (found["version"], found["how"]) == ("1", "recipe")
+    assert found["differences"]["recall_at_capacity"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_version_that_is_not_better_is_promoted_for_a_reason_alone() -> None:
+    def gain(low: float) -> dict[str, dict[str, float]]:
+        return {"recall_at_capacity": {"value": low + 0.05, "low": low, "high": low + 0.1}}
+
+    rules = {"office_rule": gain(0.02), "distance_to_line": gain(-0.01)}
+    assert standing_of({"differences": rules}, "")[0] is False
+    assert "distance to line" in standing_of({"differences": rules}, "")[1]
+    assert standing_of({"differences": {"office_rule": gain(0.02)}}, "")[0] is True
+    assert standing_of({}, "")[0] is False
+    champion = {"version": "2", "how": "as it is", "differences": gain(0.01)}
+    assert standing_of({"champion": champion}, "2")[0] is True
+    assert standing_of({"champion": champion}, "3")[0] is False
+    assert standing_of({"champion": {**champion, "differences": gain(-0.01)}}, "2")[0] is False
+    assert standing_of({"champion": {"version": "2", "none": "another outcome"}}, "2")[0] is False
+
+
+def test_a_refused_promotion_says_why_and_moves_nothing(county: County) -> None:
+    with pytest.raises(UsageError, match="never compared with champion 1.*--reason"):
+        promote("1", tracking=county.tracking)
+    done = promote("1", "first", county.tracking)
+    assert (done.before, done.now) == ("1", "1")
+
+
+def test_help_counts_that_began_between_the_day_and_the_outcome(tmp_path: Path) -> None:
+    given = pd.DataFrame(
+        [
+            ("before", "2023-05-10", True, "2023-06-30"),
+            ("after", "2023-05-10", True, "2023-07-01"),
+            ("refused", "2023-07-10", False, None),
+            ("undated", "2023-07-10", True, None),
+            ("late", "2023-08-10", True, "2023-09-01"),
+        ],
+        columns=["household_id", "offered_on", "accepted", "started_on"],
+    ).assign(measure="training", answered_on=lambda d: d["offered_on"])
+    ids = [*given["household_id"], "nothing"]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ids])
+    register = make_register(tmp_path / "register", records=records, assistance=given)
+    county_id = register.counties[0]
+    rows = pd.DataFrame({"household_id": ids, "county_id": county_id, "as_of": "2023-06", "outcome_month": None})
+    rows.loc[rows["household_id"] == "late", "outcome_month"] = "2023-08"
+    found = helped_before_outcome(register, rows, horizon_months=6)
+    assert dict(zip(ids, found, strict=True)) == {
+        "before": False, "after": True, "refused": False, "undated": True, "late": False, "nothing": False,
+    }  # fmt: skip
+    without = make_register(tmp_path / "without", records=records)
+    assert helped_before_outcome(without, rows, 6).isna().all()
+
+
+def test_columns_for_audit_are_joined_and_are_no_features(county: County, cohorts: Cohorts) -> None:
+    found = audit_columns(Register.open(county.register), cohorts.frame)
+    assert list(found.columns) == ["head_sex", "head_ethnic_minority", "remote"]
+    assert not set(found.columns) & set(cohorts.frame.columns)
+    people = pd.read_parquet(county.folder / "source" / "households.parquet").set_index("household_id")
+    expected = cohorts.frame["household_id"].map(people["head_sex"])
+    assert (found["head_sex"].to_numpy(str) == expected.to_numpy(str)).all()
+
+
+def test_the_card_shows_lists_groups_misses_and_looks(county: County) -> None:
+    html = rm.model_card(county.study.model, lang="en")
+    for words in ("The lists at capacity", "Who it works less well for", "Where it misses", "it was look number 1"):
+        assert words in html
