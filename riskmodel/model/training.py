@@ -17,11 +17,13 @@ from threadpoolctl import threadpool_limits
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
 from riskmodel.errors import NotEnoughData
+from riskmodel.evaluation.calibration import interval_coverage
 from riskmodel.evaluation.leakage import find_leaks, leak_table, stop_on
 from riskmodel.evaluation.metrics import Interval, Scored, calibration_curve, with_intervals
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import Estimator, make_estimator
+from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import Peers
 from riskmodel.months import month_text
 from riskmodel.settings import Run
@@ -134,6 +136,7 @@ def train(
         "embargo_months": embargo_months(run.label, cohorts.step_months),
         "curve": calibration_curve(scores["outcome"].to_numpy(), chosen).to_dict("records"),
         "drivers": _driver_summary(cohorts, model, test_rows),
+        "interval_coverage": found["test"].coverage,
         "lacking": cohorts.lacking,
         "leak_gates": leak_table(leaks).to_dict("records"),
         "inputs": len(inputs),
@@ -182,6 +185,17 @@ def versions() -> dict[str, str]:
 class _Compared:
     metrics: dict[str, dict[str, Interval]]
     scores: pd.DataFrame
+    coverage: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    estimator: Estimator
+    calibration: Calibration = Calibration()
+    intervals: VennAbers | None = None
+
+    def risk(self, matrix: pd.DataFrame) -> np.ndarray:
+        return self.calibration.apply(self.estimator.predict_proba(matrix)[:, 1])
 
 
 @dataclass(frozen=True)
@@ -197,44 +211,53 @@ class _Trainer:
         outcome = frame["outcome"].to_numpy()[test]
         lists = (frame["as_of"].iloc[test] + "/" + frame["county_id"].iloc[test]).to_numpy()
         scores = frame.iloc[test][["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
-        scored = {}
+        scored, coverage = {}, []
         for name in self.run.models:
             if not make_estimator(name).can(self.inputs):
                 continue
             say(f"{split}: {name}")
             risk = np.empty(len(test))
             for train, rows in parts:
-                estimator, calibration = self.fit(name, train)
-                risk[np.searchsorted(test, rows)] = calibration.apply(estimator.predict_proba(self.matrix(rows))[:, 1])
+                fitted = self.fit(name, train)
+                risk[np.searchsorted(test, rows)] = fitted.risk(self.matrix(rows))
             scores[name] = risk
+            if name == self.run.register_model and len(parts) == 1 and fitted.intervals is not None:
+                coverage = _coverage(scores, fitted.intervals.interval(risk))
             scored[name] = Scored(outcome, risk, lists, self.run.capacity)
         say(f"{split}: intervals")
         metrics = with_intervals(scored, scores["household_id"], self.run.intervals, self.run.seed)
-        return _Compared(metrics, scores)
+        return _Compared(metrics, scores, coverage)
 
     def matrix(self, rows: np.ndarray) -> pd.DataFrame:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
 
-    def fit(self, name: str, rows: np.ndarray) -> tuple[Estimator, Calibration]:
-        """A model fitted on `rows`, with a calibration from their last months, which a first fit has not seen."""
+    def fit(self, name: str, rows: np.ndarray) -> _Fitted:
+        """A model fitted on `rows`, with calibration and intervals from their last months, which a first fit has not seen.
+
+        The intervals stand on the calibrated scale, which first and final fit share: both give these months their rate.
+        """
         outcome = self.cohorts.frame["outcome"].to_numpy()
         model = self._make(name).fit(self.matrix(rows), outcome[rows])
         if not (model.calibrated and self.run.split.calibration_months):
-            return model, Calibration()
+            return _Fitted(model)
         early, late = self._calibration_rows(rows)
         if len(np.unique(outcome[early])) < 2 or outcome[late].sum() < _FEWEST_EVENTS:
-            return model, Calibration()
+            return _Fitted(model)
         first = self._make(name).fit(self.matrix(early), outcome[early])
-        found = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
-        return model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late])
+        raw = first.predict_proba(self.matrix(late))[:, 1]
+        found = Calibration.fit(raw, outcome[late])
+        households = self.cohorts.frame["household_id"].iloc[late]
+        intervals = VennAbers.fit(found.apply(raw), outcome[late], households)
+        return _Fitted(model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late]), intervals)
 
     def final(self, rows: np.ndarray) -> RiskModel:
         """The registered model and what peers do, fitted on `rows`."""
-        estimator, calibration = self.fit(self.run.register_model, rows)
+        fitted = self.fit(self.run.register_model, rows)
         frame = self.cohorts.frame.iloc[rows]
         peers = Peers.fit(self.cohorts.catalogue, frame, frame["household_id"].to_numpy(), self.run.seed)
         kept = peers if peers.boosters else None
-        return RiskModel(estimator, calibration, self.run, self.cohorts.catalogue, peers=kept)
+        catalogue = self.cohorts.catalogue
+        return RiskModel(fitted.estimator, fitted.calibration, self.run, catalogue, peers=kept, intervals=fitted.intervals)
 
     def _calibration_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Early rows, and late rows of the last calibration months, apart by the embargo."""
@@ -305,6 +328,14 @@ def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[s
             for kind, rows in frame[outcome.notna()].groupby("fell_as")
         },
     }
+
+
+def _coverage(scores: pd.DataFrame, intervals: pd.DataFrame) -> list[dict[str, Any]]:
+    """Coverage of the intervals on the test, over all and by county."""
+    outcome, households = scores["outcome"].to_numpy(), scores["household_id"]
+    over_all = interval_coverage(outcome, intervals, households=households)
+    by_county = interval_coverage(outcome, intervals, scores["county_id"], households)
+    return pd.concat([over_all, by_county]).reset_index(names="group").to_dict("records")
 
 
 def _driver_summary(cohorts: Cohorts, model: RiskModel, rows: np.ndarray) -> list[dict[str, Any]]:
