@@ -76,9 +76,10 @@ def calibration_in_the_large(
 ) -> CalibrationCheck:
     """Falls observed over falls expected, with an interval over households.
 
-    The interval is the exact one of a Poisson count (Garwood 1936), with the count divided by the design effect: how much
-    more the difference of observed and expected varies between households than between rows (Rao & Scott 1992). Unlike a
-    bootstrap it holds with a handful of falls, and with none. It is somewhat too wide where risks are high.
+    The interval is the exact one of a Poisson count (Garwood 1936), with the count divided by the design effect (Rao & Scott
+    1992): a household that falls shows in several rows and counts about once. Unlike a bootstrap it holds with a handful
+    of falls, and with none. It is too wide where risks are high. What strikes many households at once, such as a drought,
+    is not in it.
 
     Parameters
     ----------
@@ -116,16 +117,18 @@ def calibration_in_the_large(
 
 
 def design_effect(outcome: np.ndarray, risk: np.ndarray, households: pd.Series | np.ndarray) -> float:
-    """How many rows of one household count as one: at least 1.
+    """How many rows of one household count as one: at least 1, and 4 where a household is there in four equal rows.
 
-    The variance of observed minus expected between households, over that of a Poisson count. Where nobody fell it is the
-    mean number of rows of a household.
+    Squares of observed minus expected summed by household, over those of the rows. Where nobody fell it is the mean
+    number of rows of a household.
     """
     codes, count = _codes(households)
-    if not np.sum(outcome) or count < 2:
+    excess = np.asarray(outcome, float) - risk
+    of_rows = float(excess @ excess)
+    if not np.sum(outcome) or not of_rows:
         return max(len(codes) / max(count, 1), 1.0)
-    excess = np.bincount(codes, weights=np.asarray(outcome, float) - risk)
-    return max(float(excess @ excess) * count / (count - 1) / float(np.sum(outcome)), 1.0)
+    by_household = np.bincount(codes, weights=excess)
+    return max(float(by_household @ by_household) / of_rows, 1.0)
 
 
 def interval_coverage(

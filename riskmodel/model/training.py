@@ -221,7 +221,7 @@ class _Trainer:
                 fitted = self.fit(name, train)
                 risk[np.searchsorted(test, rows)] = fitted.risk(self.matrix(rows))
             scores[name] = risk
-            if name == self.run.register_model and len(parts) == 1 and fitted.intervals is not None:
+            if len(parts) == 1 and fitted.intervals is not None:
                 coverage = _coverage(scores, fitted.intervals.interval(risk))
             scored[name] = Scored(outcome, risk, lists, self.run.capacity)
         say(f"{split}: intervals")
@@ -232,9 +232,10 @@ class _Trainer:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
 
     def fit(self, name: str, rows: np.ndarray) -> _Fitted:
-        """A model fitted on `rows`, with calibration and intervals from their last months, which a first fit has not seen.
+        """A model fitted on `rows`, with a calibration from their last months, which a first fit has not seen.
 
-        The intervals stand on the calibrated scale, which first and final fit share: both give these months their rate.
+        The model of the run has intervals too. They stand on the calibrated scale, which first and final fit share: both
+        give these months their rate.
         """
         outcome = self.cohorts.frame["outcome"].to_numpy()
         model = self._make(name).fit(self.matrix(rows), outcome[rows])
@@ -246,8 +247,9 @@ class _Trainer:
         first = self._make(name).fit(self.matrix(early), outcome[early])
         raw = first.predict_proba(self.matrix(late))[:, 1]
         found = Calibration.fit(raw, outcome[late])
-        households = self.cohorts.frame["household_id"].iloc[late]
-        intervals = VennAbers.fit(found.apply(raw), outcome[late], households)
+        intervals = None
+        if name == self.run.register_model:
+            intervals = VennAbers.fit(found.apply(raw), outcome[late], self.cohorts.frame["household_id"].iloc[late])
         return _Fitted(model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late]), intervals)
 
     def final(self, rows: np.ndarray) -> RiskModel:
