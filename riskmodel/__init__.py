@@ -19,6 +19,7 @@ _WHERE = {
     "load_run": "riskmodel.settings",
     "find_config": "riskmodel.settings",
     "train": "riskmodel.study",
+    "recalibrate": "riskmodel.model.recalibration",
     "promote": "riskmodel.model.tracking",
     "load_model": "riskmodel.model.tracking",
     "score": "riskmodel.alerts.scoring",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from riskmodel.cohort.cohorts import build_cohorts
     from riskmodel.cohort.labels import censoring_weights
     from riskmodel.explain.shapley import GroupExplainer
+    from riskmodel.model.recalibration import recalibrate
     from riskmodel.model.tracking import load_model, promote
     from riskmodel.register import Register, ingest
     from riskmodel.settings import Run, find_config, load_run

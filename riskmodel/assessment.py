@@ -23,7 +23,8 @@ from riskmodel.cohort.labels import censoring_weights
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.assisted import by_assistance
 from riskmodel.evaluation.bootstrap import Interval, resample
-from riskmodel.evaluation.capacity import churn, lead_time, length_for_recall, list_figures, nested_lists
+from riskmodel.evaluation.calibration import action_coverage, calibration_in_the_large, interval_coverage
+from riskmodel.evaluation.capacity import actions, churn, lead_time, length_for_recall, list_figures, nested_lists
 from riskmodel.evaluation.fairness import audit, audit_groups, audit_over_time
 from riskmodel.evaluation.metrics import decision_curve, ece_null_band
 from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, situations
@@ -62,8 +63,8 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     Returns
     -------
     dict
-        `months, rows, known, events, lists, minimum_list, churn, lead_time, ece_null, decision, welfare, fairness,
-        helped, misses`, all plain JSON; a part that the register cannot give holds `{"none": why}`.
+        `months, rows, known, events, lists, minimum_list, churn, lead_time, ece_null, decision, welfare, level,
+        intervals, fairness, helped, misses`, all plain JSON; a part that the register cannot give holds `{"none": why}`.
 
     Raises
     ------
@@ -93,6 +94,8 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _records(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS)),
         "welfare": _welfare(seen, seen_features, run),
+        "level": calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"]).as_json(),
+        "intervals": _intervals(model, seen, seen_features, run),
         "fairness": _fairness(model, cohorts.origin, seen, seen_features, run),
         "helped": _helped(cohorts, rows, frame, run),
         "misses": _misses(seen, seen_features, run),
@@ -175,6 +178,21 @@ def _fairness(
         "table": _records(whole.table),
         "spread": _records(whole.spread),
         "over_time": [] if months is None else _records(months.dropna(subset="ratio")),
+    }
+
+
+def _intervals(model: RiskModel, seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+    """Whether the rate lies within the risks' intervals, over all and by county, and what the three actions reach."""
+    found = model.interval(features)
+    if found is None:
+        return {"none": "the model has no intervals: its calibration months hold too few falls"}
+    y, households = seen["outcome"].to_numpy(float), seen["household_id"]
+    rows = seen[["household_id", "county_id", "as_of", "risk"]].assign(risk_low=found["low"], risk_high=found["high"])
+    action = actions(rows, nested_lists(rows, run.capacity).notna())
+    return {
+        "coverage": _records(interval_coverage(y, found, households=households).reset_index(names="group")),
+        "by_county": _records(interval_coverage(y, found, seen["county_id"], households).reset_index(names="group")),
+        "actions": _records(action_coverage(y, action).reset_index(names="group")),
     }
 
 

@@ -82,7 +82,7 @@ class Split(Strict):
     test_from: Month | None = Field(None, description="first test as-of month; default: last third of the months")
     test_to: Month | None = Field(None, description="last test as-of month")
     folds: int = Field(2, ge=0, description="rolling-origin validation folds inside the training months")
-    calibration_months: int = Field(12, ge=0, description="last training months that fit the calibration")
+    calibration_months: int = Field(12, ge=0, description="last training months that fit calibration and intervals")
     household_disjoint: bool = Field(True, description="also report a test without households seen in training")
     ledger: str | None = Field(None, description="file of looks at the test months; default: looks.jsonl in the register")
 

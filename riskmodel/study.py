@@ -155,7 +155,7 @@ def train(
     with threadpool_limits(1):
         model = trainer.final(final_rows)
         say("lists, fairness, misses")
-        tested = trainer.bundled(*test.fitted[run.register_model], train_rows)
+        tested = trainer.bundled(test.fitted[run.register_model], train_rows)
         months = [month_text(m) for m in compared.folds[-1].test]
         assessed = assess(tested, cohorts, months, run)
     evidence = {

@@ -74,7 +74,9 @@ def test_a_promotion_needs_a_reason_and_a_version(county: County) -> None:
 def test_scores_and_alerts_bear_the_promised_columns(county: County) -> None:
     scores = pd.read_parquet(county.alerts / "scores.parquet")
     alerts = pd.read_parquet(county.alerts / "alerts.parquet")
-    assert list(scores.columns) == ["household_id", "county_id", "as_of", "risk", "rank", "model_version"]
+    assert list(scores.columns) == [
+        "household_id", "county_id", "as_of", "risk", "rank", "model_version", "risk_low", "risk_high", "action",
+    ]  # fmt: skip
     assert list(alerts.columns[: len(ALERT_COLUMNS)]) == list(ALERT_COLUMNS)
     assert len(alerts) == 10
     assert alerts["rank"].tolist() == list(range(1, 11))

@@ -16,6 +16,7 @@ from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
 from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import NotFound, UsageError
+from riskmodel.evaluation.capacity import actions
 from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
 from riskmodel.explain.drivers import effects
 from riskmodel.model.bundle import RiskModel, check_additive
@@ -215,8 +216,9 @@ def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping
     """Write scores, alerts (Parquet, CSV, Excel), drivers and their basis to a folder at once; gives the manifest."""
 
     def write(stage: Path) -> None:
-        scores.frame.to_parquet(stage / "scores.parquet", index=False)
         alerts = explained.frame
+        listed = scores.frame["household_id"].isin(alerts["household_id"])
+        scores.frame.assign(action=actions(scores.frame, listed)).to_parquet(stage / "scores.parquet", index=False)
         alerts.to_parquet(stage / "alerts.parquet", index=False)
         alerts.to_csv(stage / "alerts.csv", index=False, encoding="utf-8-sig")
         _write_excel(alerts, stage / "alerts.xlsx")

@@ -13,6 +13,7 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.register import Register
 
 SCORE_COLUMNS = ("household_id", "county_id", "as_of", "risk", "rank", "model_version")
+INTERVAL_COLUMNS = ("risk_low", "risk_high")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Scores:
     ----------
     frame
         `household_id, county_id, as_of, risk, rank, model_version`; rank 1 is the highest risk of its county, ties in
-        the order of household ids.
+        the order of household ids. `risk_low, risk_high`: interval of the risk (`RiskModel.interval`), missing where the
+        model gives none.
     features
         Features of the same rows, evidence columns included.
     by_hand
@@ -83,7 +85,9 @@ def score(
     scores["risk"] = model.risk(frame)
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
-    return Scores(scores[list(SCORE_COLUMNS)], frame, by_hand, model, cohorts)
+    interval = model.interval(frame)
+    scores[list(INTERVAL_COLUMNS)] = np.nan if interval is None else interval.to_numpy()
+    return Scores(scores[[*SCORE_COLUMNS, *INTERVAL_COLUMNS]], frame, by_hand, model, cohorts)
 
 
 def _rank(scores: pd.DataFrame) -> np.ndarray:

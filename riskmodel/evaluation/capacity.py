@@ -95,6 +95,53 @@ def nested_lists(
     return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
 
 
+def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
+    """What to do with each household, from the interval of its risk and the threshold of its list.
+
+    The threshold is the risk of the last household on the list, as the intervals tell it: `high / (1 - low + high)`, the
+    one probability nearest to both ends (Vovk, Petej & Fedorova 2015). `list`: the whole interval lies above it.
+    `visit`: the interval holds it, so a visit is to verify. `leave`: the whole interval lies below. A household on the
+    list is never left and one beyond it never listed outright; where nobody is beyond, all are listed.
+
+    Parameters
+    ----------
+    scores
+        One row per household and as-of month: `county_id, risk, risk_low, risk_high`; `as_of` where there are several
+        months. A list per county and month.
+    listed
+        Whether a household is on its list, shape (n,): the highest risks of each county and month, without floors.
+
+    Returns
+    -------
+    pandas.Series
+        `list`, `visit` or `leave`; missing where the model gives no interval. Index of `scores`.
+
+    Raises
+    ------
+    UsageError
+        If a column is missing, or a household beyond the list has a higher risk than one on it.
+
+    >>> scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.5, 0.4, 0.1],
+    ...                        "risk_low": [0.8, 0.4, 0.4, 0.0], "risk_high": [0.9, 0.6, 0.6, 0.2]})
+    >>> actions(scores, np.array([True, True, False, False])).tolist()
+    ['list', 'visit', 'visit', 'leave']
+    """
+    _need(scores, ["county_id", "risk", "risk_low", "risk_high"])
+    listed = np.asarray(listed, bool)
+    keys = [scores[c] for c in ("as_of", "county_id") if c in scores]
+    frame = pd.DataFrame({
+        "on": scores["risk"].where(listed), "beyond": scores["risk"].where(~listed),
+        "merged": (scores["risk_high"] / (1 - scores["risk_low"] + scores["risk_high"])).where(listed),
+    })  # fmt: skip
+    by_list = frame.groupby(keys, dropna=False)
+    lowest, highest = by_list["on"].transform("min"), by_list["beyond"].transform("max")
+    if (lowest < highest).any():
+        raise UsageError("a household beyond the list has a higher risk than one on it: actions need a list without floors.")
+    threshold = by_list["merged"].transform("min").mask(lowest.isna(), np.inf).mask(highest.isna(), -np.inf)
+    found = np.select([scores["risk_low"] > threshold, scores["risk_high"] < threshold], ["list", "leave"], "visit")
+    return pd.Series(found, index=scores.index, name="action", dtype="str").where(scores["risk_low"].notna())
+
+
 def list_figures(
     scores: pd.DataFrame,
     outcome: np.ndarray,

@@ -18,6 +18,8 @@ from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.errors import IntegrityError
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
+from riskmodel.model.intervals import FILE as INTERVALS
+from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import FILE as PEERS
 from riskmodel.model.peers import Peers
 from riskmodel.register import commit_directory, read_manifest, verify
@@ -49,6 +51,8 @@ class RiskModel:
         Version in the registry, or the first letters of the hash.
     peers
         What peers do; None where the register tells no behaviour.
+    intervals
+        Interval of each risk; None where too few later falls were there to learn it from.
     """
 
     estimator: Estimator
@@ -58,6 +62,7 @@ class RiskModel:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     version: str = "unregistered"
     peers: Peers | None = None
+    intervals: VennAbers | None = None
 
     @property
     def inputs(self) -> list[str]:
@@ -77,6 +82,12 @@ class RiskModel:
         """Calibrated risk of each row."""
         raw = self.estimator.predict_proba(self.matrix(features))[:, 1]
         return self.calibration.apply(raw)
+
+    def interval(self, features: pd.DataFrame) -> pd.DataFrame | None:
+        """Venn-Abers interval of each risk, `low` and `high`; what it promises and what not: `VennAbers`."""
+        if self.intervals is None:
+            return None
+        return self.intervals.interval(self.risk(features)).set_index(features.index)
 
     def log_odds(self, features: pd.DataFrame) -> np.ndarray:
         """Log-odds of the calibrated risk."""
@@ -128,6 +139,8 @@ class RiskModel:
             save_estimator(self.estimator, stage)
             if self.peers is not None:
                 self.peers.save(stage)
+            if self.intervals is not None:
+                self.intervals.save(stage)
             spec = {
                 "format": FORMAT,
                 "estimator": self.estimator.name,
@@ -173,6 +186,7 @@ class RiskModel:
             ),
             evidence=spec["evidence"],
             peers=Peers.load(folder) if (folder / PEERS).is_file() else None,
+            intervals=VennAbers.load(folder) if (folder / INTERVALS).is_file() else None,
             version=version or manifest["files"]["spec.json"]["sha256"][:12],
         )
 

@@ -1,15 +1,21 @@
-"""Probability calibration on a later slice of time."""
+"""Probability calibration on a later slice of time, and its renewal when the rate drifts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
+import pandas as pd
+from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from riskmodel.evaluation.calibration import design_effect
+
+EVENTS_FOR_SLOPE = 100
+"""Falls, each household's counted once, from which on a renewed slope is learned (Vergouwe et al. 2005)."""
 _EDGE = 1e-12
+_LEVEL_SD, _SLOPE_SD = 0.5, 0.2
 
 
 def logit(risk: np.ndarray) -> np.ndarray:
@@ -47,6 +53,53 @@ class Calibration:
         intercept = brentq(lambda level: float(np.mean(expit(log_odds + level))) - rate, -20, 20)
         return Calibration(self.slope, intercept)
 
+    def renewed(
+        self, risk: np.ndarray, outcome: np.ndarray, households: pd.Series | np.ndarray | None = None
+    ) -> Calibration:
+        """This calibration moved to where recent outcomes lie: level, and slope where falls suffice; ranks stay.
+
+        A logistic regression on the log-odds of `risk`, shrunk towards no change (Steyerberg et al. 2004): normal priors
+        of 0.5 on the level at the middle of the log-odds and of 0.2 on the slope. So 20 falls move the level five sixths
+        of the way, 200 almost all of it. Rows of one household count by their design effect, not by their number.
+
+        Parameters
+        ----------
+        risk
+            Risks as this calibration gives them, shape (n,), for months that the model has not seen.
+        outcome
+            0/1, shape (n,).
+        households
+            Household of each row; by default each row is one.
+
+        >>> risk = np.tile([0.05, 0.1, 0.3], 1000)
+        >>> outcome = np.arange(3000) % 20 < np.tile([2, 4, 12], 1000)
+        >>> Calibration().renewed(risk, outcome).slope > 0.9
+        True
+        """
+        x, y = logit(risk), np.asarray(outcome, float)
+        effect = design_effect(y, risk * (y.sum() / np.sum(risk)), np.arange(len(y)) if households is None else households)
+        information = risk * (1 - risk)
+        centre = float(np.dot(information, x) / information.sum())
+        with_slope = min(y.sum(), len(y) - y.sum()) / effect >= EVENTS_FOR_SLOPE and np.ptp(x) > 1e-9
+        level, change = _shrunk_fit(x, y, x - centre, effect, with_slope)
+        if 1 + change <= 0.05:
+            level, change = _shrunk_fit(x, y, x - centre, effect, False)
+        return Calibration(self.slope * (1 + change), self.intercept * (1 + change) + level - centre * change)
+
     def apply(self, risk: np.ndarray) -> np.ndarray:
         """Calibrated probabilities."""
         return expit(self.slope * logit(risk) + self.intercept)
+
+
+def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, effect: float, with_slope: bool) -> tuple[float, float]:
+    """Level a and change of slope b of `x + a + b z` at the mode of likelihood ** (1 / effect) times the priors."""
+    design = np.column_stack([np.ones(len(x)), z])[:, : 1 + with_slope]
+    precision = np.array([_LEVEL_SD**-2, _SLOPE_SD**-2])[: 1 + with_slope]
+
+    def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
+        eta = x + design @ beta
+        value = np.sum(np.logaddexp(0, eta) - y * eta) / effect + 0.5 * np.dot(precision, beta**2)
+        return float(value), design.T @ (expit(eta) - y) / effect + precision * beta
+
+    found = minimize(loss, np.zeros(len(precision)), jac=True, method="BFGS", options={"gtol": 1e-6 * len(x)}).x
+    return float(found[0]), float(found[1]) if with_slope else 0.0

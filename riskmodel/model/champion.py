@@ -75,8 +75,7 @@ def against_champion(
         how, rows = "recipe", np.ones(len(test_rows), bool)
         again = Trainer(theirs, champion.run, model_inputs(theirs, champion.run))
         with threadpool_limits(1):
-            estimator, calibration = again.fit(champion.run.register_model, train_rows)
-            their_risk = calibration.apply(estimator.predict_proba(again.matrix(test_rows))[:, 1])
+            their_risk = again.fit(champion.run.register_model, train_rows).risk(again.matrix(test_rows))
     picked = frame.iloc[test_rows[rows]]
     lists = (picked["as_of"] + "/" + picked["county_id"]).to_numpy()
     measures = {

@@ -17,6 +17,7 @@ from riskmodel.evaluation.metrics import Scored
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import Estimator, make_estimator
+from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import Peers
 from riskmodel.settings import Run
 
@@ -39,6 +40,19 @@ def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A fitted model, calibrated, with intervals where later months hold enough falls."""
+
+    estimator: Estimator
+    calibration: Calibration = Calibration()
+    intervals: VennAbers | None = None
+
+    def risk(self, matrix: pd.DataFrame) -> np.ndarray:
+        """Calibrated risk of each row."""
+        return self.calibration.apply(self.estimator.predict_proba(matrix)[:, 1])
+
+
+@dataclass(frozen=True)
 class Compared:
     """Models on one split.
 
@@ -49,12 +63,12 @@ class Compared:
     scores
         Test rows: `household_id, county_id, as_of, outcome`, one column of risks per model.
     fitted
-        Estimator and calibration of each model, where the split has one part.
+        The models, where the split has one part.
     """
 
     resampled: Resampled
     scores: pd.DataFrame
-    fitted: dict[str, tuple[Estimator, Calibration]]
+    fitted: dict[str, Fitted]
 
 
 @dataclass(frozen=True)
@@ -79,9 +93,8 @@ class Trainer:
             say(f"{split}: {name}")
             risk = np.empty(len(test))
             for train, rows in parts:
-                estimator, calibration = self.fit(name, train)
-                fitted[name] = estimator, calibration
-                risk[np.searchsorted(test, rows)] = calibration.apply(estimator.predict_proba(self.matrix(rows))[:, 1])
+                fitted[name] = self.fit(name, train)
+                risk[np.searchsorted(test, rows)] = fitted[name].risk(self.matrix(rows))
             scores[name] = risk
             scored[name] = Scored(outcome, risk, lists, self.run.capacity)
         say(f"{split}: intervals")
@@ -92,29 +105,34 @@ class Trainer:
     def matrix(self, rows: np.ndarray) -> pd.DataFrame:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
 
-    def fit(self, name: str, rows: np.ndarray) -> tuple[Estimator, Calibration]:
-        """A model fitted on `rows`, with a calibration from their last months, which a first fit has not seen."""
+    def fit(self, name: str, rows: np.ndarray) -> Fitted:
+        """A model fitted on `rows`, with calibration and intervals from their last months, which a first fit has not seen.
+
+        Intervals stand on the calibrated scale, which first and final fit share: both give these months their rate.
+        """
         outcome = self.cohorts.frame["outcome"].to_numpy()
         model = self._make(name).fit(self.matrix(rows), outcome[rows])
         if not (model.calibrated and self.run.split.calibration_months):
-            return model, Calibration()
+            return Fitted(model)
         early, late = self._calibration_rows(rows)
         if len(np.unique(outcome[early])) < 2 or outcome[late].sum() < _FEWEST_EVENTS:
-            return model, Calibration()
+            return Fitted(model)
         first = self._make(name).fit(self.matrix(early), outcome[early])
-        found = Calibration.fit(first.predict_proba(self.matrix(late))[:, 1], outcome[late])
-        return model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late])
+        raw = first.predict_proba(self.matrix(late))[:, 1]
+        found = Calibration.fit(raw, outcome[late])
+        intervals = VennAbers.fit(found.apply(raw), outcome[late], self.cohorts.frame["household_id"].iloc[late])
+        return Fitted(model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late]), intervals)
 
     def final(self, rows: np.ndarray) -> RiskModel:
         """The registered model and what peers do, fitted on `rows`."""
-        return self.bundled(*self.fit(self.run.register_model, rows), rows)
+        return self.bundled(self.fit(self.run.register_model, rows), rows)
 
-    def bundled(self, estimator: Estimator, calibration: Calibration, rows: np.ndarray) -> RiskModel:
+    def bundled(self, fitted: Fitted, rows: np.ndarray) -> RiskModel:
         """A fitted model with what peers do, learned from the same rows."""
-        frame = self.cohorts.frame.iloc[rows]
-        peers = Peers.fit(self.cohorts.catalogue, frame, frame["household_id"].to_numpy(), self.run.seed)
+        catalogue, frame = self.cohorts.catalogue, self.cohorts.frame.iloc[rows]
+        peers = Peers.fit(catalogue, frame, frame["household_id"].to_numpy(), self.run.seed)
         kept = peers if peers.boosters else None
-        return RiskModel(estimator, calibration, self.run, self.cohorts.catalogue, peers=kept)
+        return RiskModel(fitted.estimator, fitted.calibration, self.run, catalogue, peers=kept, intervals=fitted.intervals)
 
     def _calibration_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Early rows, and late rows of the last calibration months, apart by the embargo."""

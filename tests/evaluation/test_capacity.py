@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import (
+    actions,
     alert_states,
     churn,
     lead_time,
@@ -22,6 +23,7 @@ from riskmodel.evaluation.capacity import (
     nested_lists,
 )
 from riskmodel.evaluation.metrics import Scored
+from riskmodel.model.intervals import VennAbers
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import Capacity
 
@@ -228,3 +230,38 @@ def test_a_fall_before_the_first_list_could_not_be_warned_of() -> None:
     alerts = pd.DataFrame({"household_id": ["a"], "as_of": ["2023-06"]})
     falls = pd.DataFrame({"household_id": ["a", "b"], "outcome_month": ["2023-06", "2023-08"]})
     assert lead_time(alerts, falls).falls == 1
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 30), room=st.integers(0, 12))
+@FEW
+def test_nobody_on_the_list_is_left_and_nobody_beyond_it_listed_outright(seed: int, rows: int, room: int) -> None:
+    generator = np.random.default_rng(seed)
+    risk = np.round(generator.random(rows), 1)
+    calibration = generator.random(50)
+    intervals = VennAbers.fit(calibration, np.r_[0, 1, generator.random(48) < calibration[2:]])
+    scores = pd.DataFrame({"county_id": generator.choice(["a", "b"], rows), "risk": risk})
+    scores[["risk_low", "risk_high"]] = intervals.interval(risk).to_numpy()
+    rank = scores.groupby("county_id")["risk"].rank(ascending=False, method="first")
+    listed = (rank <= room).to_numpy()
+    action = actions(scores, listed)
+    assert (action[listed] != "leave").all()
+    assert (action[~listed] != "list").all()
+    for _, part in scores.assign(action=action, listed=listed).groupby("county_id"):
+        if part["listed"].all():
+            assert (part["action"] == "list").all()
+        elif part["listed"].any():
+            last = part[part["listed"]].sort_values("risk").iloc[0]
+            assert last["action"] == "visit"
+        else:
+            assert (part["action"] == "leave").all()
+
+
+def test_a_model_without_intervals_gives_no_action() -> None:
+    scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.1], "risk_low": np.nan, "risk_high": np.nan})
+    assert actions(scores, np.array([True, False])).isna().all()
+
+
+def test_actions_refuse_a_list_with_floors() -> None:
+    scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.1], "risk_low": [0.8, 0.0], "risk_high": [0.95, 0.2]})
+    with pytest.raises(UsageError, match="without floors"):
+        actions(scores, np.array([False, True]))

@@ -1,0 +1,110 @@
+"""A model whose rate has drifted, put right on recent months: new level, new slope, new intervals, same ranks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.splits import embargo_months
+from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.calibration import calibration_in_the_large
+from riskmodel.model.bundle import RiskModel
+from riskmodel.model.intervals import VennAbers
+from riskmodel.months import as_of_day, month_number, month_text
+
+
+def recalibrate(
+    model: RiskModel,
+    cohorts: Cohorts,
+    *,
+    as_of: str | None = None,
+    from_month: str | None = None,
+    months: int = 12,
+    margin: float = 0.1,
+) -> RiskModel:
+    """The same model with a calibration and intervals from recent months whose outcome is known.
+
+    Only months that training has not seen count, apart from it by the embargo, and only those whose whole horizon lies
+    before the as-of day: in a month still open, falls are known before the rest, and the rate would read too high.
+    Whether to recalibrate is for the caller to judge: see `before` in the evidence, or `calibration_in_the_large`.
+
+    Parameters
+    ----------
+    model
+        A model from `load_model` or `Study.model`.
+    cohorts
+        As `build_cohorts` gives them for the model's label, population and catalogue.
+    as_of
+        Month (`YYYY-MM`) by whose last day outcomes must be known; by default the register's last.
+    from_month
+        First as-of month used; by default the first that training has not seen. Needed for a model without evidence.
+    months
+        How far back from the last usable as-of month to go.
+    margin
+        Of the warning, see `calibration_in_the_large`.
+
+    Returns
+    -------
+    RiskModel
+        With `evidence["recalibrated"]`: `months` (first and last), `rows`, `households`, `events`, `calibration` (slope
+        and intercept, old and new) and the checks `before` and `after`. `after` is on the rows that it was fitted on:
+        only later months prove it. The version says up to which month it was recalibrated.
+
+    Raises
+    ------
+    UsageError
+        If the cohorts ask another question than the model, or it is not known which months training has seen.
+    NotEnoughData
+        If no month is usable, or in those none or all fell.
+    """
+    if (cohorts.label, cohorts.at_risk) != (model.run.label, model.run.at_risk):
+        raise UsageError("the cohorts' label or at_risk is not the model's: build them with model.run.label and .at_risk.")
+    rows, first, last = _usable(model, cohorts, as_of, from_month, months)
+    outcome, households = rows["outcome"].to_numpy(float), rows["household_id"]
+    if len(np.unique(outcome)) < 2:
+        raise NotEnoughData(
+            f"{first} to {last}: {int(outcome.sum())} of {len(rows)} households at risk fell. Both kinds are needed: check "
+            "that outcomes of these months have arrived, or go further back (months)."
+        )
+    risk = model.risk(rows)
+    calibration = model.calibration.renewed(risk, outcome, households)
+    renewed = replace(model, calibration=calibration, version=f"{model.version}+{last}")
+    after = renewed.risk(rows)
+    found = {
+        "months": [first, last],
+        "rows": len(rows),
+        "households": int(households.nunique()),
+        "events": int(outcome.sum()),
+        "calibration": {"before": vars(model.calibration), "after": vars(calibration)},
+        "before": calibration_in_the_large(outcome, risk, households, margin=margin).as_json(),
+        "after": calibration_in_the_large(outcome, after, households, margin=margin).as_json(),
+    }
+    intervals = VennAbers.fit(after, outcome, households)
+    return replace(renewed, intervals=intervals, evidence={**model.evidence, "recalibrated": found})
+
+
+def _usable(
+    model: RiskModel, cohorts: Cohorts, as_of: str | None, from_month: str | None, months: int
+) -> tuple[pd.DataFrame, str, str]:
+    """Rows of recent months with a known outcome, and their first and last month."""
+    step, label = cohorts.step_months, model.run.label
+    gap = embargo_months(label, step)
+    if from_month is None and "trained_to" not in model.evidence:
+        raise UsageError("the model does not say which months it was trained on: give from_month, a month after them.")
+    first = month_number(from_month) if from_month else month_number(model.evidence["trained_to"]) + gap
+    now = month_number(as_of or cohorts.register["last_month"])
+    frame = cohorts.frame
+    number = frame["as_of"].map({m: month_number(m) for m in frame["as_of"].unique()}).to_numpy()
+    known = (frame["outcome_known_at"] <= pd.Timestamp(as_of_day(now, step))) & frame["outcome"].notna()
+    usable = known.to_numpy() & (number >= first) & (number + gap <= now)
+    if not usable.any():
+        raise NotEnoughData(
+            f"no month from {month_text(first)} on has a whole horizon known by {month_text(now)}: wait, or give "
+            "from_month if training has not seen the months before."
+        )
+    last = number[usable].max()
+    usable &= number > last - months
+    return frame[usable], month_text(number[usable].min()), month_text(last)
