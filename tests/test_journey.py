@@ -78,6 +78,10 @@ def test_scores_and_alerts_bear_the_promised_columns(county: County) -> None:
         "household_id", "county_id", "as_of", "risk", "rank", "model_version", "risk_low", "risk_high", "action",
     ]  # fmt: skip
     assert list(alerts.columns[: len(ALERT_COLUMNS)]) == list(ALERT_COLUMNS)
+    assert (scores["risk_low"] < scores["risk_high"]).all()
+    listed = scores["household_id"].isin(alerts["household_id"])
+    assert set(scores.loc[listed, "action"]) <= {"list", "visit"}
+    assert set(scores.loc[~listed, "action"]) <= {"visit", "leave"}
     assert len(alerts) == 10
     assert alerts["rank"].tolist() == list(range(1, 11))
     assert alerts["risk"].is_monotonic_decreasing
