@@ -359,6 +359,8 @@ def _print_assessment(found: dict[str, Any]) -> None:
     for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
         typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
                    f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip
+    if found["level"]["warning_en"]:
+        typer.echo(f"warning: {found['level']['warning_en']}")
     if found["helped"].get("warning"):
         typer.echo(f"warning: {found['helped']['warning']}")
 

@@ -42,6 +42,23 @@ def lists(model: RiskModel) -> dict[str, Any]:
     }
 
 
+def level(model: RiskModel) -> dict[str, Any]:
+    """Calibration in the large and the intervals of risks, for the section on calibration."""
+    found = model.evidence.get("assessment")
+    if not found or not disclosure.tells(found["events"], found["known"], disclosure.LEAST * len(found["months"])):
+        return {"warning": None, "covered": None}
+    large, intervals = found["level"], found["intervals"]
+    rows = [] if "none" in intervals else intervals["by_county"]
+    actions = None if "none" in intervals else intervals["actions"][0]
+    return {
+        "warning": Words(large["warning_en"], large["warning_zh"]) if large["warning_en"] else None,
+        "covered": intervals["coverage"][0] if rows else None,
+        "counties": len(rows),
+        "apart": sum(not row["holds"] for row in rows),
+        "actions": actions if actions and actions["events"] >= disclosure.LEAST else None,
+    }
+
+
 def groups(model: RiskModel) -> dict[str, Any]:
     found = (model.evidence.get("assessment") or {}).get("fairness")
     if not found:

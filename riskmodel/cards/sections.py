@@ -196,6 +196,7 @@ def calibration(model: RiskModel) -> dict[str, Any]:
         "mean_risk": sum(b["risk"] * b["rows"] for b in bins) / rows if rows else None,
         "rate": sum(b["rate"] * b["rows"] for b in bins) / rows if rows else None,
         "joined": len(bins) < len(curve),
+        "level": assessed.level(model),
     }
 
 
