@@ -134,7 +134,7 @@ each month, and leak gates, fitting, calibration and test run as ever. Whatever 
 
 ## What the intervals cover
 
-{given.simulations:,} samples of {HOUSEHOLDS:,} households with {ROWS_EACH} rows each, which share what the model does not see;
+{given.simulations:,} samples of {HOUSEHOLDS:,} households with {ROWS_EACH} rows each that share what the model does not see;
 about 15 % fall; the list holds a tenth. The truth is that of a million households. Bootstrap over households, 400 resamples,
 percentile intervals at 95 %. "Below, above": samples whose whole interval lies below or above the truth.
 
