@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,15 +16,17 @@ from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
-from riskmodel.errors import NotEnoughData
+from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.leakage import find_leaks, leak_table, stop_on
 from riskmodel.evaluation.metrics import Interval, Scored, calibration_curve, with_intervals
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
+from riskmodel.model.choice import Parts, Period, candidates, choose_model
 from riskmodel.model.estimators import Estimator, make_estimator
 from riskmodel.model.peers import Peers
+from riskmodel.model.tuning import Tuned, tune_lightgbm
 from riskmodel.months import month_text
-from riskmodel.settings import Run
+from riskmodel.settings import AUTO, Run
 
 DISJOINT = "test_disjoint"
 _FEWEST_EVENTS = 20
@@ -83,7 +85,8 @@ def train(
     cohorts
         As `build_cohorts` gives them; label and population must be those of the run.
     run
-        Settings; the defaults by default.
+        Settings; the defaults by default. With `register_model: auto` the model is chosen, and with `tune` LightGBM's
+        settings are searched for, on what was known when the test began; the study's run names what came of it.
     track
         Log to MLflow and register the model as `challenger`.
     progress
@@ -99,9 +102,9 @@ def train(
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     say = progress or (lambda _: None)
     inputs = _inputs(cohorts, run)
+    names = candidates(run, inputs) if run.register_model == AUTO else []
     frame = cohorts.frame
     folds = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)
-    trainer = _Trainer(cohorts, run, inputs)
 
     splits = {f.name: [rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"])] for f in folds}
     for name, [(train_rows, test_rows)] in splits.items():
@@ -115,9 +118,27 @@ def train(
     say("leak gates")
     leaks = find_leaks(cohorts, inputs, folds, splits, run.leak_gates, seed=run.seed)
     stop_on(leaks)
+    trainer = _Trainer(cohorts, run, inputs)
+    earlier = {f.name: splits[f.name][0] for f in folds[:-1]}
+    evidence: dict[str, Any] = {}
     with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
+        if run.tune.trials:
+            within = {name: (train, np.intersect1d(rows, train_rows)) for name, (train, rows) in earlier.items()}
+            tuned = trainer.tuned(within, say)
+            run = run.model_copy(update={"lightgbm": tuned.lightgbm})
+            trainer, evidence["tuning"] = replace(trainer, run=run), tuned.evidence
         compared = pool.map(lambda split: trainer.compare(splits[split], split, say), splits)
         found = dict(zip(splits, compared, strict=True))
+
+        def predict(divided: Sequence[Parts], of: Sequence[str]) -> list[pd.DataFrame]:
+            return list(pool.map(lambda parts: trainer.predict(parts, of, "choice", say), divided))
+
+        if names:
+            periods = [Period(name, rows, found[name].scores[names]) for name, (_, rows) in earlier.items()]
+            chosen = choose_model(frame, run, names, periods, train_rows, predict)
+            say(chosen.evidence["reason"])
+            run = run.model_copy(update={"register_model": chosen.model})
+            trainer, evidence["choice"] = replace(trainer, run=run), chosen.evidence
     results: dict[str, dict[str, dict[str, Interval]]] = {}
     for split, one in found.items():
         for model, metrics in one.metrics.items():
@@ -127,12 +148,11 @@ def train(
     say("final model")
     final_rows = np.flatnonzero(frame["outcome"].notna())
     model = trainer.final(final_rows)
-    chosen = scores[run.register_model].to_numpy()
-    evidence = {
+    evidence |= {
         "data": _data_facts(cohorts, train_rows, test_rows),
         "folds": [f.describe() for f in folds],
         "embargo_months": embargo_months(run.label, cohorts.step_months),
-        "curve": calibration_curve(scores["outcome"].to_numpy(), chosen).to_dict("records"),
+        "curve": calibration_curve(scores["outcome"].to_numpy(), scores[run.register_model].to_numpy()).to_dict("records"),
         "drivers": _driver_summary(cohorts, model, test_rows),
         "lacking": cohorts.lacking,
         "leak_gates": leak_table(leaks).to_dict("records"),
@@ -152,14 +172,18 @@ def train(
 
 
 def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
-    """The model of a run, fitted on all outcomes of the cohorts, without comparison or evidence.
+    """The model of a run, fitted on all outcomes of the cohorts, without comparison, search or evidence.
 
     Raises
     ------
     NotEnoughData
         If there is no outcome of either kind.
+    UsageError
+        If the run leaves the model to be chosen.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
+    if run.register_model == AUTO:
+        raise UsageError("fit_model compares nothing, so it cannot choose: name the model (register_model), or use train.")
     rows = np.flatnonzero(cohorts.frame["outcome"].notna())
     _enough(cohorts.frame["outcome"].to_numpy()[rows], "training")
     with threadpool_limits(1):
@@ -190,27 +214,48 @@ class _Trainer:
     run: Run
     inputs: Sequence[str]
 
-    def compare(self, parts: Sequence[tuple[np.ndarray, np.ndarray]], split: str, say: Callable[[str], None]) -> _Compared:
+    def compare(self, parts: Parts, split: str, say: Callable[[str], None]) -> _Compared:
         """All models, fitted on the training rows of each part, with metrics and risks on the test rows of all."""
         frame = self.cohorts.frame
         test = np.sort(np.concatenate([rows for _, rows in parts]))
         outcome = frame["outcome"].to_numpy()[test]
         lists = (frame["as_of"].iloc[test] + "/" + frame["county_id"].iloc[test]).to_numpy()
         scores = frame.iloc[test][["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
-        scored = {}
-        for name in self.run.models:
-            if not make_estimator(name).can(self.inputs):
-                continue
-            say(f"{split}: {name}")
-            risk = np.empty(len(test))
-            for train, rows in parts:
-                estimator, calibration = self.fit(name, train)
-                risk[np.searchsorted(test, rows)] = calibration.apply(estimator.predict_proba(self.matrix(rows))[:, 1])
-            scores[name] = risk
-            scored[name] = Scored(outcome, risk, lists, self.run.capacity)
+        risks = self.predict(parts, [m for m in self.run.models if make_estimator(m).can(self.inputs)], split, say)
+        scored = {name: Scored(outcome, risk.to_numpy(), lists, self.run.capacity) for name, risk in risks.items()}
         say(f"{split}: intervals")
         metrics = with_intervals(scored, scores["household_id"], self.run.intervals, self.run.seed)
-        return _Compared(metrics, scores)
+        return _Compared(metrics, scores.join(risks))
+
+    def predict(self, parts: Parts, names: Sequence[str], split: str, say: Callable[[str], None]) -> pd.DataFrame:
+        """Risks of the test rows of all parts, by ascending position, from models fitted on each part's training rows."""
+        test = np.sort(np.concatenate([rows for _, rows in parts]))
+        risks = {}
+        for name in names:
+            say(f"{split}: {name}")
+            risks[name] = np.empty(len(test))
+            for train, rows in parts:
+                estimator, calibration = self.fit(name, train)
+                risk = estimator.predict_proba(self.matrix(rows))[:, 1]
+                risks[name][np.searchsorted(test, rows)] = calibration.apply(risk)
+        return pd.DataFrame(risks)
+
+    def tuned(self, folds: Mapping[str, tuple[np.ndarray, np.ndarray]], say: Callable[[str], None]) -> Tuned:
+        """LightGBM's settings, searched for on folds (rows to train on, rows to measure on) and on nothing else."""
+        frame, run, metric = self.cohorts.frame, self.run, self.run.tune.metric
+        outcome, lists = frame["outcome"].to_numpy(), (frame["as_of"] + "/" + frame["county_id"]).to_numpy()
+        ranks = metric.endswith(("_auc", "_at_capacity"))  # a calibration changes no rank
+        split = run.split.model_copy(update={"calibration_months": 0}) if ranks else run.split
+
+        def score(parameters: Mapping[str, Any], fold: str) -> float:
+            train, rows = folds[fold]
+            trial = replace(self, run=run.model_copy(update={"lightgbm": dict(parameters), "split": split}))
+            risk = trial.predict([(train, rows)], ["lightgbm"], fold, lambda _: None)["lightgbm"].to_numpy()
+            return Scored(outcome[rows], risk, lists[rows], run.capacity).metric(metric)
+
+        seen = np.unique([row for fold in folds.values() for rows in fold for row in rows]).astype(int)
+        data = pd.util.hash_pandas_object(frame[[*self.inputs, "outcome"]].iloc[seen], index=False).to_numpy().tobytes()
+        return tune_lightgbm(score, list(folds), run, data, say)
 
     def matrix(self, rows: np.ndarray) -> pd.DataFrame:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
