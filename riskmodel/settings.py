@@ -133,6 +133,27 @@ class LeakGates(Strict):
     accept: list[Accepted] = Field([], description="features that may pass, each `{feature, reason}`")
 
 
+Figure = Literal["pr_auc", "roc_auc", "log_loss", "brier", "precision_at_capacity", "recall_at_capacity"]
+
+
+class Choice(Strict):
+    """How `register_model: auto` picks a model, on folds inside the training months alone."""
+
+    rule: Literal["simplest_within_one_se", "best_average", "best_last", "recency_weighted", "least_variance"] = Field(
+        "simplest_within_one_se", description="how `register_model: auto` picks from the validation folds"
+    )
+    metric: Figure = Field("pr_auc", description="the figure it picks by")
+
+
+class Tune(Strict):
+    """A search for settings of LightGBM, on folds inside the training months alone. Needs the extra `tune`."""
+
+    trials: int = Field(0, ge=0, description="settings of LightGBM tried on the validation folds, its own first; 0: none")
+    timeout_seconds: float | None = Field(None, gt=0, description="no further trial after so long in all")
+    metric: Figure = Field("pr_auc", description="the figure that is searched for, averaged over folds")
+    storage: str | None = Field(None, description="file of the trials, from which a killed run goes on; default: memory")
+
+
 class Tracking(Strict):
     """Where runs and models are kept."""
 
@@ -141,7 +162,8 @@ class Tracking(Strict):
     registered_model: str = Field("return-risk", description="name in the model registry")
 
 
-MODELS = (
+AUTO = "auto"
+MODELS = (  # from the simplest to the richest: the choice of a model reads the order
     "base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit", "logistic_regression",
     "hist_gradient_boosting", "lightgbm",
 )  # fmt: skip
@@ -165,8 +187,10 @@ class Run(Strict):
     intervals: Intervals = Intervals()
     leak_gates: LeakGates = LeakGates()
     models: list[str] = Field(list(MODELS), description="models that are compared")
-    register_model: str = Field("lightgbm", description="the model that is bundled and registered")
+    register_model: str = Field("lightgbm", description="the model that is bundled and registered; `auto`: see `choice`")
+    choice: Choice = Choice()
     lightgbm: dict[str, float | int | str | bool] = Field({}, description="parameters that override the defaults")
+    tune: Tune = Tune()
     tracking: Tracking = Tracking()
     seed: int = Field(20260101, description="seed of models and resamples")
     threads: int = Field(2, ge=1, description="splits fitted, and counties worked on, at once")
@@ -181,7 +205,7 @@ class Run(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Run:
-        if self.register_model not in self.models:
+        if self.register_model not in (AUTO, *self.models):
             raise ValueError(f"register_model {self.register_model!r} is not among models")
         first, last = self.cohorts.first, self.cohorts.last
         if first and last and month_number(first) > month_number(last):

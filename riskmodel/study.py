@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,9 +26,10 @@ from riskmodel.evaluation.looks import Look, looks_table, record_look
 from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
+from riskmodel.model.choice import Parts, Period, candidates, choose_model
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
-from riskmodel.settings import Run
+from riskmodel.settings import AUTO, Run
 
 TEST, DISJOINT = "test", "test_disjoint"
 Say = Callable[[str], None]
@@ -85,8 +86,12 @@ class Comparison:
         For each split, row positions for training and for testing, part by part.
     found
         Models on each split.
+    run
+        The run, with the model that was chosen and the settings that were found.
     looks
         This look at the test months and the earlier ones; empty without one.
+    evidence
+        How the model was chosen (`choice`) and LightGBM's settings were found (`tuning`), where they were.
     """
 
     run: Run
@@ -96,6 +101,7 @@ class Comparison:
     found: dict[str, Compared]
     leaks: list[Finding]
     looks: dict[str, Any]
+    evidence: dict[str, Any]
 
     @property
     def results(self) -> Results:
@@ -124,7 +130,8 @@ def train(
     cohorts
         As `build_cohorts` gives them; label and population must be those of the run.
     run
-        Settings; the defaults by default.
+        Settings; the defaults by default. With `register_model: auto` the model is chosen, and with `tune` LightGBM's
+        settings are searched for, on what was known when the test began; the study's run names what came of it.
     track
         Log to MLflow and register the model as `challenger`.
     reason
@@ -159,6 +166,7 @@ def train(
         months = [month_text(m) for m in compared.folds[-1].test]
         assessed = assess(tested, cohorts, months, run)
     evidence = {
+        **compared.evidence,
         "data": _data_facts(cohorts, train_rows, test_rows),
         "folds": [f.describe() for f in compared.folds],
         "embargo_months": embargo_months(run.label, cohorts.step_months),
@@ -212,6 +220,7 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     say = progress or (lambda _: None)
     frame = cohorts.frame
     inputs = model_inputs(cohorts, run)
+    names = candidates(run, inputs) if run.register_model == AUTO else []
     folds = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)
     splits = {f.name: [rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"])] for f in folds}
     for name, [(train_rows, test_rows)] in splits.items():
@@ -228,10 +237,28 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     looks = _look(cohorts, run, ends, look) if look else {}
     wanted = [name for name in splits if look or name not in (TEST, DISJOINT)]
     trainer = Trainer(cohorts, run, inputs)
+    earlier = {f.name: splits[f.name][0] for f in folds[:-1]}
+    before_test = splits[TEST][0][0]
+    evidence: dict[str, Any] = {}
     with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
+        if run.tune.trials:
+            within = {name: (train, np.intersect1d(rows, before_test)) for name, (train, rows) in earlier.items()}
+            tuned = trainer.tuned(within, say)
+            run = run.model_copy(update={"lightgbm": tuned.lightgbm})
+            trainer, evidence["tuning"] = replace(trainer, run=run), tuned.evidence
         compared = pool.map(lambda split: trainer.compare(splits[split], split, say), wanted)
         found = dict(zip(wanted, compared, strict=True))
-    return Comparison(run, inputs, tuple(folds), splits, found, leaks, looks)
+
+        def predict(divided: Sequence[Parts], of: Sequence[str]) -> list[pd.DataFrame]:
+            return list(pool.map(lambda parts: trainer.predict(parts, of, "choice", say), divided))
+
+        if names:
+            periods = [Period(name, rows, found[name].scores[names]) for name, (_, rows) in earlier.items()]
+            chosen = choose_model(frame, run, names, periods, before_test, predict)
+            say(chosen.evidence["reason"])
+            run = run.model_copy(update={"register_model": chosen.model})
+            evidence["choice"] = chosen.evidence
+    return Comparison(run, inputs, tuple(folds), splits, found, leaks, looks, evidence)
 
 
 def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dict[str, Any]:

@@ -133,3 +133,23 @@ def rows_of(fold: Fold, as_of: pd.Series, outcome: pd.Series, known_at: pd.Serie
     in_time = (known_at <= pd.Timestamp(fold.known_by)).to_numpy()
     in_test = as_of.isin([month_text(m) for m in fold.test]).to_numpy()
     return np.flatnonzero(known & in_train & in_time), np.flatnonzero(known & in_test)
+
+
+def household_parts(households: np.ndarray, outcome: np.ndarray, parts: int, seed: int | Sequence[int]) -> np.ndarray:
+    """A part (0 to `parts` - 1) for each row: all rows of a household in one, households that fell in all alike.
+
+    Parameters
+    ----------
+    households, outcome
+        Household and 0/1 outcome of each row, shape (n,).
+
+    >>> household_parts(np.array(["a", "a", "b", "c", "d"]), np.array([0, 1, 1, 0, 0]), 2, seed=1).tolist()
+    [1, 1, 0, 0, 1]
+    """
+    codes, names = pd.factorize(np.asarray(households, dtype=object), sort=True)
+    fell = np.bincount(codes, weights=outcome, minlength=len(names)) > 0
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(names))
+    part = np.empty(len(names), int)
+    part[np.concatenate([shuffled[fell[shuffled]], shuffled[~fell[shuffled]]])] = np.arange(len(names)) % parts
+    return part[codes]

@@ -95,6 +95,15 @@ class Scored:
             found |= self._at_capacity(w)
         return found
 
+    def metric(self, name: str, weight: np.ndarray | None = None) -> float:
+        """One of `metrics`, without the cost of the others."""
+        w = np.ones(len(self.y)) if weight is None else np.asarray(weight, float)
+        if name in ("roc_auc", "pr_auc"):
+            return (_roc_auc if name == "roc_auc" else _pr_auc)(*self._by_block(w, self._order, self._blocks))
+        if name == "log_loss":
+            return float(-np.dot(w, self._log) / w.sum())
+        return (self._at_capacity(w) if name.endswith("_at_capacity") else self.metrics(w))[name]
+
     def _by_block(self, w: np.ndarray, order: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weight of positives and of all rows in each block of equal scores."""
         w = w[order]

@@ -367,6 +367,16 @@ def make_estimator(
     return _BY_NAME[name]()
 
 
+def can_register(name: str) -> bool:
+    """Whether a model can be kept without pickling and gives the contributions that alerts need.
+
+    >>> [name for name in _BY_NAME if can_register(name)]
+    ['one_variable_logit', 'logistic_regression', 'lightgbm']
+    """
+    model = _BY_NAME[name]
+    return hasattr(model, "contributions") and (hasattr(model, "save") or hasattr(model, "save_text"))
+
+
 def save_estimator(model: Estimator, folder: Path) -> None:
     """Write a fitted model: `model.txt` for LightGBM, `model.json` for the others.
 

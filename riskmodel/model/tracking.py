@@ -56,7 +56,7 @@ def _experiment(mlflow: Any, uri: str, name: str) -> str:
 
 
 def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
-    """Log a study: a parent run, one nested run per split, the model, and its version as `challenger`.
+    """Log a study: a parent run, one nested run per split and for a search, the model, and its version as `challenger`.
 
     Returns
     -------
@@ -91,6 +91,11 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
                 for model, found in study.results.items():
                     if split in found:
                         mlflow.log_metrics(_finite({f"{model}.{m}": i.value for m, i in found[split].items()}))
+        if tuning := study.evidence.get("tuning"):
+            with mlflow.start_run(experiment_id=experiment, run_name="tuning", nested=True):
+                mlflow.log_params({"metric": tuning["metric"], "best": tuning["best"], **tuning["params"]})
+                for trial in tuning["trials"]:
+                    mlflow.log_metric(tuning["metric"], trial["value"], step=trial["trial"])
         medians = cohorts.frame[study.model.inputs].median().to_dict()
         with temporary_bundle(study.model) as folder:
             example = example_rows(study.model, medians)

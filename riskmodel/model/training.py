@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,28 +12,34 @@ from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import embargo_months
-from riskmodel.errors import NotEnoughData
+from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
+from riskmodel.model.choice import Parts
 from riskmodel.model.estimators import Estimator, make_estimator
 from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import Peers
-from riskmodel.settings import Run
+from riskmodel.model.tuning import Tuned, tune_lightgbm
+from riskmodel.settings import AUTO, Run
 
 _FEWEST_EVENTS = 20
 
 
 def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
-    """The model of a run, fitted on all outcomes of the cohorts, without comparison or evidence.
+    """The model of a run, fitted on all outcomes of the cohorts, without comparison, search or evidence.
 
     Raises
     ------
     NotEnoughData
         If there is no outcome of either kind.
+    UsageError
+        If the run leaves the model to be chosen.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
+    if run.register_model == AUTO:
+        raise UsageError("fit_model compares nothing, so it cannot choose: name the model (register_model), or use train.")
     rows = np.flatnonzero(cohorts.frame["outcome"].notna())
     enough_outcomes(cohorts.frame["outcome"].to_numpy()[rows], "training")
     with threadpool_limits(1):
@@ -79,28 +86,55 @@ class Trainer:
     run: Run
     inputs: Sequence[str]
 
-    def compare(self, parts: Sequence[tuple[np.ndarray, np.ndarray]], split: str, say: Callable[[str], None]) -> Compared:
+    def compare(self, parts: Parts, split: str, say: Callable[[str], None]) -> Compared:
         """All models, fitted on the training rows of each part, with metrics and risks on the test rows of all."""
         frame = self.cohorts.frame
-        test = np.sort(np.concatenate([rows for _, rows in parts]))
+        test = _test_rows(parts)
         outcome = frame["outcome"].to_numpy()[test]
         lists = (frame["as_of"].iloc[test] + "/" + frame["county_id"].iloc[test]).to_numpy()
         scores = frame.iloc[test][["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
-        scored, fitted = {}, {}
-        for name in self.run.models:
-            if not make_estimator(name).can(self.inputs):
-                continue
-            say(f"{split}: {name}")
-            risk = np.empty(len(test))
-            for train, rows in parts:
-                fitted[name] = self.fit(name, train)
-                risk[np.searchsorted(test, rows)] = fitted[name].risk(self.matrix(rows))
-            scores[name] = risk
-            scored[name] = Scored(outcome, risk, lists, self.run.capacity)
+        names = [m for m in self.run.models if make_estimator(m).can(self.inputs)]
+        risks, fitted = self._fitted(parts, names, split, say)
+        scored = {name: Scored(outcome, risks[name].to_numpy(), lists, self.run.capacity) for name in names}
         say(f"{split}: intervals")
         measures = {name: s.metrics for name, s in scored.items()}
         resampled = resample(measures, scores["household_id"], self.run.intervals, self.run.seed)
-        return Compared(resampled, scores, fitted if len(parts) == 1 else {})
+        return Compared(resampled, scores.join(risks), fitted if len(parts) == 1 else {})
+
+    def predict(self, parts: Parts, names: Sequence[str], split: str, say: Callable[[str], None]) -> pd.DataFrame:
+        """Risks of the test rows of all parts, by ascending position, from models fitted on each part's training rows."""
+        return self._fitted(parts, names, split, say)[0]
+
+    def _fitted(
+        self, parts: Parts, names: Sequence[str], split: str, say: Callable[[str], None]
+    ) -> tuple[pd.DataFrame, dict[str, Fitted]]:
+        """The risks of `predict`, and the models of the last part."""
+        test = _test_rows(parts)
+        risks, fitted = {}, {}
+        for name in names:
+            say(f"{split}: {name}")
+            risks[name] = np.empty(len(test))
+            for train, rows in parts:
+                fitted[name] = self.fit(name, train)
+                risks[name][np.searchsorted(test, rows)] = fitted[name].risk(self.matrix(rows))
+        return pd.DataFrame(risks), fitted
+
+    def tuned(self, folds: Mapping[str, tuple[np.ndarray, np.ndarray]], say: Callable[[str], None]) -> Tuned:
+        """LightGBM's settings, searched for on folds (rows to train on, rows to measure on) and on nothing else."""
+        frame, run, metric = self.cohorts.frame, self.run, self.run.tune.metric
+        outcome, lists = frame["outcome"].to_numpy(), (frame["as_of"] + "/" + frame["county_id"]).to_numpy()
+        ranks = metric.endswith(("_auc", "_at_capacity"))  # a calibration changes no rank
+        split = run.split.model_copy(update={"calibration_months": 0}) if ranks else run.split
+
+        def score(parameters: Mapping[str, Any], fold: str) -> float:
+            train, rows = folds[fold]
+            trial = replace(self, run=run.model_copy(update={"lightgbm": dict(parameters), "split": split}))
+            risk = trial.predict([(train, rows)], ["lightgbm"], fold, lambda _: None)["lightgbm"].to_numpy()
+            return Scored(outcome[rows], risk, lists[rows], run.capacity).metric(metric)
+
+        seen = np.unique([row for fold in folds.values() for rows in fold for row in rows]).astype(int)
+        data = pd.util.hash_pandas_object(frame[[*self.inputs, "outcome"]].iloc[seen], index=False).to_numpy().tobytes()
+        return tune_lightgbm(score, list(folds), run, data, say)
 
     def matrix(self, rows: np.ndarray) -> pd.DataFrame:
         return self.cohorts.frame[list(self.inputs)].iloc[rows]
@@ -147,6 +181,10 @@ class Trainer:
         monotone = {f.name: f.monotone for f in self.cohorts.features if f.monotone and f.name in self.inputs}
         run = self.run
         return make_estimator(name, monotone=monotone, seed=run.seed, lightgbm=run.lightgbm)
+
+
+def _test_rows(parts: Parts) -> np.ndarray:
+    return np.sort(np.concatenate([rows for _, rows in parts]))
 
 
 def model_inputs(cohorts: Cohorts, run: Run) -> list[str]:
