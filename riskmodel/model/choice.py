@@ -19,6 +19,7 @@ from riskmodel.settings import MODELS, Run
 
 PARTS = 5
 DIVISIONS = 4
+FEW_EVENTS = 20
 _MANY_EVENTS = 500
 
 Parts = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -58,10 +59,11 @@ def candidates(run: Run, inputs: Sequence[str]) -> list[str]:
 def divisions(frame: pd.DataFrame, rows: np.ndarray, seed: int) -> list[Parts]:
     """Household-disjoint parts of the training rows, several times over: for each part, training rows and its own.
 
-    The way out where the months leave no earlier fold. Each part's models have seen none of its households, but they
-    have seen its months: what changes with time is not in these figures, and they flatter the richer models where it
-    does. A division is repeated where falls are few, since the luck of the draw is then as large as what parts the
-    models; the repeats hold the same households and narrow no standard error over them.
+    The way out where the months leave no earlier fold, or folds with fewer than `FEW_EVENTS` falls together. Each part's
+    models have seen none of its households, but they have seen its months: what changes with time is not in these
+    figures, and they flatter the richer models where something does. A division is repeated where falls are few, since
+    the luck of the draw is then as large as what parts the models; the repeats hold the same households and narrow no
+    standard error over them.
 
     Raises
     ------
@@ -144,15 +146,16 @@ def choose_model(
     train_rows
         Positions of the training rows of the test.
     predict
-        Gives, for parts and names, the risks of all their test rows by ascending position; called where there is no
-        earlier fold (see `divisions`).
+        Gives, for parts and names, the risks of all their test rows by ascending position; called where earlier folds
+        are missing or hold too few falls (see `divisions`).
     """
     within = [np.isin(p.rows, train_rows) for p in folds]
     found = [Period(p.name, p.rows[keep], p.risk[keep]) for p, keep in zip(folds, within, strict=True) if keep.any()]
     before = None
     if len(names) == 1:
         return Chosen(names[0], {"chosen": names[0], "reason": f"{names[0]}: the only candidate."})
-    if not found:
+    falls = sum(frame["outcome"].to_numpy()[p.rows].sum() for p in found)
+    if falls < FEW_EVENTS:
         divided = divisions(frame, train_rows, run.seed)
         found, before = of_parts(divided, predict(divided, names))
     periods = measured(frame, run, names, found, before)

@@ -59,7 +59,10 @@ def test_late_periods_count_as_each_rule_says() -> None:
     assert choose(found, "best_average") == "logistic_regression"
     assert choose(found, "recency_weighted") == "logistic_regression"
     later = periods({"2020": [0.30, 0.36], "2021": [0.30, 0.32], "2022": [0.34, 0.30], "2023": [0.34, 0.31]})
-    assert (choose(later, "best_average"), choose(later, "recency_weighted")) == ("logistic_regression", "one_variable_logit")
+    assert (choose(later, "best_average"), choose(later, "recency_weighted")) == (
+        "logistic_regression",
+        "one_variable_logit",
+    )
 
 
 def test_where_periods_are_parts_of_the_households_none_is_the_last() -> None:

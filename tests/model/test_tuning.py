@@ -179,7 +179,7 @@ RUN = Run(
 
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
-    register = make_register(tmp_path_factory.mktemp("data") / "register", records=panel())
+    register = make_register(tmp_path_factory.mktemp("data") / "register", records=panel(120))
     return build_cohorts(register, label=RUN.label, at_risk=RUN.at_risk, months=RUN.cohorts)
 
 
