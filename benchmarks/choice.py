@@ -34,7 +34,7 @@ from riskmodel.model.training import Trainer
 from riskmodel.settings import Choice, Intervals, Run
 
 CHOOSE_BY = ("pr_auc", "roc_auc", "log_loss", "recall_at_capacity")
-JUDGE_BY = ("recall_at_capacity", "pr_auc", "roc_auc", "log_loss")
+JUDGE_BY = ("recall_at_capacity", "roc_auc")
 SIZES = {300: 16, 1000: 16, 3000: 10, 10_000: 5, 40_000: 2}
 HOUSEHOLD_SIZES = {300: 6, 1000: 6, 3000: 3}
 
@@ -62,36 +62,31 @@ def judged(cohorts: Cohorts, run: Run, households: int, seed: int, by_household:
         found = []
         for fold, (early, late) in zip(folds[:-1], pairs[:-1], strict=True):
             early, late = early[mine[early]], late[mine[late]]
-            if not frame["outcome"].to_numpy()[early].sum() > 0 or not len(late):
-                continue
-            found.append(Period(fold.name, late, predict([(early, late)])))
+            if len(late) and frame["outcome"].to_numpy()[early].any():
+                found.append(Period(fold.name, late, predict([(early, late)])))
     risk = predict([(train, test)])
     lists = (frame["as_of"] + "/" + frame["county_id"]).to_numpy()[test]
     outcome = frame["outcome"].to_numpy()
     truth = pd.DataFrame({n: Scored(outcome[test], risk[n].to_numpy(), lists, run.capacity).metrics() for n in names}).T
+    about = {
+        "households": households,
+        "events": int(outcome[train].sum()),
+        "periods": "households" if by_household else "time",
+    }
     rows = []
     for metric in CHOOSE_BY:
         periods: Periods = measured(frame, run.model_copy(update={"choice": Choice(metric=metric)}), names, found, before)
         for rule in RULES:
             model = choose(periods, rule)
-            regret = {
-                f"regret_{m}": float((truth[m] - truth[m][model]).max() * 1.0)
-                if m not in LOWER_IS_BETTER
-                else float((truth[m][model] - truth[m]).max())
-                for m in JUDGE_BY
-            }
-            events = int(outcome[train].sum())
-            rows.append({"households": households, "events": events, "periods": "households" if by_household else "time",
-                         "metric": metric, "rule": rule, "model": model, **regret})  # fmt: skip
-    for model in names:
-        regret = {
-            f"regret_{m}": float(abs((truth[m].min() if m in LOWER_IS_BETTER else truth[m].max()) - truth[m][model]))
-            for m in JUDGE_BY
-        }
-        rows.append({"households": households, "events": int(outcome[train].sum()),
-                     "periods": "households" if by_household else "time", "metric": "none", "rule": f"always {model}",
-                     "model": model, **regret})  # fmt: skip
-    return rows
+            rows.append({**about, "metric": metric, "rule": rule, "model": model, **regret(truth, model)})
+    always = [{**about, "metric": "none", "rule": f"always {m}", "model": m, **regret(truth, m)} for m in names]
+    return rows + always
+
+
+def regret(truth: pd.DataFrame, model: str) -> dict[str, float]:
+    """How far a model lies behind the best, in each metric of the judge."""
+    best = {m: truth[m].min() if m in LOWER_IS_BETTER else truth[m].max() for m in JUDGE_BY}
+    return {f"regret_{m}": float(abs(best[m] - truth[m][model])) for m in JUDGE_BY}
 
 
 def page(found: pd.DataFrame) -> str:
@@ -116,7 +111,7 @@ def page(found: pd.DataFrame) -> str:
         samples = part.groupby("households")["seed"].nunique()
         events = part.groupby("households")["events"].mean()
         heads = [f"{n:,} households ({samples[n]} samples, {events[n]:.0f} falls)" for n in sizes]
-        for judge in ("recall_at_capacity", "pr_auc"):
+        for judge in JUDGE_BY:
             lines += ["", f"## {words}: regret in {judge}", "", f"| rule | metric | {' | '.join(heads)} |"]
             lines.append("|---" * (len(sizes) + 2) + "|")
             for (rule, metric), rows in part.groupby(["rule", "metric"], sort=False):
@@ -167,7 +162,6 @@ def main() -> None:
     print(told)
     if given.write:
         given.write.write_text(told, encoding="utf-8")
-        found.to_csv(given.write.with_suffix(".csv"), index=False)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class Choice(Strict):
     rule: Literal["simplest_within_one_se", "best_average", "best_last", "recency_weighted", "least_variance"] = Field(
         "simplest_within_one_se", description="how `register_model: auto` picks from the validation folds"
     )
-    metric: Figure = Field("pr_auc", description="the figure it picks by")
+    metric: Figure = Field("roc_auc", description="the figure it picks by")
 
 
 class Tune(Strict):

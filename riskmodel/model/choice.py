@@ -60,10 +60,10 @@ def divisions(frame: pd.DataFrame, rows: np.ndarray, seed: int) -> list[Parts]:
     """Household-disjoint parts of the training rows, several times over: for each part, training rows and its own.
 
     The way out where the months leave no earlier fold, or folds with fewer than `FEW_EVENTS` falls together. Each part's
-    models have seen none of its households, but they
-    have seen its months: what changes with time is not in these figures, and they flatter the richer models where it
-    does. A division is repeated where falls are few, since the luck of the draw is then as large as what parts the
-    models; the repeats hold the same households and narrow no standard error over them.
+    models have seen none of its households, but they have seen its months: what changes with time is not in these
+    figures, and they flatter the richer models where something does. A division is repeated where falls are few, since
+    the luck of the draw is then as large as what parts the models; the repeats hold the same households and narrow no
+    standard error over them.
 
     Raises
     ------

@@ -183,7 +183,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
     return build_cohorts(register, label=RUN.label, at_risk=RUN.at_risk, months=RUN.cohorts)
 
 
-def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row that reaches a fit or a prediction of a trial ended, and was known, before the test began."""
     seen: list[np.ndarray] = []
     within = [False]
@@ -202,8 +202,7 @@ def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, tmp_path: Path, monke
 
     monkeypatch.setattr(training.Trainer, "matrix", watched)
     monkeypatch.setattr(training, "tune_lightgbm", searching)
-    tracking = Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    study = train(cohorts, RUN.model_copy(update={"tracking": tracking}))
+    study = train(cohorts, RUN, track=False)
 
     rows = cohorts.frame.iloc[np.unique(np.concatenate(seen))]
     test = study.folds[-1]
@@ -213,20 +212,20 @@ def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, tmp_path: Path, monke
     )
     assert rows["as_of"].map(month_number).max() + embargo_months(RUN.label, 1) <= test.test[0]
     assert rows["outcome_known_at"].max() <= pd.Timestamp(test.known_by)
-    _is_logged(study, tracking)
+    assert study.run.lightgbm == {**SMALL, **study.evidence["tuning"]["params"]}
+    assert study.model.estimator.get_params()["num_leaves"] == {**LIGHTGBM_DEFAULTS, **study.run.lightgbm}["num_leaves"]
 
 
-def _is_logged(study: training.Study, tracking: Tracking) -> None:
-    """The search stands in MLflow and in the evidence, and its result in the run and in the model."""
+@pytest.mark.slow
+def test_the_search_stands_in_mlflow_trial_by_trial(cohorts: Cohorts, tmp_path: Path) -> None:
     import mlflow
 
-    found = study.evidence["tuning"]
-    assert study.model.estimator.get_params()["num_leaves"] == {**LIGHTGBM_DEFAULTS, **study.run.lightgbm}["num_leaves"]
-    assert study.run.lightgbm == {**SMALL, **found["params"]}
-    assert len(found["trials"]) == 4
+    tracking = Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    found = train(cohorts, RUN.model_copy(update={"tracking": tracking})).evidence["tuning"]
     client = mlflow.MlflowClient(tracking.uri, tracking.uri)
     runs = client.search_runs([client.get_experiment_by_name("riskmodel").experiment_id])
     nested = next(r for r in runs if r.info.run_name == "tuning")
     values = [m.value for m in client.get_metric_history(nested.info.run_id, "pr_auc")]
     assert values == [t["value"] for t in found["trials"]]
+    assert len(values) == 4
     assert {"best", "metric"} <= set(nested.data.params)
