@@ -7,10 +7,10 @@ from typing import Any
 
 from riskmodel.cards import disclosure
 from riskmodel.cards.rendering import Words, decimal, percent
-from riskmodel.cards.wording import GROUPS, MEASURES, SITUATIONS
+from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
 from riskmodel.model.bundle import RiskModel
 
-_RULES = 5
+_MOST_RULES = 5
 
 
 def lists(model: RiskModel) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def misses(model: RiskModel) -> dict[str, Any]:
             for i, r in enumerate(shown)
         ],
         "small": len(table) - len(shown),
-        "rules": [r for r in found["misses"]["rules"][:_RULES] if disclosure.tells(r["missed"], r["events"])],
+        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"])],
         "helped": None if "none" in helped else _by_help(helped),
     }
 
@@ -130,6 +130,31 @@ def misses(model: RiskModel) -> dict[str, Any]:
 def looks(model: RiskModel) -> dict[str, Any] | None:
     """This look at the test months and the earlier ones; None for a model of an earlier version."""
     return model.evidence.get("looks")
+
+
+def choice(model: RiskModel) -> dict[str, Any] | None:
+    """How the model was chosen, with the regret of each rule; None where the run names it."""
+    found = model.evidence.get("choice")
+    if not found or "candidates" not in found:
+        return None
+    return {
+        "rule": RULES.get(found["rule"], Words(found["rule"], found["rule"])),
+        "metric": METRICS[found["metric"]].name,
+        "in_time": found["periods"] == "time",
+        "candidates": [
+            {
+                "words": MODELS[row["model"]],
+                "value": decimal(row["value"], 3),
+                "behind": decimal(row["behind"], 4),
+                "error": decimal(row["standard_error"], 4),
+            }
+            for row in found["candidates"]
+        ],
+        "regrets": [
+            {"words": RULES[row["rule"]], "mean": decimal(row["mean"], 4), "worst": decimal(row["worst"], 4)}
+            for row in found["regrets"]
+        ],
+    }
 
 
 def _month_of_list(row: Mapping[str, Any]) -> dict[str, Any]:

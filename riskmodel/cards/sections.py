@@ -159,6 +159,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
     simple = compare(results, chosen, SIMPLE, "recall_at_capacity") if told else None
     return {
         "registered": _model_words(chosen),
+        "choice": assessed.choice(model),
         "is_simple": chosen in SIMPLE,
         "simple": simple,
         "standing": STANDINGS[simple.standing] if simple else None,

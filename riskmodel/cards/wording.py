@@ -267,3 +267,13 @@ SITUATIONS = {
     "4 months ago or more": Words("4 months ago or more", "4个月及以前"),
     "unknown": Words("unknown", "不明"),
 }
+
+RULES = {
+    "simplest_within_one_se": Words(
+        "the simplest within one standard error of the best", "与最优相差不超过一个标准误的最简模型"
+    ),
+    "best_average": Words("the best on average", "平均最优"),
+    "best_last": Words("the best in the last period", "最近一期最优"),
+    "recency_weighted": Words("the best with recent periods counting more", "近期加权最优"),
+    "least_variance": Words("the steadiest", "最稳定"),
+}
