@@ -143,6 +143,7 @@ class Choice(Strict):
         "simplest_within_one_se", description="how `register_model: auto` picks from the validation folds"
     )
     metric: Figure = Field("roc_auc", description="the figure it picks by")
+    fewest_falls: int = Field(100, ge=0, description="with fewer in all folds, it picks on parts of the training households")
 
 
 class Tune(Strict):

@@ -144,7 +144,7 @@ def household_parts(households: np.ndarray, outcome: np.ndarray, parts: int, see
         Household and 0/1 outcome of each row, shape (n,).
 
     >>> household_parts(np.array(["a", "a", "b", "c", "d"]), np.array([0, 1, 1, 0, 0]), 2, seed=1).tolist()
-    [1, 1, 0, 0, 1]
+    [0, 0, 1, 0, 1]
     """
     codes, names = pd.factorize(np.asarray(households, dtype=object), sort=True)
     fell = np.bincount(codes, weights=outcome, minlength=len(names)) > 0

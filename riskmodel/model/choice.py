@@ -19,8 +19,7 @@ from riskmodel.settings import MODELS, Run
 
 PARTS = 5
 DIVISIONS = 4
-FEW_EVENTS = 20
-_MANY_EVENTS = 500
+_MANY_EVENTS = 200
 
 Parts = Sequence[tuple[np.ndarray, np.ndarray]]
 
@@ -59,7 +58,7 @@ def candidates(run: Run, inputs: Sequence[str]) -> list[str]:
 def divisions(frame: pd.DataFrame, rows: np.ndarray, seed: int) -> list[Parts]:
     """Household-disjoint parts of the training rows, several times over: for each part, training rows and its own.
 
-    The way out where the months leave no earlier fold, or folds with fewer than `FEW_EVENTS` falls together. Each part's
+    The way out where the months leave no earlier fold, or folds with too few falls (`choice.fewest_falls`). Each part's
     models have seen none of its households, but they have seen its months: what changes with time is not in these
     figures, and they flatter the richer models where something does. A division is repeated where falls are few, since
     the luck of the draw is then as large as what parts the models; the repeats hold the same households and narrow no
@@ -155,7 +154,7 @@ def choose_model(
     if len(names) == 1:
         return Chosen(names[0], {"chosen": names[0], "reason": f"{names[0]}: the only candidate."})
     falls = sum(frame["outcome"].to_numpy()[p.rows].sum() for p in found)
-    if falls < FEW_EVENTS:
+    if not found or falls < run.choice.fewest_falls:
         divided = divisions(frame, train_rows, run.seed)
         found, before = of_parts(divided, predict(divided, names))
     periods = measured(frame, run, names, found, before)

@@ -40,6 +40,7 @@ RUN = Run(
     models=["office_rule", *THREE],
     lightgbm=SMALL,
     register_model="auto",
+    choice=Choice(fewest_falls=20),
 )
 
 
