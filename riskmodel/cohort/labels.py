@@ -225,6 +225,7 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         f"month_no = as_of_no + {horizon}" if at_horizon else f"month_no > as_of_no AND month_no <= as_of_no + {horizon}"
     )
     through = f"month_no {'=' if at_horizon else '>='} as_of_no + {horizon}"
+    told = " AND below IS NOT NULL" if "below_line" in parts else ""
     twice = label.assessments == 2
     found = {
         "below_line": "below AND coalesce(next_below, true)" if twice else "below",
@@ -270,7 +271,7 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
     observed AS (
         SELECT household_id, as_of_no, min(known_at) FILTER (WHERE {through}) AS through_known_at,
                max(month_no) - as_of_no AS seen_until
-        FROM members JOIN assessments USING (household_id) WHERE month_no >= as_of_no - {seen}
+        FROM members JOIN assessments USING (household_id) WHERE month_no >= as_of_no - {seen}{told}
         GROUP BY household_id, as_of_no)
     SELECT household_id, as_of_no,
            CASE WHEN outcome_no IS NOT NULL THEN 1.0 WHEN through_known_at IS NOT NULL THEN 0.0 END AS outcome,

@@ -178,3 +178,14 @@ def test_censoring_weights_make_up_for_the_lost(tmp_path: Path) -> None:
     weight = censoring_weights(found, 6)
     assert weight[found["outcome"].isna()].eq(0).all()
     assert weight.sum() == pytest.approx(10)
+
+
+def test_a_record_without_income_at_the_horizon_is_no_proof_that_nobody_fell(tmp_path: Path) -> None:
+    steady = monthly("steady", "2023-01", [150.0] * 8)
+    silent = monthly("silent", "2023-01", [150.0] * 8)
+    silent.loc[silent["month"] == "2023-08-01", "welfare"] = None
+    register = make_register(tmp_path / "register", records=pd.concat([steady, silent]))
+    found = build_labels(register, [month_number("2023-02")], Label(), AtRisk()).set_index("household_id")
+    assert found.loc["steady", "outcome"] == 0
+    assert np.isnan(found.loc["silent", "outcome"])
+    assert found.loc["silent", "seen_until"] == 5
