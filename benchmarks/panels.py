@@ -55,15 +55,16 @@ TUNED = {"n_estimators": 700, "learning_rate": 0.025, "num_leaves": 31, "colsamp
 
 HEAD = """# Real panels
 
-What `riskmodel train` finds with `configs/runs/*.yaml`, made by `python benchmarks/panels.py`. Version {version}, Python {python}.
+What `riskmodel train` finds with `configs/runs/*.yaml`, made by `python benchmarks/panels.py`. Version {version}, Python
+{python}.
 
 `plain_script`: LightGBM, 400 trees of 31 leaves at rate .05, the survey's columns of the same quarter, no history.
-`plain_script_tuned`: 700 trees at rate .025, columns sampled at .4, with the visits before. Both are fitted here, on the same
-rows.
+`plain_script_tuned`: 700 trees at rate .025, columns sampled at .4, with the visits before. Both are fitted here, on the
+same rows.
 
-Settings and features of the Argentine panel were worked out on its validation folds; its test was looked at more than once on
-the way, so its last digits are not to be leant on. Pakistan and the phone surveys took part in nothing but the choice of a
-metric to choose by ([decision 7](../docs/decisions/007-choice-of-model.md))."""
+Settings and features of the Argentine panel were worked out on its validation folds; its test was looked at more than once
+on the way, so its last digits are not to be leant on. Pakistan had a part in the choice of a metric to choose by, the phone
+surveys in nothing ([decision 7](../docs/decisions/007-choice-of-model.md))."""
 
 
 def panel(name: str, data: Path) -> dict[str, Any]:
@@ -206,8 +207,8 @@ def chapter(name: str, found: dict[str, Any]) -> str:
         lines += [
             "",
             f"Of {w['asked']:,} households at risk that were to be asked again, {w['reached']:,} were reached; "
-            f"{w['not_asked']:,} live where the question was not put again. Weighted by the chance of being reached (logistic "
-            "regression on the inputs), figures of the registered model:",
+            f"{w['not_asked']:,} live where the question was not put again. Weighted by the chance of being reached "
+            "(logistic regression on the inputs), figures of the registered model:",
             "",
             "| | rate | roc_auc | pr_auc | brier |",
             "|---|---|---|---|---|",
