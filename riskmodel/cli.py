@@ -319,6 +319,8 @@ def _print_study(study: Study) -> None:
     for model, splits in study.results.items():
         figures = splits["test"]
         rows.append([model, *(_figure(figures[m]) for m in shown)])
+    if "choice" in study.evidence:
+        typer.echo(f"Chosen: {study.evidence['choice']['reason']}")
     facts: dict[str, Any] = study.evidence["data"]["test"]
     _table(
         f"test from {study.folds[-1].describe()['test_from']}: {facts['rows']:,} rows, {facts['events']:,} falls",

@@ -103,9 +103,12 @@ class Capacity(Strict):
 
 
 class Intervals(Strict):
-    """Bootstrap over households."""
+    """Bootstrap over households, or over villages where what strikes one household strikes its neighbours too."""
 
-    replicates: int = Field(400, ge=20, description="resamples of households")
+    over: Literal["auto", "household", "village"] = Field(
+        "auto", description="what is drawn; auto: villages where all are known and there are 30 or more, else households"
+    )
+    replicates: int = Field(400, ge=20, description="resamples")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
 
 

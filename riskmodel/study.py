@@ -19,7 +19,7 @@ from riskmodel.assessment import assess
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
 from riskmodel.errors import NotEnoughData, UsageError
-from riskmodel.evaluation.bootstrap import Interval
+from riskmodel.evaluation.bootstrap import Interval, drawn_together
 from riskmodel.evaluation.leakage import Finding, find_leaks, leak_table, stop_on
 from riskmodel.evaluation.looks import FILE as LEDGER
 from riskmodel.evaluation.looks import Look, looks_table, record_look
@@ -181,6 +181,7 @@ def train(
         "lacking": cohorts.lacking,
         "leak_gates": leak_table(compared.leaks).to_dict("records"),
         "inputs": len(compared.inputs),
+        "drawn": drawn_together(frame.iloc[test_rows], run.intervals).name,
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
     }
@@ -305,7 +306,7 @@ def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dic
     scored = Scored(
         known["outcome"].to_numpy(), model.risk(known), (known["as_of"] + "/" + known["county_id"]).to_numpy(), run.capacity
     )
-    metrics = with_intervals({"model": scored}, known["household_id"], run.intervals, run.seed)["model"]
+    metrics = with_intervals({"model": scored}, drawn_together(known, run.intervals), run.intervals, run.seed)["model"]
     return {
         "version": model.version,
         "looks": looks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
+from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity, write_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household
-from riskmodel.settings import load_run
+from riskmodel.settings import Capacity, load_run
 from tests.county import AS_OF, County
 
 
@@ -149,6 +150,20 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
     for wrong in ("many", "0", "-3", "150%"):
         with pytest.raises(UsageError):
             explain_alerts(scores, read_capacity(wrong))
+
+
+def test_every_village_gets_its_floor_of_visits(county: County, tmp_path: Path) -> None:
+    model = load_model(county.folder / "results")
+    room = Capacity(number=40, village_floor=1)
+    scores = score(
+        Register.open(county.register), replace(model, run=model.run.model_copy(update={"capacity": room})), AS_OF
+    )
+    explained = explain_alerts(scores)
+    villages = scores.features.set_index("household_id")["village_id"]
+    assert len(explained.frame) == 40
+    assert set(explained.frame["household_id"].map(villages)) == set(villages)
+    write_month(scores, explained, tmp_path / "out", {})
+    assert pd.read_parquet(tmp_path / "out" / "scores.parquet")["action"].notna().any()
 
 
 def test_swapping_protected_attributes_changes_no_alert(tmp_path: Path, county: County) -> None:

@@ -16,7 +16,7 @@ from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
 from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import NotFound, UsageError
-from riskmodel.evaluation.capacity import actions
+from riskmodel.evaluation.capacity import actions, nested_lists
 from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
 from riskmodel.explain.drivers import effects
 from riskmodel.model.bundle import RiskModel, check_additive
@@ -133,7 +133,7 @@ class Attributed:
 
 def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
     """Pick the households of each county's list and attribute their risk; parameters and errors as `raise_alerts`."""
-    listed = np.flatnonzero(scores.frame["rank"].to_numpy() <= _room(scores, capacity))
+    listed = np.flatnonzero(_listed(scores, capacity))
     order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
     rows = listed[order]
     alerts = scores.frame.iloc[rows].reset_index(drop=True)
@@ -217,8 +217,9 @@ def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping
 
     def write(stage: Path) -> None:
         alerts = explained.frame
-        listed = scores.frame["household_id"].isin(alerts["household_id"])
-        scores.frame.assign(action=actions(scores.frame, listed)).to_parquet(stage / "scores.parquet", index=False)
+        length = scores.frame["county_id"].map(alerts["county_id"].value_counts()).fillna(0)
+        by_rank = scores.frame["rank"] <= length
+        scores.frame.assign(action=actions(scores.frame, by_rank)).to_parquet(stage / "scores.parquet", index=False)
         alerts.to_parquet(stage / "alerts.parquet", index=False)
         alerts.to_csv(stage / "alerts.csv", index=False, encoding="utf-8-sig")
         _write_excel(alerts, stage / "alerts.xlsx")
@@ -278,6 +279,17 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
         "base": manifest["about"]["base_log_odds"],
         "about": manifest["about"],
     }
+
+
+def _listed(scores: Scores, capacity: Capacity) -> np.ndarray:
+    """Who is on a list: the highest risks of each county, with the floors of the run where its capacity is taken."""
+    by_rank = scores.frame["rank"].to_numpy() <= _room(scores, capacity)
+    default = scores.model.run.capacity
+    floors = {"township_floor": default.township_floor, "village_floor": default.village_floor}
+    if capacity is not None or not any(floors.values()):
+        return by_rank
+    places = [c for c in ("township_id", "village_id") if c in scores.features]
+    return nested_lists(scores.frame.join(scores.features[places]), default, **floors).notna().to_numpy()
 
 
 def _room(scores: Scores, capacity: Capacity) -> np.ndarray:

@@ -176,6 +176,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
         "ties": tied_lists(results, TEST) if told else [],
         "level": model.run.intervals.level,
         "replicates": model.run.intervals.replicates,
+        "drawn": Words("villages", "村") if model.evidence.get("drawn") == "village_id" else Words("households", "农户"),
         "office_ratio": OFFICE_RATIO,
         "office_months": OFFICE_MONTHS,
         "earlier": [split_words(split) for split in earlier],

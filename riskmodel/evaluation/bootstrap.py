@@ -1,4 +1,4 @@
-"""Bootstrap over households: intervals of figures, and paired differences between models."""
+"""Bootstrap over households or villages: intervals of figures, and paired differences between models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from riskmodel.errors import UsageError
 from riskmodel.settings import Intervals
+
+_FEWEST_VILLAGES = 30
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,29 @@ def resample(
                 for metric, value in measure(weight).items():
                     draws[name][metric][i] = value
     return Resampled(point, draws, intervals.level)
+
+
+def drawn_together(frame: pd.DataFrame, intervals: Intervals) -> pd.Series:
+    """What the bootstrap of a run draws as one: each row's village, or its household.
+
+    Villages are drawn where `intervals.over` asks for them, or leaves it open and all are known and at least 30: a drought
+    or a closed mine strikes a village, and households alone would make the intervals too narrow. With few villages
+    percentile intervals are too narrow themselves.
+
+    Raises
+    ------
+    UsageError
+        If villages are asked for and not known.
+
+    >>> frame = pd.DataFrame({"household_id": ["a", "b"], "village_id": ["x", "x"]})
+    >>> drawn_together(frame, Intervals()).tolist(), drawn_together(frame, Intervals(over="village")).tolist()
+    (['a', 'b'], ['x', 'x'])
+    """
+    known = "village_id" in frame and frame["village_id"].notna().all()
+    if intervals.over == "village" and not known:
+        raise UsageError("intervals.over asks for villages, and not every household's is known: take household.")
+    many = known and frame["village_id"].nunique() >= _FEWEST_VILLAGES
+    return frame["village_id" if intervals.over == "village" or (intervals.over == "auto" and many) else "household_id"]
 
 
 def household_codes(households: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:

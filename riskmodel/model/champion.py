@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotFound, RiskmodelError
-from riskmodel.evaluation.bootstrap import resample
+from riskmodel.evaluation.bootstrap import drawn_together, resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import CHAMPION, load_model
@@ -82,7 +82,7 @@ def against_champion(
         who: Scored(outcome[rows], p, lists, run.capacity).metrics
         for who, p in (("challenger", risk[rows]), (CHAMPION, their_risk))
     }
-    resampled = resample(measures, picked["household_id"], run.intervals, run.seed)
+    resampled = resample(measures, drawn_together(picked, run.intervals), run.intervals, run.seed)
     differences = resampled.differences(against=CHAMPION)["challenger"]
     return {
         **found,

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotEnoughData, UsageError
-from riskmodel.evaluation.bootstrap import Resampled, resample
+from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
@@ -98,7 +98,9 @@ class Trainer:
         scored = {name: Scored(outcome, risks[name].to_numpy(), lists, self.run.capacity) for name in names}
         say(f"{split}: intervals")
         measures = {name: s.metrics for name, s in scored.items()}
-        resampled = resample(measures, scores["household_id"], self.run.intervals, self.run.seed)
+        resampled = resample(
+            measures, drawn_together(frame.iloc[test], self.run.intervals), self.run.intervals, self.run.seed
+        )
         return Compared(resampled, scores.join(risks), fitted if len(parts) == 1 else {})
 
     def predict(self, parts: Parts, names: Sequence[str], split: str, say: Callable[[str], None]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pytest
 from riskmodel.cards.charts import waterfall_svg
 from riskmodel.cards.model_card import model_card
 from tests.cards.example import make_model
+from tests.county import County
 
 pytestmark = pytest.mark.slow
 WIDTHS = (390, 1280)
@@ -68,8 +69,9 @@ def run(browser: str, folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path) -> None:
-    card = escape(model_card(make_model()), quote=True)
+@pytest.mark.parametrize("trained", [False, True], ids=["written", "trained"])
+def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path, trained: bool, county: County) -> None:
+    card = escape(model_card(county.study.model if trained else make_model()), quote=True)
     frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
     page = tmp_path / "measure.html"
     page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frames}{_MEASURE}', encoding="utf-8")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from riskmodel.alerts.alerts import explain_alerts
 from riskmodel.alerts.scoring import score
 from riskmodel.cards.model_card import model_card
-from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.splits import household_parts
 from riskmodel.errors import NotEnoughData, UsageError
@@ -22,7 +21,7 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.model.choice import candidates, divisions
 from riskmodel.model.training import fit_model
 from riskmodel.register import Register, ingest
-from riskmodel.settings import MODELS, AtRisk, Choice, Intervals, Label, LeakGates, Run, Split, find_config
+from riskmodel.settings import MODELS, Choice, Intervals, Label, LeakGates, Run, Split, find_config
 from riskmodel.settings import Cohorts as Months
 from riskmodel.simulation import simulate
 from riskmodel.study import Study, train
@@ -30,7 +29,6 @@ from tests.cohort.registers import make_register
 from tests.model.test_training import SMALL, panel
 
 THREE = ["one_variable_logit", "logistic_regression", "lightgbm"]
-PAKISTAN = Path(__file__).parents[2] / ".." / "shared" / "data" / "pakistan_graduation" / "pakistan_graduation_long.csv.gz"
 RUN = Run(
     name="small",
     label=Label(horizon_months=3),
@@ -171,65 +169,3 @@ def test_a_small_county_is_scored_explained_and_carded_with_what_was_chosen(tmp_
     log_odds = alerts.contributions.sum(axis=1) + alerts.base
     np.testing.assert_allclose(1 / (1 + np.exp(-log_odds)), alerts.frame["risk"], atol=1e-6)
     assert "Logit on distance to the line alone" in model_card(model)
-
-
-@pytest.mark.skipif(not PAKISTAN.is_file(), reason="the Pakistan panel (../shared/data/pakistan_graduation) is not here")
-@pytest.mark.slow
-@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
-def test_on_the_pakistan_panel_one_variable_is_chosen(metric: str, pakistan: Cohorts) -> None:
-    """854 households, three waves: one training period, 67 falls. One variable is ahead on the last wave too.
-
-    By the top of the list (`pr_auc`, `recall_at_capacity`) LightGBM is chosen: what it finds there between the first two
-    waves does not hold on the third, which parts of the households cannot tell.
-    """
-    run = Run(
-        label=pakistan.label,
-        at_risk=pakistan.at_risk,
-        split=Split(test_from="2009-01", folds=2, household_disjoint=False),
-        intervals=Intervals(replicates=100),
-        models=THREE,
-        register_model="auto",
-        choice=Choice(metric=metric),
-    )
-    found = train(pakistan, run, track=False)
-    facts = found.evidence["data"]
-    assert (facts["train"]["rows"], facts["test"]["rows"]) == (742, 756)
-    assert found.evidence["choice"]["periods"] == "households"
-    assert found.run.register_model == "one_variable_logit"
-    auc = {model: splits["test"]["roc_auc"].value for model, splits in found.results.items()}
-    assert auc["one_variable_logit"] == max(auc.values()) == pytest.approx(0.659, abs=0.005)
-
-
-PANEL_FEATURES = {
-    "asset_index": "level", "index_foodsecurity": "level", "percep_econ": "level", "cfood_pcmonth": "level",
-    "loan_totalamt": "debt", "sav_depositamt": "level", "ranimals_month": "activity", "iagri_month": "activity",
-    "fs_wholeday": "level", "treatment": "level",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pakistan(tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
-    """Waves as years; not poor at one wave, poor at the next."""
-    folder = tmp_path_factory.mktemp("pakistan")
-    waves = pd.read_csv(PAKISTAN).assign(month=lambda d: (2008 + d["wave"]).astype(str) + "-01-01")
-    extras = list(PANEL_FEATURES)
-    lines = [f"extra_columns: {{records: [{', '.join(extras)}]}}", "features:"]
-    lines += [
-        f'  - {{name: {c}_now, aggregate: "arg_min({c}, age)", unit: as asked, driver: {driver}, en: {c}, zh: {c}}}'
-        for c, driver in PANEL_FEATURES.items()
-    ]
-    (folder / "pakistan.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    columns = {"household_id": "household_id", "month": "month", "welfare": "welfare_pc", "line": "poverty_line_pc"}
-    source = {
-        "source": "pakistan", "step_months": 12, "reporting_lag_days": 0, "pseudonymised": True,
-        "tables": {"records": {"columns": columns, "extra": {c: c for c in extras}}},
-    }  # fmt: skip
-    ingest(source, {"records": waves}, folder / "register")
-    label = Label(name="below_line", horizon_months=12, when="at", assessments=1)
-    return build_cohorts(
-        Register.open(folder / "register"),
-        label=label,
-        at_risk=AtRisk(seen_within_months=0),
-        months=Months(first="2008-01", last="2009-01", every_months=12),
-        catalogue=load_catalogue(["features.yaml", folder / "pakistan.yaml"]),
-    )
