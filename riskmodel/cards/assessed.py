@@ -45,7 +45,9 @@ def lists(model: RiskModel) -> dict[str, Any]:
 def level(model: RiskModel) -> dict[str, Any]:
     """Calibration in the large and the intervals of risks, for the section on calibration."""
     found = model.evidence.get("assessment")
-    if not found or not disclosure.tells(found["events"], found["known"], disclosure.LEAST * len(found["months"])):
+    if not found or "level" not in found:
+        return {"warning": None, "covered": None}
+    if not disclosure.tells(found["events"], found["known"], disclosure.LEAST * len(found["months"])):
         return {"warning": None, "covered": None}
     large, intervals = found["level"], found["intervals"]
     rows = [] if "none" in intervals else intervals["by_county"]

@@ -23,6 +23,10 @@ from riskmodel.settings import Intervals
 SUBJECTIVE = "subjective"
 UNKNOWN = "unknown"
 ALARM_RATIO = 1.25
+CARED_FOR = MappingProxyType({
+    "disabled_member": ("yes",), "elderly_members": ("some", "all"), "head_age": ("60 and over",),
+})  # fmt: skip
+"""Groups that the rules protect: there an alarm sounds only if they are called subjective more often, not less."""
 _AS_GIVEN = ("head_sex", "head_ethnic_minority", "head_religion", "remote", "relocated", "household_type")
 _AGE_BANDS = MappingProxyType({0: "under 30", 30: "30-44", 45: "45-59", 60: "60 and over"})
 
@@ -105,7 +109,8 @@ def audit(
         A smaller group is not estimable, nor a measure with fewer than `fewest_events` rows to count among (events for
         recall, listed for precision, verdicts for the share of subjective).
     alarm_ratio
-        Ratio of the highest to the lowest share of subjective verdicts beyond which the alarm is raised.
+        Ratio of the highest to the lowest share of subjective verdicts beyond which the alarm is raised; among groups
+        that the rules protect (`CARED_FOR`) only where these have the highest share.
 
     Returns
     -------
@@ -280,7 +285,8 @@ def _spread(
     ratio = _ratio(figure.iloc[high], figure.iloc[low])
     drawn = [_ratio(a, b) for a, b in zip(draws[:, high], draws[:, low], strict=True)]
     ends = percentile_interval(ratio, drawn, level)
-    alarm = measure == "subjective_share" and ratio > alarm_ratio
+    by_rule = figure.idxmax() not in CARED_FOR.get(column, figure.index)
+    alarm = measure == "subjective_share" and ratio > alarm_ratio and not by_rule
     return row | {"lowest": figure.idxmin(), "highest": figure.idxmax(), "ratio": ratio, "low": ends.low,
                   "high": ends.high, "alarm": bool(alarm)}  # fmt: skip
 

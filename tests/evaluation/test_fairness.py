@@ -179,3 +179,12 @@ def test_groups_are_those_that_the_register_holds() -> None:
 def test_an_audit_that_cannot_be_made_says_why(change: object, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         audit(*change(*county(50)), FEW, 1)
+
+
+@pytest.mark.parametrize(("called", "alarm"), [("yes", True), ("no", False)])
+def test_those_whom_the_rules_protect_raise_the_alarm_only_if_called_more_often(called: str, alarm: bool) -> None:
+    rows, groups = county()
+    disabled = np.where(groups["head_sex"] == "female", called, "no" if called == "yes" else "yes")
+    found = audit(rows, pd.DataFrame({"disabled_member": disabled}), FEW, 1).spread.set_index("measure")
+    assert found.loc["subjective_share", "ratio"] > 1.25
+    assert bool(found.loc["subjective_share", "alarm"]) is alarm
