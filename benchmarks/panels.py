@@ -121,7 +121,7 @@ def plain_scripts(study: Study, cohorts: Cohorts, file: Path) -> dict[str, Any]:
         ("plain_script_tuned", [*now, *before], TUNED),
     ):
         x = raw.loc[keys, columns].to_numpy(np.float32)
-        model = lightgbm.LGBMClassifier(**params, random_state=0, n_jobs=2, verbosity=-1).fit(x[train], outcome[train])
+        model = lightgbm.LGBMClassifier(**params, random_state=0, n_jobs=1, verbosity=-1).fit(x[train], outcome[train])
         risks[script] = model.predict_proba(x[test])[:, 1]
     picked = frame.iloc[test]
     lists = (picked["as_of"] + "/" + picked["county_id"]).to_numpy()
