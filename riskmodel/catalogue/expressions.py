@@ -71,7 +71,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
 
 
 def _tree(text: str) -> dict:
-    answer = _engine().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
+    answer = _engine().cursor().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
     parsed = json.loads(answer[0])
     if parsed["error"] and parsed.get("error_type") != "parser":
         raise NotPure("it must be a single expression")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,9 @@ def test_shipped_catalogue_is_bilingual_and_within_its_size() -> None:
         assert any("\u4e00" <= c <= "\u9fff" for c in feature.zh), feature.name
     subjective = {d.name for d in catalogue.drivers if d.nature == "subjective"}
     assert subjective == {"work", "land", "refusal"}
+
+
+def test_several_threads_read_the_same_catalogue() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load_catalogue().sha256, range(8)))
+    assert len(set(found)) == 1
