@@ -36,6 +36,7 @@ docs: env
 
 bench: env
 	$(BIN)/python benchmarks/panels.py
+	$(BIN)/python benchmarks/leaky.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis riskmodel-demo

@@ -46,7 +46,7 @@ PANELS = {
     ),
     "hfps": (
         "hfps/hfps_long.parquet",
-        "Phone surveys, food insecurity: trained from spring to summer 2020, tested from summer to autumn",
+        "Phone surveys, food insecurity: trained on outcomes up to August 2020, tested on origins from August 2020",
     ),
 }
 NOT_INPUTS = ("household_id", "period_date", "wave", "weight", "poor_scale", "as_of")
@@ -141,7 +141,7 @@ def weighted_for_attrition(study: Study, cohorts: Cohorts) -> dict[str, Any]:
     """Figures on the test weighted by the chance of being reached, from a logistic regression on the inputs."""
     months = {fold for fold in study.scores["as_of"]}
     frame = cohorts.frame[cohorts.frame["as_of"].isin(months)].reset_index(drop=True)
-    asked = frame.groupby("county_id")["outcome"].transform(lambda o: o.notna().any()).to_numpy(bool)
+    asked = frame.groupby(["county_id", "as_of"])["outcome"].transform(lambda o: o.notna().any()).to_numpy(bool)
     frame = frame[asked].reset_index(drop=True)
     known = frame["outcome"].notna().to_numpy()
     x = frame[cohorts.inputs]

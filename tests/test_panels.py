@@ -10,6 +10,7 @@ import pytest
 import riskmodel as rm
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.splits import rows_of, temporal_folds
 from riskmodel.settings import Choice, Intervals
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
@@ -45,8 +46,14 @@ def test_entries_of_the_graduation_trial_are_those_of_its_reference(tmp_path: Pa
 
 @with_phone
 def test_households_that_were_not_reached_again_are_missing_never_zero(tmp_path: Path) -> None:
-    found = counted(cohorts_of("hfps", PHONE, tmp_path))
-    assert found == {"2020-04": (4398, 4256, 675), "2020-07": (5078, 4198, 448)}
+    cohorts = cohorts_of("hfps", PHONE, tmp_path)
+    run, frame = rm.load_run("runs/hfps.yaml"), cohorts.frame
+    assert (len(frame), int(frame["outcome"].isna().sum())) == (21_344, 4_000)
+    asked = frame[frame.groupby(["county_id", "as_of"])["outcome"].transform("count") > 0]
+    assert (len(asked), int(asked["outcome"].isna().sum())) == (18_163, 819)
+    fold = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)[-1]
+    train, test = rows_of(fold, frame["as_of"], frame["outcome"], frame["outcome_known_at"])
+    assert (len(train), len(test)) == (6_730, 10_614)
 
 
 @pytest.mark.slow

@@ -97,7 +97,8 @@ def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
     known = labels["outcome"].notna().to_numpy()
     event = labels["outcome"].eq(1).to_numpy()
     to_event = _months_between(labels["as_of"], labels["outcome_month"])
-    time = np.where(event, to_event, np.minimum(labels["seen_until"].to_numpy(float), horizon_months))
+    latest = np.where(known, horizon_months, horizon_months - 1)  # missing: not seen at the horizon, if perhaps after it
+    time = np.where(event, to_event, np.minimum(labels["seen_until"].to_numpy(float), latest))
     uncensored = np.ones(horizon_months + 2)
     for month in range(horizon_months + 1):
         at_risk = np.sum(time >= month)

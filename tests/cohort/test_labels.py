@@ -189,3 +189,11 @@ def test_a_record_without_income_at_the_horizon_is_no_proof_that_nobody_fell(tmp
     assert found.loc["steady", "outcome"] == 0
     assert np.isnan(found.loc["silent", "outcome"])
     assert found.loc["silent", "seen_until"] == 5
+
+
+def test_a_household_missed_at_the_horizon_and_seen_after_it_was_lost(tmp_path: Path) -> None:
+    seen = [monthly(f"1{i}", "2023-01", [150.0] * 13) for i in range(5)]
+    missed = [monthly(f"2{i}", "2023-01", [*[150.0] * 11, None, 150]) for i in range(5)]
+    found = outcome(tmp_path, pd.concat([*seen, *missed]), Label(name="below_line", when="at", assessments=1))
+    assert found["outcome"].notna().sum() == 5
+    assert censoring_weights(found, 6).sum() == pytest.approx(10)
