@@ -38,7 +38,7 @@ WORDS = {
 
 def not_about_income(cohorts: Cohorts) -> list[str]:
     """Inputs that no figure of income enters, however far down."""
-    tainted = {"welfare", "line"}
+    tainted = {"welfare", "line", "welfare_ratio", "n_times_poor_before"}
     while True:
         more = {f.name for f in cohorts.catalogue.features if f.needs & tainted} - tainted
         if not more:

@@ -110,31 +110,25 @@ class Scored:
         return np.add.reduceat(w * self.y[order], blocks), np.add.reduceat(w, blocks)
 
     def _calibration_slope(self, w: np.ndarray) -> float:
-        """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958), by damped Newton steps."""
+        """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958), by bounded Newton steps."""
         events, total, width = np.dot(w, self.y), w.sum(), float(self._logit.std())
         if width < 1e-9 or not 0 < events < total:
             return np.nan
         x = (self._logit - self._logit.mean()) / width
         beta = np.array([np.log(events / (total - events)), 0.0]) if self._start is None else self._start
-        loss, change = np.inf, np.zeros(2)
-        for _ in range(100):
-            line = beta[0] + beta[1] * x
-            now = float(np.dot(w, np.logaddexp(0, line) - self.y * line))
-            if now > loss + 1e-9 * abs(loss):
-                change = change / 2
-                beta = beta - change
-                continue
-            loss, q = now, expit(line)
+        for _ in range(200):
+            q = expit(beta[0] + beta[1] * x)
             v = w * q * (1 - q)
             vx = v * x
             off = vx.sum()
             hessian = np.array([[v.sum(), off], [off, np.dot(vx, x)]])
-            residual = w * (self.y - q)
             if not np.linalg.det(hessian) > 1e-12 * hessian[0, 0] ** 2:
                 return np.nan
+            residual = w * (self.y - q)
             change = np.linalg.solve(hessian, np.array([residual.sum(), np.dot(residual, x)]))
-            beta = beta + change
-            if np.abs(change).max() < _CLOSE:
+            largest = np.abs(change).max()
+            beta = beta + change / max(largest, 1.0)
+            if largest < _CLOSE:
                 break
         if self._start is None:
             self._start = beta
