@@ -1,4 +1,4 @@
-"""How good a model looks when it is tested dishonestly: the same panel, the same model, three common faults.
+"""How good a model looks when it is tested dishonestly: the same panel, the same model, two common faults.
 
     python benchmarks/leaky.py [--data ../shared/data] [--figure benchmarks/leaky.svg]
 
@@ -111,7 +111,7 @@ def draw(found: dict[str, Interval], out: Path) -> None:
     axes.set_yticks(range(len(found)), [WORDS[name] for name in found])
     axes.invert_yaxis()
     axes.set_xlim(0.5, 1.0)
-    axes.set_xlabel("ROC-AUC that the test reports (0.5 is chance), with 95% intervals")
+    axes.set_xlabel("ROC-AUC the test reports (0.5: chance)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, metadata={"Date": None})
 

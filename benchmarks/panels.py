@@ -186,8 +186,13 @@ def chapter(name: str, found: dict[str, Any]) -> str:
     level = found["level"]
     lines += ["", f"Falls observed over expected: {level['ratio']:.3f} ({level['low']:.3f}-{level['high']:.3f})."]
     if any(row["size"] > row["count"] for row in found["at_risk"]):
-        told = "; ".join(f"{r['as_of']}: {r['size'] - r['count']:,.0f} of {r['size']:,}" for r in found["at_risk"])
-        lines += ["", f"At risk without an outcome (counted, never 0): {told}."]
+        size, known = (sum(r[of] for r in found["at_risk"]) for of in ("size", "count"))
+        shares = [1 - r["count"] / r["size"] for r in found["at_risk"]]
+        lines += [
+            "",
+            f"At risk without an outcome (counted, never 0): {size - known:,.0f} of {size:,} rows; by month, "
+            f"{min(shares):.0%} to {max(shares):.0%}.",
+        ]
     lines += [line for finding in found["leaks"] for line in ("", f"Leak gates: {finding}")]
     for split in ("test", "test_disjoint"):
         rows = {m: s[split] for m, s in found["results"].items() if split in s}
