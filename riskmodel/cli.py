@@ -229,13 +229,18 @@ def score(
         str | None, typer.Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Counties worked on at once.")] = 2,
+    block: Annotated[
+        int, typer.Option(min=1, help="Households of a county in memory at once; it changes memory, and no figure.")
+    ] = 20_000,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Score every household at risk and write the month's alerts with drivers, causes and measures."""
     from riskmodel.results import score_and_write
 
     with _progress("score") as step:
-        manifest = score_and_write(register, model, as_of, out, capacity, workers, tracking_uri, step)
+        manifest = score_and_write(
+            register, model, as_of, out, capacity, step, tracking_uri=tracking_uri, workers=workers, block=block
+        )
     about = manifest["about"]
     counts = about["counts"]
     verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items())

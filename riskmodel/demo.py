@@ -44,7 +44,7 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     promote(study.tracking["version"], "first model of the demo", tracking)
     as_of = Register.open(out / "register").last_month
     uri = f"models:/{tracking.registered_model}@champion"
-    score_and_write(out / "register", uri, as_of, out / "alerts", None, run.threads, tracking.uri, step)
+    score_and_write(out / "register", uri, as_of, out / "alerts", None, step, tracking_uri=tracking.uri)
     alerts = pd.read_parquet(out / "alerts" / "alerts.parquet")
     step("card")
     write_card(load_model(uri, tracking.uri), out / "card.html")

@@ -50,3 +50,9 @@ class LeakFound(RiskmodelError):
     """A leak gate stopped the training: a figure of the future or of the outcome reached the inputs."""
 
     exit_code = 8
+
+
+class WorkerLost(RiskmodelError):
+    """A process that worked on counties was ended from outside; what was finished is kept, and a re-run goes on."""
+
+    exit_code = 9

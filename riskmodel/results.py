@@ -108,31 +108,33 @@ def score_and_write(
     as_of: str,
     out: Path,
     capacity: str | None,
-    workers: int,
-    tracking_uri: str | None,
     step: Step,
+    *,
+    tracking_uri: str | None = None,
+    **how: int,
 ) -> dict[str, Any]:
-    """Scores and alerts of a month in `out`; gives the manifest."""
-    from riskmodel.alerts.alerts import explain_alerts, read_capacity, write_month
-    from riskmodel.alerts.scoring import score
+    """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`."""
+    from riskmodel.alerts.alerts import read_capacity
+    from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
     from riskmodel.register import Register
 
-    register = Register.open(register_path)
     room = read_capacity(capacity)
+    facts = register_facts(Register.open(register_path))
     step("model")
     model = load_model(model_uri, tracking_uri)
-    scores = score(register, model, as_of, workers=workers, progress=step)
-    step("drivers and causes")
-    explained = explain_alerts(scores, room)
-    inputs = {
-        "register": register_facts(register),
-        "model": model_uri,
-        "capacity": capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True),
-    }
-    step("writing")
-    return write_month(scores, explained, out, inputs)
+    asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
+    return score_month(
+        register_path,
+        model,
+        as_of,
+        out,
+        inputs={"register": facts, "model": model_uri, "capacity": asked},
+        capacity=room,
+        progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
+        **how,
+    )
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Story:
 
 def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"] = "en") -> Story:
     """The story of a household on the list; its waterfall is saved in `DIR/explain/`."""
-    from riskmodel.alerts.alerts import read_alert
+    from riskmodel.alerts.month import read_alert
     from riskmodel.cards.charts import waterfall_svg
     from riskmodel.catalogue import load_catalogue
     from riskmodel.explain.causes import verdict_words

@@ -39,5 +39,5 @@ class County:
     def score(self, capacity: str | None, out: Path | None = None) -> dict:
         model = "models:/return-risk@champion"
         return score_and_write(
-            self.register, model, AS_OF, out or self.alerts, capacity, 2, self.tracking.uri, lambda what: None
+            self.register, model, AS_OF, out or self.alerts, capacity, lambda what: None, tracking_uri=self.tracking.uri
         )

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity, write_month
+from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
+from riskmodel.alerts.month import write_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from riskmodel.alerts.scoring import SCORE_COLUMNS, Scores
+from riskmodel.alerts.scoring import SCORE_COLUMNS, Capacity, Scores, room
 from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.cohort.conditions import ask, holds, words
-from riskmodel.errors import NotFound, UsageError
-from riskmodel.evaluation.capacity import actions, nested_lists
-from riskmodel.explain.causes import judge_causes, missing_drivers, verdict_words
-from riskmodel.explain.drivers import effects
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.capacity import nested_lists
+from riskmodel.explain.causes import judge_causes, verdict_words
+from riskmodel.explain.drivers import contributions, effects
 from riskmodel.model.bundle import RiskModel, check_additive
-from riskmodel.register import commit_directory, read_manifest
 
 ALERT_COLUMNS = (
     *SCORE_COLUMNS, "driver_1", "driver_2", "driver_3", "objective_share", "subjective_share", "verdict",
@@ -32,8 +29,6 @@ JUDGED = ("subjective", "mixed")
 BEHAVIOUR = "behaviour"
 _LEAST = 0.01
 _FACTS_SHOWN = 4
-
-Capacity = int | float | Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
     drivers, verdicts = causes.drivers, causes.verdicts
     frame = found.alerts.join(_leading(drivers, found.effects)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
-    counting = [_counting(drivers.iloc[i], verdicts.iloc[i]) for i in range(len(frame))]
+    counting = _counting(drivers, verdicts)
     measures = _measures(model.catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
     reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
@@ -134,10 +129,11 @@ class Attributed:
 def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
     """Pick the households of each county's list and attribute their risk; parameters and errors as `raise_alerts`."""
     listed = np.flatnonzero(_listed(scores, capacity))
-    order = np.lexsort((scores.frame["rank"].to_numpy()[listed], scores.frame["county_id"].to_numpy(str)[listed]))
+    county, _ = pd.factorize(scores.frame["county_id"].iloc[listed], sort=True)
+    order = np.lexsort((scores.frame["rank"].to_numpy()[listed], county))
     rows = listed[order]
     alerts = scores.frame.iloc[rows].reset_index(drop=True)
-    return _attributed(scores.model, alerts, scores.features.iloc[rows].reset_index(drop=True))
+    return _attributed(scores.model, alerts, scores.features_of(rows))
 
 
 def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
@@ -167,14 +163,14 @@ def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
 def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) -> Attributed:
     if not model.explains:
         raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
-    contributions, base = model.contributions(features)
-    check_additive(model, features)
+    found, base = contributions(model, features)
+    check_additive(model, features, (found, base))
     groups = {d.name: [d.name] for d in model.catalogue.drivers if d.nature == "objective"}
     groups[BEHAVIOUR] = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
     return Attributed(
         alerts=alerts,
-        drivers=model.sum_by_driver(contributions),
-        contributions=contributions,
+        drivers=model.sum_by_driver(found),
+        contributions=found,
         base=base,
         features=features,
         bounds=model.bounds(features),
@@ -212,104 +208,19 @@ def read_capacity(text: str | Path | int | None) -> Capacity:
     return found
 
 
-def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Write scores, alerts (Parquet, CSV, Excel), drivers and their basis to a folder at once; gives the manifest."""
-
-    def write(stage: Path) -> None:
-        alerts = explained.frame
-        length = scores.frame["county_id"].map(alerts["county_id"].value_counts()).fillna(0)
-        by_rank = scores.frame["rank"] <= length
-        scores.frame.assign(action=actions(scores.frame, by_rank)).to_parquet(stage / "scores.parquet", index=False)
-        alerts.to_parquet(stage / "alerts.parquet", index=False)
-        alerts.to_csv(stage / "alerts.csv", index=False, encoding="utf-8-sig")
-        _write_excel(alerts, stage / "alerts.xlsx")
-        ids = alerts[["household_id"]]
-        ids.join(explained.drivers).to_parquet(stage / "drivers.parquet", index=False)
-        ids.join(explained.contributions).to_parquet(stage / "shap.parquet", index=False)
-        explained.features.to_parquet(stage / "features.parquet", index=False)
-        scores.by_hand.to_parquet(stage / "by_hand.parquet", index=False)
-
-    model = scores.model
-    available = [f.name for f in scores.cohorts.features]
-    about = {
-        "as_of": scores.cohorts.frame["as_of"].iloc[0],
-        "model_version": model.version,
-        "base_log_odds": explained.base,
-        "catalogue_sha256": model.catalogue.sha256,
-        "inputs": dict(inputs),
-        "counts": {
-            "scored": len(scores),
-            "alerts": len(explained.frame),
-            "by_hand": len(scores.by_hand),
-            "verdicts": explained.frame["verdict"].value_counts().to_dict(),
-        },
-        "missing_drivers": missing_drivers(model.catalogue, set(available)),
-        "missing_features": scores.cohorts.lacking,
-    }
-    return commit_directory(out, write, kind="scores", about=about)
-
-
-def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
-    """One alert of a scored month: its row, log-odds per driver, features, base.
-
-    Raises
-    ------
-    NotFound
-        If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
-    """
-    manifest = read_manifest(folder, kind="scores")
-    alerts = pd.read_parquet(folder / "alerts.parquet")
-    where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
-    if not len(where):
-        scored = pd.read_parquet(folder / "scores.parquet")
-        row = scored[scored["household_id"].astype(str) == str(household_id)]
-        if len(row):
-            raise NotFound(
-                f"the household was scored (rank {int(row['rank'].iloc[0])} of its county) but is not on the list; "
-                "raise the capacity to have it explained."
-            )
-        raise NotFound(f"no such household among the {len(scored)} scored in {folder}.")
-    position = int(where[0])
-    drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id").iloc[position]
-    return {
-        "alert": alerts.iloc[position].to_dict(),
-        "drivers": drivers.astype(float).to_dict(),
-        "shap": pd.read_parquet(folder / "shap.parquet").drop(columns="household_id").iloc[position].to_dict(),
-        "features": pd.read_parquet(folder / "features.parquet").iloc[position].to_dict(),
-        "base": manifest["about"]["base_log_odds"],
-        "about": manifest["about"],
-    }
-
-
 def _listed(scores: Scores, capacity: Capacity) -> np.ndarray:
     """Who is on a list: the highest risks of each county, with the floors of the run where its capacity is taken."""
-    by_rank = scores.frame["rank"].to_numpy() <= _room(scores, capacity)
+    counties = scores.frame["county_id"]
+    at_risk = counties.value_counts()
+    if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(at_risk.index))):
+        raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
+    rooms = {county: room(capacity, scores.model, county, size) for county, size in at_risk.items()}
+    by_rank = scores.frame["rank"].to_numpy() <= counties.map(rooms).to_numpy(float)
     default = scores.model.run.capacity
     floors = {"township_floor": default.township_floor, "village_floor": default.village_floor}
     if capacity is not None or not any(floors.values()):
         return by_rank
-    places = [c for c in ("township_id", "village_id") if c in scores.features]
-    return nested_lists(scores.frame.join(scores.features[places]), default, **floors).notna().to_numpy()
-
-
-def _room(scores: Scores, capacity: Capacity) -> np.ndarray:
-    """Length of the list that each row competes in."""
-    counties = scores.frame["county_id"]
-    if capacity is None:
-        default = scores.model.run.capacity
-        capacity = default.number or default.share
-    if isinstance(capacity, Mapping):
-        unknown = sorted(set(capacity) - set(counties))
-        if unknown:
-            raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
-        return counties.map(capacity).fillna(0).to_numpy()
-    if capacity <= 0:
-        raise UsageError("capacity must be above zero.")
-    if capacity < 1 or isinstance(capacity, float):
-        if capacity > 1:
-            raise UsageError("a share as capacity lies between 0 and 1.")
-        return np.ceil(counties.map(counties.value_counts()).to_numpy() * capacity - 1e-9)
-    return np.full(len(counties), int(capacity))
+    return nested_lists(scores.frame.join(scores.places), default, **floors).notna().to_numpy()
 
 
 def _leading(drivers: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:
@@ -325,17 +236,20 @@ def _leading(drivers: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(names, columns=["driver_1", "driver_2", "driver_3"], index=drivers.index)
 
 
-def _counting(drivers: pd.Series, verdict: pd.Series) -> list[str]:
-    """Drivers that raise the risk and have a fact behind them, strongest first."""
-    rising = drivers[drivers >= _LEAST].sort_values(ascending=False, kind="stable")
-    return [d for d in rising.index if verdict[f"fact_{d}"]]
+def _counting(drivers: pd.DataFrame, verdicts: pd.DataFrame) -> list[list[str]]:
+    """For each alert, the drivers that raise the risk and have a fact behind them, strongest first."""
+    names, values = list(drivers.columns), drivers.to_numpy()
+    counts = (values >= _LEAST) & verdicts[[f"fact_{name}" for name in names]].to_numpy(bool)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return [[names[d] for d in row if counts[i, d]] for i, row in enumerate(order)]
 
 
 def _measures(catalogue: Catalogue, counting: list[list[str]], features: pd.DataFrame) -> list[list[Measure]]:
     """Measures that answer the counting drivers; the safety net comes first for a household without able labour."""
     rows = catalogue.measures
-    when = [holds([m.when], features)[0].fillna(False).to_numpy(bool) if m.when else None for m in rows]
-    never = [holds([m.never], features)[0].fillna(False).to_numpy(bool) if m.never else None for m in rows]
+    asked = [condition for m in rows for condition in (m.when, m.never) if condition]
+    answers = iter(answer.fillna(False).to_numpy(bool) for answer in holds(asked, features))
+    when, never = zip(*((next(answers) if m.when else None, next(answers) if m.never else None) for m in rows), strict=True)
     no_labour = features["able_now"].eq(0).to_numpy() if "able_now" in features else np.zeros(len(features), bool)
     found = []
     for i, drivers in enumerate(counting):
@@ -364,30 +278,32 @@ def _reasons(
     excuses = {e.name: e for e in catalogue.excuses}
     shields = {p.name: p for p in catalogue.protected}
     signs = {s.name: s for s in catalogue.signs}
+    asked = [c for c in features if any(f"{{{c}" in f.en + f.zh for f in catalogue.facts)]
+    values = features[asked].to_dict("records")
+    risks, verdict_names = frame["risk"].tolist(), verdicts["verdict"].tolist()
+    excuse_names, shield_names, sign_names = (verdicts[c].tolist() for c in ("excuses", "protected", "signs"))
+    leading_names = frame[["driver_1", "driver_2", "driver_3"]].to_numpy(object).tolist()
     found = []
-    for i in range(len(frame)):
-        values = features.iloc[i].to_dict()
+    for i, verdict in enumerate(verdict_names):
         held = [
             fact
             for driver in counting[i]
             for number, fact in enumerate(catalogue.facts)
             if fact.driver == driver and facts[i, number]
         ][:_FACTS_SHOWN]
-        risk = frame["risk"].iloc[i]
-        leading = [catalogue.driver_by_name[d] for d in frame.loc[i, ["driver_1", "driver_2", "driver_3"]] if d]
-        verdict = verdicts["verdict"].iloc[i]
-        why = [n for n in verdicts["excuses"].iloc[i].split(", ") if n]
-        guarded = [n for n in verdicts["protected"].iloc[i].split(", ") if n]
+        leading = [catalogue.driver_by_name[d] for d in leading_names[i] if d]
+        why = [n for n in excuse_names[i].split(", ") if n]
+        guarded = [n for n in shield_names[i].split(", ") if n]
         texts = []
         for lang, said in (("en", _EN), ("zh", _ZH)):
-            parts = [said["risk"].format(of=round(risk * 100))]
+            parts = [said["risk"].format(of=round(risks[i] * 100))]
             if leading:
                 parts.append(said["drivers"] + said["sep"].join(getattr(d, lang) for d in leading))
-            told = [words(getattr(f, lang), values) for f in held]
+            told = [words(getattr(f, lang), values[i]) for f in held]
             parts.append(said["facts"] + said["sep"].join(told) if told else said["no_fact"])
             parts.append(said["verdict"] + verdict_words(verdict)[0 if lang == "en" else 1])
             if verdict in JUDGED:
-                named = [signs[n] for n in verdicts["signs"].iloc[i].split(", ")]
+                named = [signs[n] for n in sign_names[i].split(", ")]
                 parts.append(said["signs"] + said["sep"].join(getattr(s, lang) for s in named))
             if verdict == "subjective":
                 parts += [said["alternative"], said["change"]]
@@ -431,31 +347,3 @@ _ZH = {
     "sep": "；",
     "end": "。",
 }
-
-
-def _write_excel(alerts: pd.DataFrame, path: Path) -> None:
-    """The alert table as a workbook: text stays text, nothing is a formula or a link."""
-    import xlsxwriter
-
-    with xlsxwriter.Workbook(
-        path, {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
-    ) as book:
-        book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same alerts are the same bytes
-        sheet = book.add_worksheet("alerts")
-        head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
-        wrap = book.add_format({"text_wrap": True, "valign": "top"})
-        share = book.add_format({"num_format": "0%", "valign": "top"})
-        for column, name in enumerate(alerts.columns):
-            long = name.startswith("reason")
-            percent = name in ("risk", "objective_share", "subjective_share", "verdict_confidence")
-            sheet.set_column(column, column, 70 if long else 24 if name in ("measures", "household_id") else 14)
-            sheet.write_string(0, column, name, head)
-            for row, value in enumerate(alerts[name], 1):
-                if isinstance(value, str):
-                    sheet.write_string(row, column, value, wrap)
-                elif pd.notna(value):
-                    sheet.write_number(row, column, float(value), share if percent else wrap)
-        sheet.freeze_panes(1, 1)
-        sheet.autofilter(0, 0, max(len(alerts), 1), len(alerts.columns) - 1)
-        sheet.set_landscape()
-        sheet.fit_to_pages(1, 0)

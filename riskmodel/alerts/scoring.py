@@ -1,19 +1,29 @@
-"""Scores of every household at risk on an as-of month."""
+"""Scores of every household at risk on an as-of month, county by county."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from riskmodel.cohort.cohorts import Cohorts, build_cohorts
+from riskmodel.catalogue import Feature
+from riskmodel.cohort.cohorts import at_risk_needs, period_within
+from riskmodel.cohort.features import BLOCK, available_in, county_blocks
+from riskmodel.cohort.labels import build_members
+from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
+from riskmodel.months import month_text
 from riskmodel.register import Register
 
 SCORE_COLUMNS = ("household_id", "county_id", "as_of", "risk", "rank", "model_version")
 INTERVAL_COLUMNS = ("risk_low", "risk_high")
+PLACES = ("township_id", "village_id")
+
+Capacity = int | float | Mapping[str, int] | None
+"""Visits per county: a number, a share of those at risk (below 1), or a number by county id; None is the run's."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +37,33 @@ class Scores:
         the order of household ids. `risk_low, risk_high`: interval of the risk (`RiskModel.interval`), missing where the
         model gives none.
     features
-        Features of the same rows, evidence columns included.
+        Features, evidence columns included, of the rows of `frame` that `kept` numbers: all, or those that can be on
+        a list.
+    kept
+        Rows of `frame` whose features are at hand, ascending.
+    places
+        Township and village of each row of `frame`, as far as the register knows them.
     by_hand
         Households at risk that refuse automated ranking: they are left out and go the manual way.
+    available, lacking
+        The features that the register could give, and for each other one the columns that it lacks.
     """
 
     frame: pd.DataFrame
     features: pd.DataFrame
+    kept: np.ndarray
+    places: pd.DataFrame
     by_hand: pd.DataFrame
     model: RiskModel
-    cohorts: Cohorts
+    available: tuple[Feature, ...]
+    lacking: Mapping[str, list[str]]
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def features_of(self, rows: np.ndarray) -> pd.DataFrame:
+        """Features of some rows of `frame`."""
+        return self.features.iloc[np.searchsorted(self.kept, rows)].reset_index(drop=True)
 
 
 def score(
@@ -47,6 +71,7 @@ def score(
     model: RiskModel,
     as_of: str,
     *,
+    counties: Iterable[str] | None = None,
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
 ) -> Scores:
@@ -60,6 +85,10 @@ def score(
         A model from `load_model` or `Study.model`.
     as_of
         Month, `YYYY-MM`.
+    counties
+        Counties to score; all by default.
+    workers
+        Counties worked on at once. The result does not depend on it.
 
     Raises
     ------
@@ -68,33 +97,144 @@ def score(
     NotEnoughData
         If nobody is at risk then.
     """
-    cohorts = build_cohorts(
-        register,
-        [as_of],
-        label=model.run.label,
-        at_risk=model.run.at_risk,
-        catalogue=model.catalogue,
-        workers=workers,
-        progress=progress,
+    month = period_within(register, as_of)
+
+    def one(county: str) -> Scores:
+        found = score_county(register, model, month, county, capacity=1.0)
+        if progress:
+            progress(county)
+        return found
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        found = list(pool.map(one, register.counties if counties is None else counties))
+    if not any(len(part) or len(part.by_hand) for part in found):
+        raise NotEnoughData(f"nobody is at risk at {month_text(month)}: {at_risk_needs(model.run.at_risk)}")
+    return joined(found)
+
+
+def joined(parts: Iterable[Scores]) -> Scores:
+    """Scores of several counties as one."""
+    parts = list(parts)
+    filled = [part for part in parts if len(part) or len(part.by_hand)] or parts[:1]
+    before = np.cumsum([0, *(len(part) for part in filled[:-1])])
+    return Scores(
+        frame=pd.concat([part.frame for part in filled], ignore_index=True),
+        features=pd.concat([part.features for part in filled], ignore_index=True),
+        kept=np.concatenate([part.kept + first for part, first in zip(filled, before, strict=True)]),
+        places=pd.concat([part.places for part in filled], ignore_index=True),
+        by_hand=pd.concat([part.by_hand for part in filled], ignore_index=True),
+        model=parts[0].model,
+        available=parts[0].available,
+        lacking=parts[0].lacking,
     )
-    frame = cohorts.frame.sort_values(["county_id", "household_id"], kind="stable", ignore_index=True)
-    out = frame["opted_out"].fillna(False).astype(bool) if "opted_out" in frame else pd.Series(False, index=frame.index)
-    by_hand = frame.loc[out, ["household_id", "county_id", "as_of"]].reset_index(drop=True)
-    frame = frame[~out].reset_index(drop=True)
-    scores = frame[["household_id", "county_id", "as_of"]].copy()
-    scores["risk"] = model.risk(frame)
+
+
+def score_county(
+    register: Register,
+    model: RiskModel,
+    month: int,
+    county: str,
+    *,
+    capacity: Capacity = None,
+    block: int = BLOCK,
+) -> Scores:
+    """Scores of one county, with the features of those who can be on its list.
+
+    Households pass in blocks, so that memory does not grow with the county; no figure depends on their size.
+
+    Parameters
+    ----------
+    month
+        As-of month as a number, the first of a period.
+    capacity
+        Visits that the list has room for.
+    block
+        Households in memory at once.
+    """
+    features, lacking = available_in(register, model.catalogue)
+    order = {f.name: i for i, f in enumerate(model.catalogue.features)}
+    members = build_members(register, county, month, model.run.label, model.run.at_risk).set_index("household_id")
+    most = int(room(capacity, model, county, len(members)))
+    floors = model.run.capacity if capacity is None else None
+    scored, kept, places, by_hand, tables = [], [], [], [], []
+    done = 0
+    for frame in county_blocks(register, county, [month], features, block):
+        place = members.index.get_indexer(frame["household_id"])
+        frame = frame[place >= 0].reset_index(drop=True)
+        frame["county_id"] = county
+        frame["fell_as"] = members["fell_as"].to_numpy()[place[place >= 0]]
+        out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
+        by_hand.append(frame.loc[out, ["household_id", "county_id", "as_of"]])
+        frame = frame[~out].reset_index(drop=True)
+        scores = frame[["household_id", "county_id", "as_of"]].copy()
+        scores["risk"] = model.risk(frame)
+        rows = _can_be_listed(scores, frame, most, floors)
+        scored.append(scores)
+        places.append(frame[[c for c in PLACES if c in frame]])
+        kept.append(rows + done)
+        tables.append(frame.iloc[rows])
+        done += len(frame)
+    scores = _together(scored, ["household_id", "county_id", "as_of", "risk"])
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
-    interval = model.interval(frame)
+    interval = model.interval_of(scores["risk"].to_numpy(float))
     scores[list(INTERVAL_COLUMNS)] = np.nan if interval is None else interval.to_numpy()
-    return Scores(scores[[*SCORE_COLUMNS, *INTERVAL_COLUMNS]], frame, by_hand, model, cohorts)
+    return Scores(
+        frame=scores[[*SCORE_COLUMNS, *INTERVAL_COLUMNS]],
+        features=_together(tables, ["household_id"]),
+        kept=np.concatenate(kept) if kept else np.zeros(0, np.int64),
+        places=_together(places, []),
+        by_hand=_together(by_hand, ["household_id", "county_id", "as_of"]),
+        model=model,
+        available=tuple(sorted(features, key=lambda f: order[f.name])),
+        lacking=lacking,
+    )
+
+
+def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> float:
+    """Length of a county's list.
+
+    Raises
+    ------
+    UsageError
+        If the capacity is not positive, or a share above 1.
+    """
+    if capacity is None:
+        default = model.run.capacity
+        capacity = default.number or default.share
+    if isinstance(capacity, Mapping):
+        return capacity.get(county, 0)
+    if capacity <= 0:
+        raise UsageError("capacity must be above zero.")
+    if isinstance(capacity, float):
+        if capacity > 1:
+            raise UsageError("a share as capacity lies between 0 and 1.")
+        return np.ceil(at_risk * capacity - 1e-9)
+    return int(capacity)
+
+
+def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, most: int, floors: object) -> np.ndarray:
+    """Rows that a list with so much room, or a floor of their township or village, can reach."""
+    wanted = scores.assign(rank=_rank(scores))["rank"].to_numpy() <= most
+    for name, place in (("township_floor", "township_id"), ("village_floor", "village_id")):
+        floor = getattr(floors, name, 0)
+        if floor and place in frame:
+            wanted |= _rank(scores.assign(county_id=frame[place].astype(str))) <= floor
+    return np.flatnonzero(wanted)
+
+
+def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _rank(scores: pd.DataFrame) -> np.ndarray:
     """Rank within the county, 1 first; equal risks in the order of household ids."""
-    order = np.lexsort((scores["household_id"].to_numpy(str), -scores["risk"].to_numpy(), scores["county_id"].to_numpy(str)))
+    county, _ = pd.factorize(scores["county_id"], sort=True)
+    name, _ = pd.factorize(scores["household_id"], sort=True)
+    order = np.lexsort((name, -scores["risk"].to_numpy(float), county))
     rank = np.empty(len(scores), dtype=np.int64)
-    county = scores["county_id"].to_numpy(str)[order]
+    county = county[order]
     first = np.flatnonzero(np.r_[True, county[1:] != county[:-1]]) if len(order) else np.array([], int)
     starts = np.repeat(first, np.diff(np.r_[first, len(order)]))
     rank[order] = np.arange(len(order)) - starts + 1

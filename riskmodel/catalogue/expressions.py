@@ -58,7 +58,7 @@ def parse(text: str) -> Expression:
     ...
     riskmodel.catalogue.expressions.NotPure: a subquery is not allowed
     """
-    tree = _tree(text)
+    tree = select_tree(text)
     columns: set[str] = set()
     bare: set[str] = set()
     aggregates = _walk(tree, columns, bare, inside=False)
@@ -70,7 +70,14 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
-def _tree(text: str) -> dict:
+def select_tree(text: str) -> dict:
+    """The engine's own tree of one expression.
+
+    Raises
+    ------
+    NotPure
+        If it does not parse, or is more than one expression.
+    """
     answer = _engine().cursor().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
     parsed = json.loads(answer[0])
     if parsed["error"] and parsed.get("error_type") != "parser":

@@ -117,13 +117,11 @@ def build_cohorts(
         first, last = month_number(register.first_month), month_number(register.last_month)
         numbers = as_of_months(first, last, step, label, months or Months())
     else:
-        numbers = sorted({_period(register, m) for m in as_of})
+        numbers = sorted({period_within(register, m) for m in as_of})
     labels = build_labels(register, numbers, label, at_risk)
     if not len(labels):
         raise NotEnoughData(
-            f"nobody is at risk between {month_text(numbers[0])} and {month_text(numbers[-1])}: no household has income "
-            "and a line known, above the line, within the last "
-            f"{at_risk.seen_within_months} months (at_risk.seen_within_months)."
+            f"nobody is at risk between {month_text(numbers[0])} and {month_text(numbers[-1])}: {at_risk_needs(at_risk)}"
         )
     table = build_features(register, numbers, catalogue, workers=workers, progress=progress)
     keys = ["household_id", "as_of"]
@@ -160,7 +158,22 @@ def register_facts(register: Register) -> dict[str, Any]:
     }
 
 
-def _period(register: Register, month: str) -> int:
+def at_risk_needs(at_risk: AtRisk) -> str:
+    """Why nobody may be at risk."""
+    return (
+        "no household has income and a line known, above the line, within the last "
+        f"{at_risk.seen_within_months} months (at_risk.seen_within_months)."
+    )
+
+
+def period_within(register: Register, month: str) -> int:
+    """The first month of the period of the register that holds a month, as a number.
+
+    Raises
+    ------
+    UsageError
+        If the month lies outside the register.
+    """
     number, first = month_number(month), month_number(register.first_month)
     last = month_number(register.last_month) + register.step_months - 1
     if not first <= number <= last:

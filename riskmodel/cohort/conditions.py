@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from riskmodel.catalogue import Condition
 from riskmodel.catalogue.expressions import Expression
@@ -34,19 +35,17 @@ def _asked(expressions: Sequence[Expression], features: pd.DataFrame, kind: str)
     if not expressions:
         return pd.DataFrame(index=features.index)
     needed = sorted(set().union(*(e.columns for e in expressions)))
-    table = pd.DataFrame({"row_no": np.arange(len(features))})
+    table = {"row_no": pa.array(np.arange(len(features)))}
+    columns = []
     for name in needed:
-        table[name] = features[name].to_numpy() if name in features else np.full(len(features), np.nan)
-    missing = [n for n in needed if table[n].dtype.kind == "f"]
-    table[missing] = table[missing].astype(object).where(table[missing].notna(), None)
-    columns = [
-        f"CAST({name} AS DOUBLE) AS {name}" if name in missing or table[name].dtype.kind in "fiu" else name
-        for name in needed
-    ]
+        given = pa.array(features[name], from_pandas=True) if name in features else pa.nulls(len(features), pa.float64())
+        number = pa.types.is_floating(given.type) or pa.types.is_integer(given.type) or pa.types.is_null(given.type)
+        table[name] = given
+        columns.append(f"CAST({name} AS DOUBLE) AS {name}" if number else name)
     asked = ", ".join(f"CAST(({e.text}) AS {kind}) AS c{i}" for i, e in enumerate(expressions))
     given = ", ".join(["row_no", *columns])
     with engine() as connection:
-        connection.register("given", table)
+        connection.register("given", pa.table(table))
         return connection.execute(f"SELECT {asked} FROM (SELECT {given} FROM given) ORDER BY row_no").df()
 
 

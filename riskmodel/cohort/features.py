@@ -1,10 +1,12 @@
-"""Features as they were known: one county, one query, one thread."""
+"""Features as they were known, county by county: by one pass over the sorted rows, or by one query on one thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import duckdb
 import pandas as pd
@@ -12,10 +14,14 @@ import pandas as pd
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
 from riskmodel.catalogue.expressions import BOUNDS
+from riskmodel.catalogue.syntax import NotCovered
 from riskmodel.errors import NotEnoughData
 from riskmodel.months import month_text
 from riskmodel.register import Register, load_contract
 
+log = logging.getLogger(__name__)
+
+BLOCK = 20_000
 _GROUPS_AT_ONCE = 300_000
 
 
@@ -51,6 +57,12 @@ def engine() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def available_in(register: Register, catalogue: Catalogue) -> tuple[list[Feature], dict[str, list[str]]]:
+    """Features that a register can give, in order of computation, and for each other one the columns that it lacks."""
+    tables = [table for table in (*FEATURE_TABLES, "households") if register.has(table)]
+    return catalogue.available({table: register.columns(table) for table in tables})
+
+
 def build_features(
     register: Register,
     as_of: Sequence[int],
@@ -80,12 +92,12 @@ def build_features(
     NotEnoughData
         If no household has a known record at any of these months.
     """
-    columns = {table: register.columns(table) for table in (*FEATURE_TABLES, "households") if register.has(table)}
-    features, lacking = catalogue.available(columns)
+    features, lacking = available_in(register, catalogue)
     order = {f.name: i for i, f in enumerate(catalogue.features)}
 
     def one(county: str) -> pd.DataFrame:
-        frame = _county_features(register, county, sorted(as_of), features)
+        frames = list(county_blocks(register, county, as_of, features))
+        frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0] if frames else pd.DataFrame()
         if progress:
             progress(county)
         return frame
@@ -102,19 +114,72 @@ def build_features(
     return FeatureTable(pd.concat(frames, ignore_index=True), tuple(sorted(features, key=lambda f: order[f.name])), lacking)
 
 
-def _county_features(register: Register, county: str, as_of: Sequence[int], features: Sequence[Feature]) -> pd.DataFrame:
+def county_blocks(
+    register: Register, county: str, as_of: Sequence[int], features: Sequence[Feature], block: int = BLOCK
+) -> Iterator[pd.DataFrame]:
+    """Features of one county, block by block of households, in the order of their ids; rows as in `FeatureTable`.
+
+    Parameters
+    ----------
+    features
+        Available features in order of computation (`Catalogue.available`).
+    block
+        Households in memory at once. No value depends on it.
+    """
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
     if "records" not in files:
-        return pd.DataFrame()
+        return
     unit = CountyFiles(
         files=files,
         columns={t: register.columns(t) for t in files},
         step_months=register.step_months,
         has_revisions=register.has_revisions,
     )
+    for frame in _blocks(unit, features, sorted(as_of), block):
+        frame.insert(1, "as_of", frame.pop("as_of_no").map({month: month_text(month) for month in as_of}))
+        yield frame
+
+
+def _blocks(unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int], block: int) -> Iterator[pd.DataFrame]:
+    """One pass over the sorted rows where it covers the catalogue and the files, the query elsewhere: the same bits."""
+    given = 0
+    try:
+        for frame in _sweep()(unit, features, as_of, load_contract(), block):
+            given += 1
+            yield frame
+    except NotCovered as why:
+        _say_once(f"features are computed by the query, some times slower: {why}.")
+        whole = _queried(unit, features, as_of)
+        if given:  # what the pass gave before it met something it leaves to the query is given again by nobody
+            edges = whole["household_id"].searchsorted(frame["household_id"].iloc[-1], side="right")
+            whole = whole.iloc[edges:].reset_index(drop=True)
+        yield whole
+
+
+@cache
+def _sweep() -> Callable[..., Iterator[pd.DataFrame]]:
+    try:
+        from riskmodel.cohort.sweep import sweep
+    except Exception as error:  # numba fails to load in many ways: missing, wrong numpy, no LLVM for the processor
+        why = f"numba cannot be used ({type(error).__name__})"
+
+        def sweep(*given: object) -> Iterator[pd.DataFrame]:
+            raise NotCovered(why)
+            yield
+
+    return sweep
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.warning(line)
+
+
+def _queried(unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int]) -> pd.DataFrame:
+    """Features by the compiled query."""
     with engine() as connection:
         households = connection.execute(
-            "SELECT count(DISTINCT household_id) FROM read_parquet(?)", [files["households"]]
+            "SELECT count(DISTINCT household_id) FROM read_parquet(?)", [unit.files["households"]]
         ).fetchone()[0]
         at_once = max(1, _GROUPS_AT_ONCE // max(households, 1))
         frames = [
@@ -122,6 +187,4 @@ def _county_features(register: Register, county: str, as_of: Sequence[int], feat
             for i in range(0, len(as_of), at_once)
         ]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame = frame.sort_values(["household_id", "as_of_no"], kind="stable", ignore_index=True)
-    frame.insert(1, "as_of", frame.pop("as_of_no").map(month_text))
-    return frame
+    return frame.sort_values(["household_id", "as_of_no"], kind="stable", ignore_index=True)

@@ -25,7 +25,7 @@ import pandas as pd
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
 from riskmodel.errors import UsageError
-from riskmodel.months import month_text
+from riskmodel.months import first_day, month_text
 from riskmodel.register import Register, load_contract
 from riskmodel.settings import AtRisk, Label
 
@@ -70,6 +70,7 @@ def build_labels(
             continue
         with engine() as connection:
             _open(connection, register, county)
+            connection.execute(_ASSESSMENTS)
             frame = connection.execute(_query(register, as_of, label, at_risk, parts)).df()
         frame.insert(1, "county_id", county)
         frames.append(frame)
@@ -79,6 +80,27 @@ def build_labels(
         frame["outcome_month"] = frame.pop("outcome_no").map(lambda n: month_text(int(n)), na_action="ignore")
         frame["outcome_known_at"] = pd.to_datetime(frame["outcome_known_at"])
     return frame
+
+
+def build_members(register: Register, county: str, as_of: int, label: Label, at_risk: AtRisk) -> pd.DataFrame:
+    """Who is at risk in a county at one as-of month, without a look at what happened next.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `household_id` and `fell_as`, ordered by household.
+
+    Raises
+    ------
+    UsageError
+        As `build_labels`.
+    """
+    with engine() as connection:
+        _open(connection, register, county, since=as_of - at_risk.seen_within_months)
+        return connection.execute(
+            f"{_members(register, [as_of], at_risk, _parts(register, label))} "
+            "SELECT household_id, fell_as FROM members ORDER BY household_id"
+        ).df()
 
 
 def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
@@ -133,12 +155,21 @@ def _parts(register: Register, label: Label) -> list[str]:
     return parts
 
 
-def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str) -> None:
-    """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`, `assessments`.
+_ASSESSMENTS = """
+    CREATE TABLE assessments AS
+    SELECT *, lead(below) OVER ahead AS next_below, lead(known_at) OVER ahead AS next_known_at
+    FROM (FROM versions QUALIFY row_number() OVER (PARTITION BY household_id, month_no ORDER BY known_at DESC) = 1)
+    WINDOW ahead AS (PARTITION BY household_id ORDER BY month_no)
+    """
+"""The last version of each month's record, which decides outcomes."""
 
-    `versions` holds every version of every record; `assessments` the last version of each month, which decides
-    outcomes. A version says whether income was below the line, a guarantee failed, and whether cost after a known
-    event was sudden difficulty (with the day on which that event was known).
+
+def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str, since: int | None = None) -> None:
+    """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`.
+
+    `versions` holds every version of every record, from the month `since` on. A version says whether income was below
+    the line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day on which that
+    event was known).
     """
     files = {table: register.file(table, county) for table in ("households", "records", "events", "spells")}
     held = set(register.columns("records"))
@@ -161,7 +192,7 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
             SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
                    CAST({below} AS BOOLEAN) AS below, CAST({failing} AS BOOLEAN) AS failing,
                    CASE WHEN {net} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * greatest({net}, 1) END AS costly
-            FROM read_parquet({quoted(files["records"])})),
+            FROM read_parquet({quoted(files["records"])}) {f"WHERE month >= DATE '{first_day(since)}'" if since else ""}),
         costly AS (
             SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at
             FROM found f JOIN struck s USING (household_id)
@@ -170,14 +201,6 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         SELECT f.* EXCLUDE (costly),
                CASE WHEN c.struck_known_at IS NOT NULL THEN greatest(c.struck_known_at, f.known_at) END AS sudden_known_at
         FROM found f LEFT JOIN costly c USING (household_id, month_no, known_at)
-        """
-    )
-    connection.execute(
-        """
-        CREATE TABLE assessments AS
-        SELECT *, lead(below) OVER ahead AS next_below, lead(known_at) OVER ahead AS next_known_at
-        FROM (FROM versions QUALIFY row_number() OVER (PARTITION BY household_id, month_no ORDER BY known_at DESC) = 1)
-        WINDOW ahead AS (PARTITION BY household_id ORDER BY month_no)
         """
     )
 
@@ -209,9 +232,9 @@ def _monitored(register: Register, file: object) -> str:
     )
 
 
-def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRisk, parts: Sequence[str]) -> str:
-    """SQL for the households at risk and their outcome."""
-    horizon, seen, ahead = label.horizon_months, at_risk.seen_within_months, register.step_months - 1
+def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: Sequence[str]) -> str:
+    """SQL steps that end with `members`: who is at risk at each as-of month."""
+    seen, ahead = at_risk.seen_within_months, register.step_months - 1
     held = set(register.columns("households"))
     if at_risk.population != "all" and "household_type" not in held:
         raise UsageError("at_risk.population asks for household_type, which the register does not hold.")
@@ -221,6 +244,30 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         if "household_type" in held
         else "'unknown'"
     )
+    version = "month_no * 1000000 + date_diff('day', DATE '1900-01-01', known_at)"
+    return f"""
+    WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
+    standing AS (
+        SELECT household_id, as_of_no, arg_max(below, {version}) AS below, arg_max(failing, {version}) AS failing,
+               arg_max(sudden_known_at IS NOT NULL AND {month_no("sudden_known_at")} <= as_of_no + {ahead}, {version})
+                   AS sudden
+        FROM versions JOIN months
+        ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
+        GROUP BY household_id, as_of_no),
+    members AS (
+        SELECT household_id, as_of_no, {fell_as} AS fell_as
+        FROM standing s JOIN households USING (household_id)
+        WHERE {"NOT below" if "below_line" in parts else "below IS DISTINCT FROM true"}
+        AND failing IS DISTINCT FROM true AND sudden IS DISTINCT FROM true {population}
+        AND NOT EXISTS (
+            SELECT 1 FROM monitored m WHERE m.household_id = s.household_id AND from_no <= as_of_no + {ahead}
+            AND {month_no("m.known_at")} <= as_of_no + {ahead} AND (until_no IS NULL OR until_no > as_of_no + {ahead})))
+    """
+
+
+def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRisk, parts: Sequence[str]) -> str:
+    """SQL for the households at risk and their outcome."""
+    horizon, seen = label.horizon_months, at_risk.seen_within_months
     at_horizon = label.when == "at"
     in_window = (
         f"month_no = as_of_no + {horizon}" if at_horizon else f"month_no > as_of_no AND month_no <= as_of_no + {horizon}"
@@ -246,24 +293,8 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         f"FROM members JOIN monitored USING (household_id) WHERE from_no > as_of_no AND from_no <= as_of_no + {horizon}"
         for part in parts
     )
-    version = "month_no * 1000000 + date_diff('day', DATE '1900-01-01', known_at)"
     return f"""
-    WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
-    standing AS (
-        SELECT household_id, as_of_no, arg_max(below, {version}) AS below, arg_max(failing, {version}) AS failing,
-               arg_max(sudden_known_at IS NOT NULL AND {month_no("sudden_known_at")} <= as_of_no + {ahead}, {version})
-                   AS sudden
-        FROM versions JOIN months
-        ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
-        GROUP BY household_id, as_of_no),
-    members AS (
-        SELECT household_id, as_of_no, {fell_as} AS fell_as
-        FROM standing s JOIN households USING (household_id)
-        WHERE {"NOT below" if "below_line" in parts else "below IS DISTINCT FROM true"}
-        AND failing IS DISTINCT FROM true AND sudden IS DISTINCT FROM true {population}
-        AND NOT EXISTS (
-            SELECT 1 FROM monitored m WHERE m.household_id = s.household_id AND from_no <= as_of_no + {ahead}
-            AND {month_no("m.known_at")} <= as_of_no + {ahead} AND (until_no IS NULL OR until_no > as_of_no + {ahead}))),
+    {_members(register, as_of, at_risk, parts)},
     events AS (
         {events}),
     outcomes AS (

@@ -85,9 +85,12 @@ class RiskModel:
 
     def interval(self, features: pd.DataFrame) -> pd.DataFrame | None:
         """Venn-Abers interval of each risk, `low` and `high`; what it promises and what not: `VennAbers`."""
-        if self.intervals is None:
-            return None
-        return self.intervals.interval(self.risk(features)).set_index(features.index)
+        found = self.interval_of(self.risk(features))
+        return None if found is None else found.set_index(features.index)
+
+    def interval_of(self, risk: np.ndarray) -> pd.DataFrame | None:
+        """`interval` of risks that are known already, shape (n,)."""
+        return None if self.intervals is None else self.intervals.interval(risk)
 
     def log_odds(self, features: pd.DataFrame) -> np.ndarray:
         """Log-odds of the calibrated risk."""
@@ -211,9 +214,14 @@ def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame
     return pd.DataFrame([{f: medians.get(f, np.nan) for f in model.inputs}]).astype(float).fillna(0)
 
 
-def check_additive(model: RiskModel, features: pd.DataFrame, tolerance: float = 1e-6) -> None:
-    """Raise IntegrityError unless contributions add up to the log-odds of the risk."""
-    values, base = model.contributions(features)
+def check_additive(
+    model: RiskModel,
+    features: pd.DataFrame,
+    contributions: tuple[pd.DataFrame, float] | None = None,
+    tolerance: float = 1e-6,
+) -> None:
+    """Raise IntegrityError unless contributions (by default the model's own) add up to the log-odds of the risk."""
+    values, base = contributions or model.contributions(features)
     gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - model.risk(features))
     if len(gap) and gap.max() > tolerance:
         raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")

@@ -1,0 +1,220 @@
+"""The monthly batch: the county is the unit of work.
+
+A county's register goes in, its results come out as files of their own, committed when they are whole; what other counties
+hold, how many work at once and where a county's households are cut into blocks changes no figure. A run that was stopped
+goes on with the counties that are left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from riskmodel.alerts.alerts import explain_alerts
+from riskmodel.alerts.month import about_month, facts_of, join_tables, tables_of, write_lists
+from riskmodel.alerts.scoring import Capacity, score_county
+from riskmodel.cohort.cohorts import at_risk_needs, period_within
+from riskmodel.cohort.features import BLOCK, available_in
+from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError, WorkerLost
+from riskmodel.model.bundle import RiskModel, temporary_bundle
+from riskmodel.months import month_text
+from riskmodel.register import Register, commit_directory, read_manifest, verify
+from riskmodel.register.commit import package_version
+from riskmodel.register.store import table_file
+
+_FOR_A_POOL = 1_000_000
+"""Records from which on a pool of processes is worth its start."""
+_SOMEBODY = ("scored", "by_hand")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every county of a month is scored with; small, and the same for all.
+
+    `work` holds the model and the finished counties; its name tells them from those of another register, model, month
+    or capacity.
+    """
+
+    register: Path
+    version: str
+    month: int
+    room: int | float | tuple[tuple[str, int], ...] | None
+    block: int
+    work: Path
+
+    @property
+    def capacity(self) -> Capacity:
+        """Visits per county."""
+        return dict(self.room) if isinstance(self.room, tuple) else self.room
+
+
+Engine = Callable[[Job, list[str]], Iterable[str]]
+"""Where the work on counties is done: `score_one` for each; it gives each county's name as that county is finished."""
+
+
+def score_month(
+    register_path: Path,
+    model: RiskModel,
+    as_of: str,
+    out: Path,
+    *,
+    inputs: Mapping[str, Any],
+    capacity: Capacity = None,
+    workers: int = 2,
+    block: int = BLOCK,
+    engine: Engine | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score every county of a register, raise and explain the alerts, and write the month to a folder at once.
+
+    Parameters
+    ----------
+    out
+        Folder of the month. Beside it lies `.NAME.counties` with the finished counties until all are.
+    inputs
+        Goes into the manifest.
+    capacity
+        Visits per county; the run's by default.
+    workers
+        Counties worked on at once.
+    block
+        Households of a county in memory at once. It bounds the memory of a worker; no figure depends on it.
+    engine
+        Where the counties are worked on; processes of this machine by default.
+    progress
+        Called with each finished county, the number finished and that of all.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    UsageError
+        If the month lies outside the register, or the capacity names an unknown county or is not positive.
+    NotEnoughData
+        If nobody is at risk.
+    """
+    register = Register.open(register_path)
+    month = period_within(register, as_of)
+    if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(register.counties))):
+        raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
+    job = _job(register, model, month, capacity, block, out.parent.resolve() / f".{out.name}.counties")
+    left = [county for county in register.counties if not _is_finished(job, county)]
+    run = engine or partial(on_this_machine, workers=_workers(register, left, workers))
+    for number, county in enumerate(run(job, left), len(register.counties) - len(left) + 1):
+        if progress:
+            progress(county, number, len(register.counties))
+    folders = [_folder(job, county) for county in register.counties]
+    facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
+    filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
+    if not filled:
+        shutil.rmtree(job.work)
+        raise NotEnoughData(f"nobody is at risk at {month_text(month)}: {at_risk_needs(model.run.at_risk)}")
+
+    def write(stage: Path) -> None:
+        join_tables(filled, stage)
+        write_lists(stage)
+
+    about = about_month(model, month_text(month), *available_in(register, model.catalogue), facts)
+    manifest = commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
+    shutil.rmtree(job.work)
+    return manifest
+
+
+def score_one(job: Job, county: str) -> str:
+    """The unit of work: one county from its register to a committed folder of results; gives the county's name."""
+    register, model = _opened(job)
+    scores = score_county(register, model, job.month, county, capacity=job.capacity, block=job.block)
+    somebody = len(scores) or len(scores.by_hand)
+    capacity = {county: job.capacity.get(county, 0)} if isinstance(job.capacity, Mapping) else job.capacity
+    explained = explain_alerts(scores, capacity) if len(scores) else None
+
+    def write(stage: Path) -> None:
+        for name, table in tables_of(scores, explained).items() if somebody else ():
+            table.to_parquet(stage / f"{name}.parquet", index=False)
+
+    commit_directory(_folder(job, county), write, kind="county", about=facts_of(scores, explained))
+    return county
+
+
+def on_this_machine(job: Job, counties: list[str], workers: int = 1) -> Iterator[str]:
+    """Counties one after the other here, or in a pool of processes.
+
+    Raises
+    ------
+    NotEnoughMemory
+        If a process was ended from outside, as systems do that run out of memory. Finished counties are kept.
+    """
+    if workers <= 1:
+        yield from (score_one(job, county) for county in counties)
+        return
+    size = max(1, min(16, len(counties) // (8 * workers)))
+    parts = [counties[start : start + size] for start in range(0, len(counties), size)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_score_some, job, part) for part in parts]
+        try:
+            for done in as_completed(waiting):
+                yield from done.result()
+        except BrokenProcessPool:
+            raise WorkerLost(
+                "a worker was ended from outside, perhaps for want of memory: run the same command again, the counties that "
+                "are finished are kept; --block and --workers lower what is needed."
+            ) from None
+        finally:
+            for part in waiting:
+                part.cancel()
+
+
+def _score_some(job: Job, counties: list[str]) -> list[str]:
+    return [score_one(job, county) for county in counties]
+
+
+@lru_cache(maxsize=1)
+def _opened(job: Job) -> tuple[Register, RiskModel]:
+    return Register.open(job.register), RiskModel.load(job.work / "model", job.version)
+
+
+def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, block: int, beside: Path) -> Job:
+    """The job, with its model on disk; whatever an earlier run left for another job goes."""
+    asked = dict(capacity) if isinstance(capacity, Mapping) else capacity
+    with temporary_bundle(model) as folder:
+        bundle = read_manifest(Path(folder) / "bundle", kind="model")["files"]
+        about = [register.manifest["files"], bundle, model.version, month, asked, package_version()]
+        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        for other in beside.glob("*") if beside.is_dir() else ():
+            if other.name != key:
+                shutil.rmtree(other)
+        if not (beside / key / "model").is_dir():
+            model.save(beside / key / "model")
+    frozen = tuple(sorted(asked.items())) if isinstance(asked, dict) else asked
+    return Job(register.path.resolve(), model.version, month, frozen, block, beside / key)
+
+
+def _folder(job: Job, county: str) -> Path:
+    return job.work / "counties" / quote(county, safe="").replace(".", "%2E")
+
+
+def _is_finished(job: Job, county: str) -> bool:
+    try:
+        verify(_folder(job, county))
+    except (NotFound, IntegrityError):
+        return False
+    return True
+
+
+def _workers(register: Register, counties: list[str], workers: int) -> int:
+    files = register.manifest["files"]
+    rows = sum(files[table_file("records", county)]["rows"] for county in counties if register.file("records", county))
+    return min(workers, len(counties)) if rows >= _FOR_A_POOL else 1

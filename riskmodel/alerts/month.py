@@ -1,0 +1,189 @@
+"""A scored month on disk: the files that an office works with, written county by county and read back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from riskmodel.alerts.alerts import Explained
+from riskmodel.alerts.scoring import Scores
+from riskmodel.catalogue import Feature
+from riskmodel.errors import NotFound
+from riskmodel.evaluation.capacity import actions
+from riskmodel.explain.causes import missing_drivers
+from riskmodel.model.bundle import RiskModel
+from riskmodel.register import commit_directory, read_manifest
+
+TABLES = ("scores", "alerts", "drivers", "shap", "features", "by_hand")
+MOST_IN_A_WORKBOOK = 20_000
+"""Alerts in `alerts.xlsx`; where there are more, each county has its own workbook in `workbooks/`."""
+
+
+def tables_of(scores: Scores, explained: Explained | None) -> dict[str, pd.DataFrame]:
+    """The tables of a month: scores of all, and of each alert the row, log-odds per driver and per feature, features.
+
+    Where nobody could be scored, only those who go the manual way.
+    """
+    if explained is None:
+        return {"by_hand": scores.by_hand}
+    alerts = explained.frame
+    length = scores.frame["county_id"].map(alerts["county_id"].value_counts()).fillna(0)
+    by_rank = scores.frame["rank"] <= length
+    ids = alerts[["household_id"]]
+    return {
+        "scores": scores.frame.assign(action=actions(scores.frame, by_rank)),
+        "alerts": alerts,
+        "drivers": ids.join(explained.drivers),
+        "shap": ids.join(explained.contributions),
+        "features": explained.features,
+        "by_hand": scores.by_hand,
+    }
+
+
+def facts_of(scores: Scores, explained: Explained | None) -> dict[str, Any]:
+    """What the manifest says of some counties."""
+    return {
+        "base_log_odds": 0.0 if explained is None else explained.base,
+        "counts": {
+            "scored": len(scores),
+            "alerts": 0 if explained is None else len(explained.frame),
+            "by_hand": len(scores.by_hand),
+            "verdicts": {} if explained is None else explained.frame["verdict"].value_counts().to_dict(),
+        },
+    }
+
+
+def about_month(
+    model: RiskModel,
+    as_of: str,
+    available: Iterable[Feature],
+    lacking: Mapping[str, list[str]],
+    facts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the manifest says of a month: the counties' facts added up, and what the register lacks."""
+    verdicts: dict[str, int] = {}
+    for fact in facts:
+        for verdict, count in fact["counts"]["verdicts"].items():
+            verdicts[verdict] = verdicts.get(verdict, 0) + count
+    return {
+        "as_of": as_of,
+        "model_version": model.version,
+        "base_log_odds": next((f["base_log_odds"] for f in facts if f["counts"]["alerts"]), 0.0),
+        "catalogue_sha256": model.catalogue.sha256,
+        "counts": {
+            **{name: sum(f["counts"][name] for f in facts) for name in ("scored", "alerts", "by_hand")},
+            "verdicts": dict(sorted(verdicts.items(), key=lambda item: (-item[1], item[0]))),
+        },
+        "missing_drivers": missing_drivers(model.catalogue, {f.name for f in available}),
+        "missing_features": dict(lacking),
+    }
+
+
+def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Write scores, alerts (Parquet, CSV, Excel), drivers and their basis to a folder at once; gives the manifest."""
+
+    def write(stage: Path) -> None:
+        for name, table in tables_of(scores, explained).items():
+            table.to_parquet(stage / f"{name}.parquet", index=False)
+        write_lists(stage)
+
+    as_of = scores.frame["as_of"].iloc[0] if len(scores) else scores.by_hand["as_of"].iloc[0]
+    about = about_month(scores.model, as_of, scores.available, scores.lacking, [facts_of(scores, explained)])
+    return commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
+
+
+def join_tables(folders: Iterable[Path], stage: Path) -> None:
+    """Put the tables of counties together, one county after the other, a county in memory at a time."""
+    folders = list(folders)
+    for name in TABLES:
+        files = [file for folder in folders if (file := folder / f"{name}.parquet").is_file()]
+        schema = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
+        with pq.ParquetWriter(stage / f"{name}.parquet", schema) as writer:
+            for file in files:
+                table = pq.read_table(file, partitioning=None)
+                if table.num_rows:
+                    writer.write_table(table.select(schema.names).cast(schema))
+
+
+def write_lists(stage: Path) -> None:
+    """Write the alerts of a folder as CSV and as Excel."""
+    file = pq.ParquetFile(stage / "alerts.parquet")
+    with (stage / "alerts.csv").open("w", encoding="utf-8-sig", newline="") as lines:
+        file.schema_arrow.empty_table().to_pandas().to_csv(lines, index=False, lineterminator="\n")
+        for batch in file.iter_batches():
+            batch.to_pandas().to_csv(lines, index=False, header=False, lineterminator="\n")
+    if file.metadata.num_rows <= MOST_IN_A_WORKBOOK:
+        write_excel(file.read().to_pandas(), stage / "alerts.xlsx")
+        return
+    (stage / "workbooks").mkdir()
+    alerts = file.read().to_pandas()
+    for county, rows in alerts.groupby("county_id", sort=True):
+        write_excel(rows, stage / "workbooks" / f"{quote(str(county), safe='')}.xlsx")
+
+
+def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
+    """One alert of a scored month: its row, log-odds per driver, features, base.
+
+    Raises
+    ------
+    NotFound
+        If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
+    """
+    manifest = read_manifest(folder, kind="scores")
+    alerts = pd.read_parquet(folder / "alerts.parquet")
+    where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
+    if not len(where):
+        scored = pd.read_parquet(folder / "scores.parquet")
+        row = scored[scored["household_id"].astype(str) == str(household_id)]
+        if len(row):
+            raise NotFound(
+                f"the household was scored (rank {int(row['rank'].iloc[0])} of its county) but is not on the list; "
+                "raise the capacity to have it explained."
+            )
+        raise NotFound(f"no such household among the {len(scored)} scored in {folder}.")
+    position = int(where[0])
+    drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id").iloc[position]
+    return {
+        "alert": alerts.iloc[position].to_dict(),
+        "drivers": drivers.astype(float).to_dict(),
+        "shap": pd.read_parquet(folder / "shap.parquet").drop(columns="household_id").iloc[position].to_dict(),
+        "features": pd.read_parquet(folder / "features.parquet").iloc[position].to_dict(),
+        "base": manifest["about"]["base_log_odds"],
+        "about": manifest["about"],
+    }
+
+
+def write_excel(alerts: pd.DataFrame, path: Path) -> None:
+    """The alert table as a workbook: text stays text, nothing is a formula or a link."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(
+        path, {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
+    ) as book:
+        book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same alerts are the same bytes
+        sheet = book.add_worksheet("alerts")
+        head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
+        wrap = book.add_format({"text_wrap": True, "valign": "top"})
+        share = book.add_format({"num_format": "0%", "valign": "top"})
+        for column, name in enumerate(alerts.columns):
+            long = name.startswith("reason")
+            percent = name in ("risk", "objective_share", "subjective_share", "verdict_confidence")
+            sheet.set_column(column, column, 70 if long else 24 if name in ("measures", "household_id") else 14)
+            sheet.write_string(0, column, name, head)
+            for row, value in enumerate(alerts[name], 1):
+                if isinstance(value, str):
+                    sheet.write_string(row, column, value, wrap)
+                elif pd.notna(value):
+                    sheet.write_number(row, column, float(value), share if percent else wrap)
+        sheet.freeze_panes(1, 1)
+        sheet.autofilter(0, 0, max(len(alerts), 1), len(alerts.columns) - 1)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)

@@ -1,0 +1,196 @@
+"""The inner loops of `riskmodel.cohort.sweep` in numba: aggregates over runs of rows, each run one household's.
+
+Run u holds rows `low[u]` to `high[u]`, of which those count whose `mask` is True. Sums go through a run in the order of its
+rows, and means and spreads by the engine's own recurrences, so that each result is the engine's to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, vectorize
+
+
+@njit(cache=True, nogil=True)
+def count(mask, low, high):
+    """Number of rows."""
+    out = np.zeros(len(low), np.int64)
+    for u in range(len(low)):
+        for row in range(low[u], high[u]):
+            out[u] += mask[row]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def total(values, mask, low, high):
+    """Sum, and number of rows."""
+    out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
+    for u in range(len(low)):
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                out[u] += values[row]
+                n[u] += 1
+    return out, n
+
+
+@njit(cache=True, nogil=True)
+def _above(a, b):
+    return a > b or (math.isnan(a) and not math.isnan(b))
+
+
+@njit(cache=True, nogil=True)
+def extreme(values, mask, low, high, largest):
+    """Largest or smallest value (NaN is above all numbers), and number of rows."""
+    out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
+    for u in range(len(low)):
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                x = values[row]
+                if n[u] == 0 or (_above(x, out[u]) if largest else _above(out[u], x)):
+                    out[u] = x
+                n[u] += 1
+    return out, n
+
+
+@njit(cache=True, nogil=True)
+def spread(values, mask, low, high):
+    """Sum of squared deviations from the mean (Welford 1962), and number of rows."""
+    out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
+    for u in range(len(low)):
+        mean = 0.0
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                n[u] += 1
+                gap = values[row] - mean
+                mean += gap / n[u]
+                out[u] += gap * (values[row] - mean)
+    return out, n
+
+
+@njit(cache=True, nogil=True)
+def slope(y, x, mask, low, high):
+    """Co-moment of y and x, squared deviations of x, and number of rows."""
+    together, alone, n = np.zeros(len(low)), np.zeros(len(low)), np.zeros(len(low), np.int64)
+    for u in range(len(low)):
+        mean_x, mean_y = 0.0, 0.0
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                n[u] += 1
+                gap = x[row] - mean_x
+                mean_x += gap / n[u]
+                mean_y += (y[row] - mean_y) / n[u]
+                together[u] += gap * (y[row] - mean_y)
+                alone[u] += gap * (x[row] - mean_x)
+    return together, alone, n
+
+
+@njit(cache=True, nogil=True)
+def quantile(values, mask, low, high, share):
+    """Quantile between two neighbours of the sorted values, and number of rows."""
+    out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
+    longest = 0
+    for u in range(len(low)):
+        longest = max(longest, high[u] - low[u])
+    held = np.empty(longest)
+    for u in range(len(low)):
+        m = 0
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                held[m] = values[row]
+                m += 1
+        n[u] = m
+        if m:
+            held[:m].sort()
+            place = (m - 1) * share
+            below = int(math.floor(place))
+            above = int(math.ceil(place))
+            part = place - below
+            out[u] = held[below] if below == above else held[below] * (1.0 - part) + held[above] * part
+    return out, n
+
+
+@njit(cache=True, nogil=True)
+def distinct(values, mask, low, high):
+    """Number of different whole numbers."""
+    out = np.zeros(len(low), np.int64)
+    longest = 0
+    for u in range(len(low)):
+        longest = max(longest, high[u] - low[u])
+    seen = np.empty(longest, np.int64)
+    for u in range(len(low)):
+        n = 0
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                known = False
+                for k in range(n):
+                    known |= seen[k] == values[row]
+                if not known:
+                    seen[n] = values[row]
+                    n += 1
+        out[u] = n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def last(mask, low, high):
+    """The last row, -1 where there is none."""
+    out = np.full(len(low), -1)
+    for u in range(len(low)):
+        for row in range(high[u] - 1, low[u] - 1, -1):
+            if mask[row]:
+                out[u] = row
+                break
+    return out
+
+
+@njit(cache=True, nogil=True)
+def first_extreme(by, mask, low, high, largest):
+    """The first row with the largest or smallest `by`, -1 where there is none."""
+    out = np.full(len(low), -1)
+    for u in range(len(low)):
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                best = out[u]
+                if best < 0 or (_above(by[row], by[best]) if largest else _above(by[best], by[row])):
+                    out[u] = row
+    return out
+
+
+@vectorize(["float64(float64)"], cache=True)
+def ln(x):
+    """Natural logarithm."""
+    return math.log(x)
+
+
+@vectorize(["float64(float64)"], cache=True)
+def log(x):
+    """Logarithm to base 10."""
+    return math.log10(x)
+
+
+@vectorize(["float64(float64)"], cache=True)
+def exp(x):
+    """Exponential."""
+    return math.exp(x)
+
+
+@vectorize(["float64(float64)"], cache=True)
+def sin(x):
+    """Sine."""
+    return math.sin(x)
+
+
+@vectorize(["float64(float64)"], cache=True)
+def cos(x):
+    """Cosine."""
+    return math.cos(x)
+
+
+@vectorize(["float64(float64, float64)"], cache=True)
+def pow(x, y):
+    """Power."""
+    return math.pow(x, y)
+
+
+LIBM = {"ln": ln, "log": log, "exp": exp, "sin": sin, "cos": cos, "pow": pow}
