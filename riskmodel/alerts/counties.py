@@ -112,7 +112,7 @@ def score_month(
         raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
     job = _job(register, model, month, capacity, block, out.parent.resolve() / f".{out.name}.counties")
     left = [county for county in register.counties if not _is_finished(job, county)]
-    run = engine or partial(on_this_machine, workers=_workers(register, left, workers))
+    run = engine or partial(on_this_machine, workers=_workers(register, left, workers), at_hand=(register, model))
     for number, county in enumerate(run(job, left), len(register.counties) - len(left) + 1):
         if progress:
             progress(county, number, len(register.counties))
@@ -133,9 +133,12 @@ def score_month(
     return manifest
 
 
-def score_one(job: Job, county: str) -> str:
-    """The unit of work: one county from its register to a committed folder of results; gives the county's name."""
-    register, model = _opened(job)
+def score_one(job: Job, county: str, at_hand: tuple[Register, RiskModel] | None = None) -> str:
+    """The unit of work: one county from its register to a committed folder of results; gives the county's name.
+
+    `at_hand` spares reading the register's manifest and the model again where the job was made.
+    """
+    register, model = at_hand or _opened(job)
     scores = score_county(register, model, job.month, county, capacity=job.capacity, block=job.block)
     somebody = len(scores) or len(scores.by_hand)
     capacity = {county: job.capacity.get(county, 0)} if isinstance(job.capacity, Mapping) else job.capacity
@@ -149,7 +152,9 @@ def score_one(job: Job, county: str) -> str:
     return county
 
 
-def on_this_machine(job: Job, counties: list[str], workers: int = 1) -> Iterator[str]:
+def on_this_machine(
+    job: Job, counties: list[str], workers: int = 1, at_hand: tuple[Register, RiskModel] | None = None
+) -> Iterator[str]:
     """Counties one after the other here, or in a pool of processes.
 
     Raises
@@ -158,7 +163,7 @@ def on_this_machine(job: Job, counties: list[str], workers: int = 1) -> Iterator
         If a process was ended from outside, as systems do that run out of memory. Finished counties are kept.
     """
     if workers <= 1:
-        yield from (score_one(job, county) for county in counties)
+        yield from (score_one(job, county, at_hand) for county in counties)
         return
     size = max(1, min(16, len(counties) // (8 * workers)))
     parts = [counties[start : start + size] for start in range(0, len(counties), size)]

@@ -27,7 +27,7 @@ class Place:
         return CatalogueError(f"{self.file}, line {self.line}, {self.row}: {why}.")
 
 
-class _LinedLoader(yaml.SafeLoader):
+class _LinedLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set = set()
         for key_node, _ in node.value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, vectorize
+from numba import njit
 
 
 @njit(cache=True, nogil=True)
@@ -157,40 +157,58 @@ def first_extreme(by, mask, low, high, largest):
     return out
 
 
-@vectorize(["float64(float64)"], cache=True)
-def ln(x):
-    """Natural logarithm."""
-    return math.log(x)
+@njit(cache=True, nogil=True)
+def _logs(x, out):
+    for i in range(len(x)):
+        out[i] = math.log(x[i])
 
 
-@vectorize(["float64(float64)"], cache=True)
-def log(x):
-    """Logarithm to base 10."""
-    return math.log10(x)
+@njit(cache=True, nogil=True)
+def _logs_to_10(x, out):
+    for i in range(len(x)):
+        out[i] = math.log10(x[i])
 
 
-@vectorize(["float64(float64)"], cache=True)
-def exp(x):
-    """Exponential."""
-    return math.exp(x)
+@njit(cache=True, nogil=True)
+def _exponentials(x, out):
+    for i in range(len(x)):
+        out[i] = math.exp(x[i])
 
 
-@vectorize(["float64(float64)"], cache=True)
-def sin(x):
-    """Sine."""
-    return math.sin(x)
+@njit(cache=True, nogil=True)
+def _sines(x, out):
+    for i in range(len(x)):
+        out[i] = math.sin(x[i])
 
 
-@vectorize(["float64(float64)"], cache=True)
-def cos(x):
-    """Cosine."""
-    return math.cos(x)
+@njit(cache=True, nogil=True)
+def _cosines(x, out):
+    for i in range(len(x)):
+        out[i] = math.cos(x[i])
 
 
-@vectorize(["float64(float64, float64)"], cache=True)
-def pow(x, y):
-    """Power."""
-    return math.pow(x, y)
+@njit(cache=True, nogil=True)
+def _powers(x, y, out):
+    for i in range(len(x)):
+        out[i] = math.pow(x[i], y[i])
 
 
-LIBM = {"ln": ln, "log": log, "exp": exp, "sin": sin, "cos": cos, "pow": pow}
+def _over(loop):
+    def function(*given):
+        shape = np.broadcast_shapes(*(x.shape for x in given))
+        out = np.empty(shape).reshape(-1)
+        loop(*(np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1) for x in given), out)
+        return out.reshape(shape)
+
+    return function
+
+
+LIBM = {
+    "ln": _over(_logs),
+    "log": _over(_logs_to_10),
+    "exp": _over(_exponentials),
+    "sin": _over(_sines),
+    "cos": _over(_cosines),
+    "pow": _over(_powers),
+}
+"""Functions of the C library, which the engine uses too; numpy's own differ in the last bit."""

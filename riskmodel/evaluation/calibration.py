@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.metrics import wilson
@@ -107,8 +107,8 @@ def calibration_in_the_large(
     events, expected = y.sum(), p.sum()
     effect = design_effect(y, p * (events / expected), codes)
     tail = (1 - level) / 2
-    low = chi2.ppf(tail, 2 * events / effect) / 2 if events else 0.0
-    high = chi2.ppf(1 - tail, 2 * (events / effect + 1)) / 2
+    low = gammaincinv(events / effect, tail) if events else 0.0
+    high = gammaincinv(events / effect + 1, 1 - tail)
     scale = effect / expected
     return CalibrationCheck(
         len(y), count, int(events), float(expected), float(events / expected), float(low * scale), float(high * scale),
@@ -169,7 +169,7 @@ def interval_coverage(
     low, high = intervals["low"].to_numpy(float), intervals["high"].to_numpy(float)
     group = np.full(len(y), "all") if groups is None else np.asarray(groups)
     household = np.arange(len(y)) if households is None else np.asarray(households)
-    z = float(np.sqrt(chi2.ppf(level, 1)))
+    z = float(np.sqrt(2 * gammaincinv(0.5, level)))
     found = {}
     for name in pd.unique(group):
         here = group == name

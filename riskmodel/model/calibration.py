@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq, minimize
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from riskmodel.evaluation.calibration import design_effect
 
@@ -36,6 +34,8 @@ class Calibration:
         """Fit on risks of a model that has not seen these outcomes; none where that would turn ranks round."""
         if len(np.unique(outcome)) < 2 or np.ptp(logit(risk)) < 1e-9:
             return cls()
+        from sklearn.linear_model import LogisticRegression
+
         model = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(logit(risk)[:, None], outcome)
         slope = float(model.coef_[0, 0])
         return cls(slope, float(model.intercept_[0])) if slope > 0.05 else cls()
@@ -50,6 +50,8 @@ class Calibration:
         if not 0 < rate < 1:
             return self
         log_odds = self.slope * logit(risk)
+        from scipy.optimize import brentq
+
         intercept = brentq(lambda level: float(np.mean(expit(log_odds + level))) - rate, -20, 20)
         return Calibration(self.slope, intercept)
 
@@ -100,6 +102,8 @@ def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, effect: float, with
         eta = x + design @ beta
         value = np.sum(np.logaddexp(0, eta) - y * eta) / effect + 0.5 * np.dot(precision, beta**2)
         return float(value), design.T @ (expit(eta) - y) / effect + precision * beta
+
+    from scipy.optimize import minimize
 
     found = minimize(loss, np.zeros(len(precision)), jac=True, method="BFGS", options={"gtol": 1e-6 * len(x)}).x
     return float(found[0]), float(found[1]) if with_slope else 0.0
