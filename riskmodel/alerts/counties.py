@@ -120,7 +120,7 @@ def score_month(
     facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
     filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
     if not filled:
-        shutil.rmtree(job.work)
+        shutil.rmtree(job.work.parent)
         raise NotEnoughData(f"nobody is at risk at {month_text(month)}: {at_risk_needs(model.run.at_risk)}")
 
     def write(stage: Path) -> None:
@@ -129,7 +129,7 @@ def score_month(
 
     about = about_month(model, month_text(month), *available_in(register, model.catalogue), facts)
     manifest = commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
-    shutil.rmtree(job.work)
+    shutil.rmtree(job.work.parent)
     return manifest
 
 

@@ -1,0 +1,126 @@
+"""The monthly batch: no figure depends on how the work is cut, and a stopped run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from riskmodel.alerts import counties as batch
+from riskmodel.alerts.counties import Job, score_month, score_one
+from riskmodel.alerts.scoring import score
+from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.model.bundle import RiskModel
+from riskmodel.model.tracking import load_model
+from riskmodel.register import Register, ingest
+from tests.cohort.registers import make_register, monthly
+from tests.county import AS_OF, County
+
+
+@pytest.fixture(scope="module")
+def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RiskModel]:
+    """The simulated county cut into three counties by village, and its model."""
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
+    villages = sorted(source["households"]["village_id"].unique())
+    of = {village: f"00990{1 + place * 3 // len(villages)}" for place, village in enumerate(villages)}
+    source["households"]["county_id"] = source["households"]["village_id"].map(of)
+    folder = tmp_path_factory.mktemp("district") / "register"
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, folder)
+    return folder, load_model(county.folder / "results")
+
+
+def hashes(manifest: dict) -> dict[str, str]:
+    return {name: about["sha256"] for name, about in manifest["files"].items()}
+
+
+def test_blocks_and_workers_change_no_byte(
+    district: tuple[Path, RiskModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register, model = district
+    monkeypatch.setattr(batch, "_FOR_A_POOL", 0)
+    ways = {"whole": {}, "single households": {"block": 1}, "blocks": {"block": 13}, "two workers": {"workers": 2}}
+    found = {
+        name: hashes(score_month(register, model, AS_OF, tmp_path / name, inputs={}, capacity=8, **how))
+        for name, how in ways.items()
+    }
+    assert len(found["whole"]) >= 8
+    for name in ways:
+        assert found[name] == found["whole"], name
+
+
+def test_a_county_alone_is_scored_as_among_others(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+    register, model = district
+    score_month(register, model, AS_OF, tmp_path / "all", inputs={}, capacity=8)
+    among = pd.read_parquet(tmp_path / "all" / "scores.parquet").drop(columns="action")
+    for county in Register.open(register).counties:
+        alone = score(Register.open(register), model, AS_OF, counties=[county]).frame
+        rows = among[among["county_id"] == county].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, rows, check_exact=True)
+
+
+def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+    register, model = district
+    done: list[str] = []
+
+    def stops_after_one(job: Job, counties: list[str]) -> Iterable[str]:
+        done.append(score_one(job, counties[0]))
+        yield done[-1]
+        raise KeyboardInterrupt
+
+    def goes_on(job: Job, counties: list[str]) -> Iterable[str]:
+        for county in counties:
+            done.append(score_one(job, county))
+            yield done[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=stops_after_one)
+    assert not (tmp_path / "out").exists()
+    steps = []
+    again = score_month(
+        register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=goes_on,
+        progress=lambda county, number, of: steps.append((number, of)),
+    )  # fmt: skip
+    assert sorted(done) == Register.open(register).counties and steps == [(2, 3), (3, 3)]
+    assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_counties_finished_for_another_month_or_capacity_are_not_taken(
+    district: tuple[Path, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+
+    def stops(job: Job, counties: list[str]) -> Iterable[str]:
+        yield score_one(job, counties[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_month(register, model, "2023-05", tmp_path / "out", inputs={}, capacity=8, engine=stops)
+    found = score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=5)
+    assert set(pd.read_parquet(tmp_path / "out" / "scores.parquet")["as_of"]) == {AS_OF}
+    assert found["about"]["counts"]["alerts"] == 15
+
+
+def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+    register, model = district
+    room = model.run.capacity.model_copy(update={"number": 12, "share": None, "village_floor": 1})
+    model = replace(model, run=model.run.model_copy(update={"capacity": room}))
+    score_month(register, model, AS_OF, tmp_path / "out", inputs={})
+    features = pd.read_parquet(tmp_path / "out" / "features.parquet")
+    at_risk = score(Register.open(register), model, AS_OF).places["village_id"]
+    assert set(features["village_id"]) == set(at_risk)
+
+
+def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="county 'x'"):
+        score_month(*district, AS_OF, tmp_path / "out", inputs={}, capacity={"x": 3})
+
+
+def test_nobody_at_risk_is_an_error_and_leaves_nothing(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+    make_register(tmp_path / "register", records=monthly("1", "2023-01", [50.0] * 6))
+    with pytest.raises(NotEnoughData, match="nobody is at risk at 2023-06"):
+        score_month(tmp_path / "register", district[1], AS_OF, tmp_path / "out", inputs={})
+    assert [p.name for p in tmp_path.iterdir()] == ["register"]
