@@ -14,6 +14,7 @@ from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in, county_blocks
 from riskmodel.cohort.labels import build_members
 from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.register import Register
@@ -167,7 +168,7 @@ def score_county(
         by_hand.append(frame.loc[out, ["household_id", "county_id", "as_of"]])
         frame = frame[~out].reset_index(drop=True)
         scores = frame[["household_id", "county_id", "as_of"]].copy()
-        scores["risk"] = model.risk(frame)
+        scores["risk"] = risks(model, frame)
         rows = _can_be_listed(scores, frame, most, floors)
         scored.append(scores)
         places.append(frame[[c for c in PLACES if c in frame]])

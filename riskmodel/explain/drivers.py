@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.cohort.conditions import values
+from riskmodel.explain.margins import log_odds
 from riskmodel.explain.shapley import GroupExplainer
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import LightGBM
@@ -48,7 +49,7 @@ def effects(model: RiskModel, features: pd.DataFrame, groups: dict[str, Collecti
     rows = [model.catalogue.by_name[name] for name in model.inputs]
     rows = [f for f in rows if f.stable is not None]
     usual = dict(zip([f.name for f in rows], values([f.stable for f in rows], features), strict=True))
-    before = model.log_odds(features)
+    before = log_odds(model, features)
     found = pd.DataFrame(index=features.index)
     for group, drivers in groups.items():
         changed = [f.name for f in rows if f.driver in drivers and f.name in features]
@@ -59,5 +60,5 @@ def effects(model: RiskModel, features: pd.DataFrame, groups: dict[str, Collecti
         for name in changed:
             given = other[name].to_numpy(float)
             other[name] = np.where(np.isnan(usual[name]) | np.isnan(given), given, usual[name])
-        found[group] = before - model.log_odds(other)
+        found[group] = before - log_odds(model, other)
     return found

@@ -97,7 +97,7 @@ def find_paths(forest: Forest, group_of: np.ndarray, entries: int = TABLE_ENTRIE
 
     Leaves get a table, shortest paths first, while all patterns together stay within `entries` (16 bytes each).
     """
-    columns, column, rank = _columns(forest)
+    columns, column, rank = columns_of(forest)
     bit = np.zeros(len(forest.feature), np.int64)
     met: list[dict[int, float]] = [{}] * len(forest.value)
     parent = np.full(len(forest.value), -1)
@@ -177,7 +177,7 @@ def shapley_weights(most: int) -> np.ndarray:
     return weights
 
 
-def _columns(forest: Forest) -> tuple[Columns, np.ndarray, np.ndarray]:
+def columns_of(forest: Forest) -> tuple[Columns, np.ndarray, np.ndarray]:
     """Distinct comparisons, the comparison of each split, and its threshold's rank."""
     categorical = forest.rule == CATEGORY
     bitset = np.where(categorical, forest.threshold, -1)

@@ -6,6 +6,7 @@ the last bit whatever the number of threads and whichever rows are explained tog
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -272,3 +273,44 @@ def add_long_background(layout, ranks, route, groups, references, shares, value,
                         part[j] += gain if met[j] else -loss
         for j in range(m):
             values[row, groups[j]] += value * part[j]
+
+
+@_compiled(nogil=True)
+def add_margins(trees, column, rank, left_gone, value, ranks, full, margins):
+    """Add each tree's leaf value to the margins, tree by tree as LightGBM does.
+
+    Each split that a row leaves to the right takes the leaves on its left from the row's set (QuickScorer, Lucchese et al.
+    2015); the first leaf that is left is the row's. `trees` has where splits and leaves of each tree begin, 2 x trees + 1.
+    """
+    rows = ranks.shape[1]
+    here = np.empty(BLOCK, full.dtype)
+    for begin in range(0, rows, BLOCK):
+        size = min(BLOCK, rows - begin)
+        for tree in range(trees.shape[1] - 1):
+            here[:size] = full[0]
+            for split in range(trees[0, tree], trees[0, tree + 1]):
+                _leave(here[:size], ranks[column[split], begin : begin + size], rank[split], left_gone[split], full[0])
+            first = trees[1, tree]
+            for row in range(size):
+                left = np.uint64(here[row])
+                leaf = _PLACE[((left & (~left + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
+                margins[begin + row] += value[first + leaf]
+
+
+@_compiled(nogil=True)
+def _leave(here, x, rank, gone, full):
+    for row in range(len(here)):
+        here[row] &= full if x[row] <= rank else gone
+
+
+@_compiled(nogil=True)
+def logistic(margins, out):
+    """Probabilities of margins, as LightGBM turns them."""
+    for row in range(len(margins)):
+        out[row] = 1.0 / (1.0 + math.exp(-margins[row]))
+
+
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_PLACE = np.zeros(64, np.int64)
+for _bit in range(64):
+    _PLACE[((1 << _bit) * 0x03F79D71B4CB0A89 % 2**64) >> 58] = _bit
