@@ -557,13 +557,10 @@ class _Books:
         days = columns[definition.dated_by], columns["known_at"]
         if any(d.kind != "day" or d.valid is not None for d in days):
             raise NotCovered(f"{table} without days of each row are left to the engine")
-        for name, vector in columns.items():
+        for name in columns.keys() & self._read.get(table, set()):
             known = definition.columns.get(name)
-            if (known is None or known.type in ("number", "integer")) and vector.kind != "number" and name != "known_at":
-                columns.pop(name, None) if known is None and name not in self._read.get(table, ()) else None
-                if known is not None or name in self._read.get(table, ()):
-                    raise NotCovered(f"{table}.{name}, which is no number, is left to the engine")
-                break
+            if (known is None or known.type in ("number", "integer")) and columns[name].kind != "number":
+                raise NotCovered(f"{table}.{name}, which is no number, is left to the engine")
         nothing = np.zeros(0, np.int64)
         return _Held(columns, _month(days[0].values), days[1].values, nothing, nothing)
 
