@@ -24,6 +24,7 @@ from riskmodel.evaluation.leakage import Finding, find_leaks, leak_table, stop_o
 from riskmodel.evaluation.looks import FILE as LEDGER
 from riskmodel.evaluation.looks import Look, looks_table, record_look
 from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
+from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
 from riskmodel.model.choice import Parts, Period, candidates, choose_model
@@ -394,8 +395,9 @@ def _driver_summary(cohorts: Cohorts, model: RiskModel, rows: np.ndarray) -> lis
     if not model.explains:
         return []
     picked = np.random.default_rng(model.run.seed).choice(rows, min(len(rows), 2000), replace=False)
-    by_feature, _ = model.contributions(cohorts.frame.iloc[np.sort(picked)])
-    weight = model.sum_by_driver(by_feature).abs().mean().sort_values(ascending=False)
+    sample = cohorts.frame.iloc[np.sort(picked)]
+    by_feature, _ = model.contributions(sample)
+    weight = driver_contributions(model, sample)[0].abs().mean().sort_values(ascending=False)
     feature_weight = by_feature.abs().mean()
     return [
         {

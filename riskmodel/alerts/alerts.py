@@ -16,7 +16,8 @@ from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import nested_lists
 from riskmodel.explain.causes import judge_causes, verdict_words
-from riskmodel.explain.drivers import contributions, effects
+from riskmodel.explain.drivers import driver_contributions, effects, peer_bounds
+from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel, check_additive
 
 ALERT_COLUMNS = (
@@ -39,8 +40,8 @@ class Explained:
     ----------
     frame
         The alert table, `ALERT_COLUMNS` and the basis of the verdict.
-    drivers, contributions
-        Log-odds per driver, subjective parts settled (`explain/causes.py`), and per feature, as the model gives them.
+    drivers
+        Log-odds per driver, subjective parts settled (`explain/causes.py`).
     features
         Feature values, evidence columns included.
     base
@@ -49,7 +50,6 @@ class Explained:
 
     frame: pd.DataFrame
     drivers: pd.DataFrame
-    contributions: pd.DataFrame
     features: pd.DataFrame
     base: float
 
@@ -92,7 +92,7 @@ def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
     frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
     frame.loc[~frame["verdict"].isin(JUDGED), ["signs", "strong_signs"]] = ""
-    return Explained(frame, drivers, found.contributions, features, found.base)
+    return Explained(frame, drivers, features, found.base)
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Attributed:
     ----------
     alerts
         Their rows of the scores, by county and rank.
-    drivers, contributions, base
-        Log-odds per driver and per feature as the model gives them, and what they add to.
+    drivers, base
+        Log-odds per driver as the model gives them, and what they add to.
     features, bounds
         Feature values, and what peers do (None where the model knows no behaviour).
     effects
@@ -114,7 +114,6 @@ class Attributed:
 
     alerts: pd.DataFrame
     drivers: pd.DataFrame
-    contributions: pd.DataFrame
     base: float
     features: pd.DataFrame
     bounds: pd.DataFrame | None
@@ -163,17 +162,16 @@ def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
 def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) -> Attributed:
     if not model.explains:
         raise UsageError(f"{model.estimator.name} gives no contributions: alerts need lightgbm or a logit.")
-    found, base = contributions(model, features)
-    check_additive(model, features, (found, base))
+    drivers, base = driver_contributions(model, features)
+    check_additive((drivers, base), alerts["risk"].to_numpy() if "risk" in alerts else risks(model, features))
     groups = {d.name: [d.name] for d in model.catalogue.drivers if d.nature == "objective"}
     groups[BEHAVIOUR] = [d.name for d in model.catalogue.drivers if d.nature == "subjective"]
     return Attributed(
         alerts=alerts,
-        drivers=model.sum_by_driver(found),
-        contributions=found,
+        drivers=drivers,
         base=base,
         features=features,
-        bounds=model.bounds(features),
+        bounds=peer_bounds(model, features),
         effects=effects(model, features, groups),
     )
 

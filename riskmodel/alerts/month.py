@@ -22,13 +22,13 @@ from riskmodel.explain.causes import missing_drivers
 from riskmodel.model.bundle import RiskModel
 from riskmodel.register import commit_directory, read_manifest
 
-TABLES = ("scores", "alerts", "drivers", "shap", "features", "by_hand")
+TABLES = ("scores", "alerts", "drivers", "features", "by_hand")
 MOST_IN_A_WORKBOOK = 20_000
 """Alerts in `alerts.xlsx`; where there are more, each county has its own workbook in `workbooks/`."""
 
 
 def tables_of(scores: Scores, explained: Explained | None) -> dict[str, pd.DataFrame]:
-    """The tables of a month: scores of all, and of each alert the row, log-odds per driver and per feature, features.
+    """The tables of a month: scores of all, and of each alert the row, log-odds per driver, features.
 
     Where nobody could be scored, only those who go the manual way.
     """
@@ -42,7 +42,6 @@ def tables_of(scores: Scores, explained: Explained | None) -> dict[str, pd.DataF
         "scores": scores.frame.assign(action=actions(scores.frame, by_rank)),
         "alerts": alerts,
         "drivers": ids.join(explained.drivers),
-        "shap": ids.join(explained.contributions),
         "features": explained.features,
         "by_hand": scores.by_hand,
     }
@@ -154,7 +153,6 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
     return {
         "alert": alerts.iloc[position].to_dict(),
         "drivers": drivers.astype(float).to_dict(),
-        "shap": pd.read_parquet(folder / "shap.parquet").drop(columns="household_id").iloc[position].to_dict(),
         "features": pd.read_parquet(folder / "features.parquet").iloc[position].to_dict(),
         "base": manifest["about"]["base_log_odds"],
         "about": manifest["about"],

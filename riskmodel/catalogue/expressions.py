@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import duckdb
 
@@ -78,8 +78,7 @@ def select_tree(text: str) -> dict:
     NotPure
         If it does not parse, or is more than one expression.
     """
-    answer = _engine().cursor().execute("SELECT json_serialize_sql('SELECT ' || ?)", [str(text)]).fetchone()
-    parsed = json.loads(answer[0])
+    parsed = json.loads(_serialized(str(text)))
     if parsed["error"] and parsed.get("error_type") != "parser":
         raise NotPure("it must be a single expression")
     if parsed["error"]:
@@ -95,6 +94,11 @@ def select_tree(text: str) -> dict:
     if not clean:
         raise NotPure("it must be a single expression")
     return node["select_list"][0]
+
+
+@cache
+def _serialized(text: str) -> str:
+    return _engine().cursor().execute("SELECT json_serialize_sql('SELECT ' || ?)", [text]).fetchone()[0]
 
 
 def _walk(node: object, columns: set[str], bare: set[str], inside: bool) -> bool:

@@ -27,7 +27,7 @@ from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH
 from riskmodel.catalogue.compiler import HISTORY_MONTHS, CountyFiles
 from riskmodel.catalogue.syntax import Node, NotCovered, conjuncts, node, tree
 from riskmodel.cohort import kernels
-from riskmodel.cohort.vectors import MISSING, Vector, apply, both, constant
+from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant
 from riskmodel.register.contract import Contract
 
 _DAY_ONE = np.datetime64("1900-01-01", "D").astype(int)
@@ -94,7 +94,7 @@ def _columns_read(features: Sequence[Feature]) -> dict[str, set[str]]:
 def _contexts_ahead(
     books: _Books, features: Sequence[Feature], as_of: Sequence[int], blocks: Sequence[tuple[int, int]]
 ) -> dict[int, dict[str, Vector]]:
-    """Context features of every household of the county at each month, from the few features they are made of."""
+    """Context features of every household of the county at each month, and the aggregates that they are made of."""
     by_name = {f.name: f for f in features}
     wanted = {f.name for f in features if f.kind == "context"}
     while more := {n for name in wanted for n in by_name[name].needs if n in by_name} - wanted:
@@ -115,7 +115,7 @@ def _contexts_ahead(
         everywhere = np.zeros(books.size, bool)
         everywhere[rows] = True
         place = np.cumsum(everywhere) - 1
-        found[month] = {f.name: values[f.name].take(np.maximum(place, 0)) for f in needed if f.kind == "context"}
+        found[month] = {f.name: values[f.name].take(np.maximum(place, 0)) for f in needed if f.kind != "derived"}
     return found
 
 
@@ -135,6 +135,9 @@ def _block(
     values: dict[str, Vector] = {}
     for feature in features:
         if feature.kind != "aggregate":
+            continue
+        if feature.name in ahead:
+            values[feature.name] = ahead[feature.name].take(rows)
             continue
         if feature.table not in books.county.files:
             found = MISSING
@@ -555,7 +558,7 @@ class _Books:
         definition = self._contract.tables[table]
         columns = {name: _vector(rows[name]) for name in rows.column_names}
         days = columns[definition.dated_by], columns["known_at"]
-        if any(d.kind != "day" or d.valid is not None for d in days):
+        if any(d.kind != "day" or d.mask is not None for d in days):
             raise NotCovered(f"{table} without days of each row are left to the engine")
         for name in columns.keys() & self._read.get(table, set()):
             known = definition.columns.get(name)
@@ -617,7 +620,7 @@ class _Books:
                     raise NotCovered(f"{name} of what is no day is left to the engine")
                 known = definition.columns.get(name.removesuffix("_age"))
                 age = np.maximum(month - _month(date.values), 0).astype(np.float64)
-                return Vector("number", age, revealed(name.removesuffix("_age"), None) if _late(known) else date.valid)
+                return Vector("number", age, revealed(name.removesuffix("_age"), None) if _late(known) else date.mask)
             found = raw(name)
             by = definition.columns[name].revealed_by if name in definition.columns else None
             return Vector(found.kind, found.values, revealed(by, found.valid), found.words) if by else found
@@ -639,10 +642,7 @@ def _month(days: np.ndarray) -> np.ndarray:
 def _cut(held: _Held, start: int, stop: int) -> _Held:
     """The rows of some runs, as views."""
     first, last = (int(held.low[start]), int(held.high[stop - 1])) if stop > start else (0, 0)
-    columns = {
-        n: Vector(v.kind, v.values[first:last], None if v.valid is None else v.valid[first:last], v.words)
-        for n, v in held.columns.items()
-    }
+    columns = {name: vector.between(first, last) for name, vector in held.columns.items()}
     low, high = held.low[start:stop] - first, held.high[start:stop] - first
     return _Held(columns, held.month[first:last], held.known_on[first:last], low, high)
 
@@ -663,7 +663,7 @@ class _Groups:
         ids, starts = [], []
         for group in range(len(self.edges) - 1):
             column = self._file.read_row_group(group, columns=["household_id"], use_threads=False)["household_id"]
-            runs = pc.run_end_encode(column.combine_chunks())
+            runs = pc.run_end_encode(_whole(column))
             begins = np.concatenate([[0], np.asarray(runs.run_ends)[:-1]]) + self.edges[group]
             values = runs.values.cast(pa.string())
             if ids and len(values) and ids[-1][-1].as_py() == values[0].as_py():
@@ -689,31 +689,39 @@ class _Groups:
 
 def _codes(column: pa.ChunkedArray, names: pa.Array) -> np.ndarray:
     """Place of each text among names, -1 where missing or not among them."""
-    found = pc.index_in(pc.dictionary_encode(column).combine_chunks().dictionary, names)
-    codes = pc.dictionary_encode(column).combine_chunks().indices
-    places = np.append(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), -1)
-    return places[pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)]
+    coded = _whole(pc.dictionary_encode(column))
+    places = np.append(pc.fill_null(pc.index_in(coded.dictionary, names), -1).to_numpy(zero_copy_only=False), -1)
+    return places[pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)]
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece, as it lies where it is one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _vector(column: pa.ChunkedArray) -> Vector:
     """A column of a table as a vector."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-        one = column.unify_dictionaries() if pa.types.is_dictionary(kind) else pc.dictionary_encode(column)
-        coded = one.combine_chunks()
+        coded = _whole(column.unify_dictionaries() if pa.types.is_dictionary(kind) else pc.dictionary_encode(column))
         words = tuple(coded.dictionary.to_pylist())
-        valid = None if column.null_count == 0 else np.asarray(pc.is_valid(coded.indices))
-        return Vector("text", pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False), valid, words)
-    flat = column.combine_chunks()
-    valid = None if column.null_count == 0 else flat.is_valid().to_numpy(zero_copy_only=False)
+        return Vector("text", pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False), _missing(coded), words)
+    flat = _whole(column)
     if pa.types.is_boolean(kind):
-        filled = flat if valid is None else pc.fill_null(flat, False)
-        return Vector("truth", filled.to_numpy(zero_copy_only=False), valid)
+        bits = Bits(np.frombuffer(flat.buffers()[1], np.uint8), flat.offset, len(flat)) if len(flat) else None
+        return Vector("truth", np.zeros(0, bool) if bits is None else bits.unpacked(), _missing(flat))
     if pa.types.is_date32(kind):
-        return Vector("day", _buffer(flat, np.int32), valid)
+        return Vector("day", _buffer(flat, np.int32), _missing(flat))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return Vector("number", _buffer(flat, kind.to_pandas_dtype()), valid)
+        return Vector("number", _buffer(flat, kind.to_pandas_dtype()), _missing(flat))
     raise NotCovered(f"columns of type {kind} are left to the engine")
+
+
+def _missing(column: pa.Array) -> Bits | None:
+    """Where a column has a value, None where nothing is missing."""
+    if column.null_count == 0:
+        return None
+    return Bits(np.frombuffer(column.buffers()[0], np.uint8), column.offset, len(column))
 
 
 def _buffer(column: pa.Array, kind: type) -> np.ndarray:

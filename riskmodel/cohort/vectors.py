@@ -8,10 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from riskmodel.catalogue.syntax import Node, NotCovered
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Truths packed eight to a byte, as a file holds them; of most columns only some are ever looked at."""
+
+    packed: np.ndarray
+    first: int
+    size: int
+
+    ndim = 1
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Those at some rows."""
+        at = rows + self.first
+        return (self.packed.take(at >> 3) >> (at & 7).astype(np.uint8) & 1).astype(bool)
+
+    def between(self, first: int, last: int) -> Bits:
+        """Those from one row to another."""
+        return Bits(self.packed, self.first + first, last - first)
+
+    def unpacked(self) -> np.ndarray:
+        """All of them, shape (size,)."""
+        begin = self.first // 8
+        bits = np.unpackbits(self.packed[begin:], count=self.first % 8 + self.size, bitorder="little")
+        return bits[self.first % 8 :].view(bool)
 
 
 @dataclass(frozen=True)
@@ -23,21 +50,36 @@ class Vector:
 
     kind: str
     values: np.ndarray
-    valid: np.ndarray | None = None
+    mask: np.ndarray | Bits | None = None
     words: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> np.ndarray | None:
+        """Where there is a value; None where nothing is missing."""
+        return self._unpacked if isinstance(self.mask, Bits) else self.mask
+
+    @cached_property
+    def _unpacked(self) -> np.ndarray:
+        return self.mask.unpacked()
 
     def take(self, rows: np.ndarray) -> Vector:
         """The values at some rows."""
         if self.values.ndim == 0:
             return self
-        valid = self.valid if self.valid is None or self.valid.ndim == 0 else self.valid.take(rows)
-        return Vector(self.kind, self.values.take(rows), valid, self.words)
+        mask = self.mask if self.mask is None or self.mask.ndim == 0 else self.mask.take(rows)
+        return Vector(self.kind, self.values.take(rows), mask, self.words)
+
+    def between(self, first: int, last: int) -> Vector:
+        """The values from one row to another, as a view; of a column as it lies in a file."""
+        mask = self.mask.between(first, last) if isinstance(self.mask, Bits) else self.mask
+        mask = mask[first:last] if isinstance(mask, np.ndarray) else mask
+        return Vector(self.kind, self.values[first:last], mask, self.words)
 
     def as_number(self) -> Vector:
         """Numbers of any width as float64; other kinds as they are."""
         if self.kind != "number" or self.values.dtype == np.float64:
             return self
-        return Vector("number", self.values.astype(np.float64), self.valid)
+        return Vector("number", self.values.astype(np.float64), self.mask)
 
     def holds(self, size: int) -> np.ndarray:
         """Where a condition is known to be true, shape (size,)."""

@@ -1,4 +1,4 @@
-"""What features and drivers do to the risk: contributions, and the counterfactual check."""
+"""What drivers do to the risk: their contributions, and the counterfactual check."""
 
 from __future__ import annotations
 
@@ -10,25 +10,50 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.cohort.conditions import values
-from riskmodel.explain.margins import log_odds
+from riskmodel.explain.margins import log_odds, margins
 from riskmodel.explain.shapley import GroupExplainer
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import LightGBM
 
 
-def contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """`RiskModel.contributions`, of LightGBM many times faster: groups of one feature have the feature's SHAP value."""
-    if not isinstance(model.estimator, LightGBM) or not len(features):
-        return model.contributions(features)
-    explainer = _explainer(model.estimator.booster_)
+def driver_contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Log-odds per driver on the calibrated scale, and the base: their sum is the log-odds of `RiskModel.risk`.
+
+    Of LightGBM the exact Shapley values of the drivers as players, path-dependent (`riskmodel.explain.shapley`); of a
+    logit the sum of the driver's terms, which is the same thing where terms add up.
+
+    Parameters
+    ----------
+    features
+        Feature table, rows x features.
+
+    Returns
+    -------
+    tuple
+        Rows x drivers, those with an input, in the catalogue's order; and the base.
+    """
+    by_name = model.catalogue.by_name
+    groups = {name: by_name[name].driver for name in model.inputs}
+    order = [d.name for d in model.catalogue.drivers if d.name in set(groups.values())]
+    if not isinstance(model.estimator, LightGBM):
+        found, base = model.contributions(features)
+        return found.T.groupby(groups).sum().T[order], base
+    explainer = _explainer(model.estimator.booster_, tuple(groups.items()))
     values = explainer.shap_values(model.matrix(features).to_numpy())
-    frame = pd.DataFrame(values * model.calibration.slope, columns=model.inputs, index=features.index)
-    return frame, explainer.expected_value * model.calibration.slope + model.calibration.intercept
+    frame = pd.DataFrame(values * model.calibration.slope, columns=explainer.group_names, index=features.index)
+    return frame[order], explainer.expected_value * model.calibration.slope + model.calibration.intercept
 
 
 @lru_cache(maxsize=4)
-def _explainer(booster: Any) -> GroupExplainer:
-    return GroupExplainer(booster, threads=1)
+def _explainer(booster: Any, groups: tuple[tuple[str, str], ...]) -> GroupExplainer:
+    return GroupExplainer(booster, dict(groups), threads=1)
+
+
+def peer_bounds(model: RiskModel, features: pd.DataFrame) -> pd.DataFrame | None:
+    """What peers of each household do (`Peers.bounds`); None where the model knows no behaviour."""
+    if model.peers is None:
+        return None
+    return model.peers.bounds(model.catalogue, features, features["household_id"].to_numpy(), margins)
 
 
 def effects(model: RiskModel, features: pd.DataFrame, groups: dict[str, Collection[str]]) -> pd.DataFrame:
@@ -49,16 +74,20 @@ def effects(model: RiskModel, features: pd.DataFrame, groups: dict[str, Collecti
     rows = [model.catalogue.by_name[name] for name in model.inputs]
     rows = [f for f in rows if f.stable is not None]
     usual = dict(zip([f.name for f in rows], values([f.stable for f in rows], features), strict=True))
-    before = log_odds(model, features)
+    before, given = log_odds(model, features), model.matrix(features)
     found = pd.DataFrame(index=features.index)
     for group, drivers in groups.items():
         changed = [f.name for f in rows if f.driver in drivers and f.name in features]
         if not changed:
             found[group] = np.nan
             continue
-        other = features.copy()
-        for name in changed:
-            given = other[name].to_numpy(float)
-            other[name] = np.where(np.isnan(usual[name]) | np.isnan(given), given, usual[name])
-        found[group] = before - log_odds(model, other)
+        other = given[changed].to_numpy(np.float64)
+        back = np.column_stack([usual[name] for name in changed])
+        back = np.where(np.isnan(back) | np.isnan(other), other, back.astype(np.float32))
+        moved = np.flatnonzero(((back != other) & ~np.isnan(other)).any(axis=1))
+        put_back = given.iloc[moved].copy()
+        put_back[changed] = back[moved]
+        effect = np.zeros(len(features))
+        effect[moved] = before[moved] - log_odds(model, put_back)
+        found[group] = effect
     return found

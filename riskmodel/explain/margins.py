@@ -24,7 +24,12 @@ _MOST_LEAVES = 64
 
 
 class Margins:
-    """Margins of a boosted binary LightGBM model.
+    """Margins of a boosted LightGBM model.
+
+    Attributes
+    ----------
+    binary
+        Whether margins are log-odds.
 
     Raises
     ------
@@ -39,8 +44,9 @@ class Margins:
         header = text.split("\nTree=")[0]
         if "is_linear=1" in text:
             raise NotCovered("linear trees")
-        if "objective=binary sigmoid:1\n" not in header + "\n" or "average_output" in header:
-            raise NotCovered("another objective than the binary one")
+        if "average_output" in header:
+            raise NotCovered("trees that are averaged")
+        self.binary = "objective=binary sigmoid:1\n" in header + "\n"
         forest = read_forest(booster)
         most = int(np.diff(forest.first_leaf).max(initial=1))
         if forest.outputs != 1 or most > _MOST_LEAVES:
@@ -53,7 +59,7 @@ class Margins:
         self._gone, self._value = _left_to_right(forest, kind)
 
     def of(self, X: np.ndarray) -> np.ndarray:
-        """Log-odds of rows x features, shape (rows,), as `booster.predict(X, raw_score=True)` gives them."""
+        """Margins of rows x features, shape (rows,), as `booster.predict(X, raw_score=True)` gives them."""
         margins = np.zeros(len(X))
         for begin in range(0, len(X), _CHUNK):
             part = np.ascontiguousarray(X[begin : begin + _CHUNK], np.float64)
@@ -81,7 +87,7 @@ class NotCovered(Exception):
 def risks(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
     """`RiskModel.risk`, of LightGBM several times faster."""
     found = _margins(model.estimator.booster_) if isinstance(model.estimator, LightGBM) else None
-    if found is None:
+    if found is None or not found.binary:
         return model.risk(features)
     return model.calibration.apply(found.risk(model.matrix(features).to_numpy()))
 
@@ -91,7 +97,13 @@ def log_odds(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
     return logit(risks(model, features))
 
 
-@lru_cache(maxsize=4)
+def margins(booster: Any, X: np.ndarray) -> np.ndarray:
+    """What `booster.predict(X, raw_score=True)` gives, by the kernel where it covers the model."""
+    found = _margins(booster)
+    return booster.predict(X, raw_score=True, num_threads=1) if found is None else found.of(X)
+
+
+@lru_cache(maxsize=64)
 def _margins(booster: Any) -> Margins | None:
     try:
         return Margins(booster)

@@ -96,12 +96,6 @@ class RiskModel:
         """Log-odds of the calibrated risk."""
         return logit(self.risk(features))
 
-    def bounds(self, features: pd.DataFrame) -> pd.DataFrame | None:
-        """What peers of each household do (`Peers.bounds`)."""
-        if self.peers is None:
-            return None
-        return self.peers.bounds(self.catalogue, features, features["household_id"].to_numpy())
-
     def contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         """Log-odds per feature on the calibrated scale, and the base: their sum is the log-odds of `risk`."""
         values, base = self.estimator.contributions(self.matrix(features))
@@ -115,20 +109,6 @@ class RiskModel:
         values, base = self.contributions(features)
         data = self.matrix(features).to_numpy()
         return shap.Explanation(values.to_numpy(), np.full(len(values), base), data, feature_names=self.inputs)
-
-    def driver_contributions(self, features: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-        """Log-odds per driver: the sum over the driver's features, and the base."""
-        values, base = self.contributions(features)
-        return self.sum_by_driver(values), base
-
-    def sum_by_driver(self, contributions: pd.DataFrame) -> pd.DataFrame:
-        """Contributions per feature added up per driver, drivers in the catalogue's order."""
-        of = {name: self.catalogue.by_name[name].driver for name in contributions.columns}
-        order = [d.name for d in self.catalogue.drivers if d.name in set(of.values())]
-        return pd.DataFrame(
-            {d: contributions[[f for f in contributions if of[f] == d]].sum(axis=1) for d in order},
-            index=contributions.index,
-        )
 
     @property
     def features_lacking(self) -> dict[str, list[str]]:
@@ -214,15 +194,10 @@ def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame
     return pd.DataFrame([{f: medians.get(f, np.nan) for f in model.inputs}]).astype(float).fillna(0)
 
 
-def check_additive(
-    model: RiskModel,
-    features: pd.DataFrame,
-    contributions: tuple[pd.DataFrame, float] | None = None,
-    tolerance: float = 1e-6,
-) -> None:
-    """Raise IntegrityError unless contributions (by default the model's own) add up to the log-odds of the risk."""
-    values, base = contributions or model.contributions(features)
-    gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - model.risk(features))
+def check_additive(contributions: tuple[pd.DataFrame, float], risk: np.ndarray, tolerance: float = 1e-6) -> None:
+    """Raise IntegrityError unless contributions, rows x parts, and their base add up to the log-odds of the risk."""
+    values, base = contributions
+    gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - risk)
     if len(gap) and gap.max() > tolerance:
         raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
 

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from riskmodel.errors import UsageError
+from riskmodel.model.boosters import KeptBooster
 
 DISTANCE = "log_ratio_now"
 LAST_STATUS = "months_since_below"
@@ -325,9 +326,7 @@ class LightGBM(_Model):
 
     def load_text(self, path: Path) -> None:
         """Read the booster from LightGBM's own text; the caller has verified its hash."""
-        import lightgbm
-
-        self.booster_ = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+        self.booster_ = KeptBooster(path.read_text(encoding="utf-8"))
         self.feature_names_in_ = np.asarray(self.booster_.feature_name(), dtype=object)
 
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import lightgbm
 import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.signs import Sign
 from riskmodel.cohort.conditions import values
+from riskmodel.model.boosters import KeptBooster
+
+if TYPE_CHECKING:
+    import lightgbm
+
+    Booster = lightgbm.Booster | KeptBooster
+    Predict = Callable[[Booster, np.ndarray], np.ndarray]
 
 FILE = "peers.json"
 PARTS = 2
@@ -38,7 +45,7 @@ class Peers:
     """Fitted bounds, by sign and part of the households; empty where the register knows no behaviour."""
 
     circumstances: tuple[str, ...]
-    boosters: Mapping[str, tuple[lightgbm.Booster, ...]]
+    boosters: Mapping[str, tuple[Booster, ...]]
 
     @classmethod
     def fit(cls, catalogue: Catalogue, features: pd.DataFrame, households: Sequence[str], seed: int = 0) -> Peers:
@@ -51,6 +58,8 @@ class Peers:
         households
             Household of each row, shape (rows,).
         """
+        import lightgbm
+
         circumstances = tuple(c for c in catalogue.peers.circumstances if c in features)
         part = _parts(households)
         design = features[list(circumstances)].astype(np.float32)
@@ -70,8 +79,15 @@ class Peers:
                 found[sign.name] = tuple(boosters)
         return cls(circumstances, found)
 
-    def bounds(self, catalogue: Catalogue, features: pd.DataFrame, households: Sequence[str]) -> pd.DataFrame:
+    def bounds(
+        self, catalogue: Catalogue, features: pd.DataFrame, households: Sequence[str], predict: Predict | None = None
+    ) -> pd.DataFrame:
         """What peers do at most (or least), two columns a sign: `<sign>` and `<sign>_one_less`; NaN where unknown.
+
+        Parameters
+        ----------
+        predict
+            How a booster is asked, such as `riskmodel.explain.margins.margins`; by LightGBM by default.
 
         Returns
         -------
@@ -89,7 +105,8 @@ class Peers:
         for sign in catalogue.signs:
             if sign.name not in self.boosters:
                 continue
-            bound, beside = self._predict(sign, as_is, part), self._predict(sign, less, part)
+            ask = predict or _by_lightgbm
+            bound, beside = self._predict(sign, as_is, part, ask), self._predict(sign, less, part, ask)
             if sign.one_less is not None:
                 beside = beside * values([sign.one_less], features)[0]
             wider = np.maximum(bound, beside) if sign.side == "high" else np.minimum(bound, beside)
@@ -97,12 +114,12 @@ class Peers:
             found[f"{sign.name}_one_less"] = np.where(unknown, np.nan, wider)
         return found
 
-    def _predict(self, sign: Sign, design: pd.DataFrame, part: np.ndarray) -> np.ndarray:
+    def _predict(self, sign: Sign, design: pd.DataFrame, part: np.ndarray, ask: Predict) -> np.ndarray:
         bound = np.full(len(design), np.nan)
         matrix = design.to_numpy(np.float32)
         for k, booster in enumerate(self.boosters[sign.name]):
             if (part == k).any():
-                bound[part == k] = booster.predict(matrix[part == k], num_threads=1)
+                bound[part == k] = ask(booster, matrix[part == k])
         return bound
 
     def save(self, folder: Path) -> None:
@@ -115,10 +132,12 @@ class Peers:
     def load(cls, folder: Path) -> Peers:
         """Read what `save` wrote; the caller has verified its hash."""
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        boosters = {
-            name: tuple(lightgbm.Booster(model_str=text) for text in texts) for name, texts in content["boosters"].items()
-        }
+        boosters = {name: tuple(KeptBooster(text) for text in texts) for name, texts in content["boosters"].items()}
         return cls(tuple(content["circumstances"]), boosters)
+
+
+def _by_lightgbm(booster: Booster, X: np.ndarray) -> np.ndarray:
+    return booster.predict(X, num_threads=1)
 
 
 def _held_against_peers(catalogue: Catalogue, features: pd.DataFrame) -> list[Sign]:

@@ -12,6 +12,7 @@ import pytest
 from riskmodel.alerts.scoring import score
 from riskmodel.explain import margins
 from riskmodel.explain.margins import Margins, NotCovered, risks
+from riskmodel.model.boosters import KeptBooster
 from riskmodel.model.tracking import load_model
 from riskmodel.register import Register
 from tests.county import AS_OF, County
@@ -89,8 +90,27 @@ def test_one_household_is_scored_as_among_others() -> None:
     assert len(found.risk(X[:0])) == 0
 
 
+@pytest.mark.parametrize("params", [{"objective": "regression"}, {"objective": "quantile"}, {"sigmoid": 2.0}], ids=str)
+def test_margins_of_other_objectives_are_lightgbms_own_but_no_risks(params: dict[str, Any]) -> None:
+    X = rows(6)
+    booster = fitted(X, **params)
+    assert np.array_equal(Margins(booster).of(X), booster.predict(X, raw_score=True, num_threads=1))
+    assert not Margins(booster).binary
+
+
+def test_a_booster_kept_as_text_is_the_booster() -> None:
+    X = rows(7)
+    booster = fitted(X)
+    kept = KeptBooster(booster.model_to_string())
+    assert kept.feature_name() == booster.feature_name()
+    assert np.array_equal(kept.predict(X, num_threads=1), booster.predict(X, num_threads=1))
+    assert np.array_equal(Margins(kept).of(X), Margins(booster).of(X))
+
+
 @pytest.mark.parametrize(
-    "params", [{"num_leaves": 80}, {"linear_tree": True}, {"objective": "regression"}, {"sigmoid": 2.0}], ids=str
+    "params",
+    [{"num_leaves": 80}, {"linear_tree": True}, {"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}],
+    ids=str,
 )
 def test_other_models_are_left_to_lightgbm(params: dict[str, Any]) -> None:
     with pytest.raises(NotCovered):

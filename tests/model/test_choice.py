@@ -166,6 +166,6 @@ def test_a_small_county_is_scored_explained_and_carded_with_what_was_chosen(tmp_
     alerts = explain_alerts(score(register, model, "2023-06"), 10)
     assert len(alerts.frame) == 10
     assert set(alerts.frame["verdict"]) <= {"subjective", "objective", "mixed", "undetermined"}
-    log_odds = alerts.contributions.sum(axis=1) + alerts.base
+    log_odds = alerts.drivers.sum(axis=1) + alerts.base
     np.testing.assert_allclose(1 / (1 + np.exp(-log_odds)), alerts.frame["risk"], atol=1e-6)
     assert "Logit on distance to the line alone" in model_card(model)

@@ -155,7 +155,7 @@ def test_a_county_that_begins_to_record_all_falls_is_warned_and_put_right(cohort
     assert not found["after"]["warning_en"]
     order = np.argsort(model.risk(later), kind="stable")
     assert (np.diff(new.risk(later)[order]) >= 0).all()
-    check_additive(new, later)
+    check_additive(new.contributions(later), new.risk(later))
     assert new.version.startswith(model.version + "+")
     assert new.intervals.rows == found["rows"]
     ends = new.interval(later)

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
+from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
@@ -119,8 +120,8 @@ def test_contributions_add_up_to_the_risk(cohorts: Cohorts, name: str) -> None:
     rows = cohorts.frame[cohorts.frame["outcome"].notna()]
     fitted = make_estimator(name, lightgbm=SMALL).fit(rows[cohorts.inputs], rows["outcome"].to_numpy())
     model = RiskModel(fitted, Calibration(0.9, 0.1), RUN, cohorts.catalogue)
-    check_additive(model, rows)
-    by_driver, base = model.driver_contributions(rows)
+    check_additive(model.contributions(rows), model.risk(rows))
+    by_driver, base = driver_contributions(model, rows)
     np.testing.assert_allclose(expit(by_driver.sum(axis=1) + base), model.risk(rows), atol=1e-9)
 
 

@@ -1,0 +1,349 @@
+"""From a county to the nation: seconds, memory and ratios to what an analyst would write, in one run.
+
+    python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
+    python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--write benchmarks/scale.md]
+
+Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and a model of 500 trees x 63 leaves
+on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers of the
+5 % with the highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of counties;
+LightGBM's and shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use all cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import national
+import numpy as np
+import pandas as pd
+
+AS_OF, MONTH_NO = "2023-12", 2023 * 12 + 11
+SHARE = 0.05
+TREES, LEAVES = 500, 63
+SAMPLE = 300
+FORTY = Path(__file__).with_name("scale_features.yaml")
+TURNS = 3
+
+
+def seconds(task: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall-clock seconds of a task, and what it gives."""
+    start = time.perf_counter()
+    found = task()
+    return time.perf_counter() - start, found
+
+
+def train(register: Path, out: Path) -> None:
+    """A model on the inputs of the shipped catalogue, kept as a bundle."""
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.cohort.features import available_in, county_blocks
+    from riskmodel.model.bundle import RiskModel
+    from riskmodel.model.calibration import Calibration
+    from riskmodel.model.estimators import LightGBM
+    from riskmodel.register import Register
+    from riskmodel.settings import Run
+
+    opened, catalogue = Register.open(register), load_catalogue()
+    features, _ = available_in(opened, catalogue)
+    order = {f.name: i for i, f in enumerate(catalogue.features)}
+    inputs = sorted((f.name for f in features if f.input), key=order.__getitem__)
+    frames = county_blocks(opened, opened.counties[0], [MONTH_NO - 6], features, 20_000)
+    X = pd.concat(list(frames), ignore_index=True)[inputs].head(40_000).astype(np.float32)
+    rng = np.random.default_rng(0)
+    z = np.nan_to_num(((X - X.mean()) / X.std().replace(0, 1)).to_numpy()).clip(-3, 3)
+    odds = z @ rng.normal(0, 0.3, len(inputs)) + 0.3 * z[:, 0] * z[:, 1] - 2.5
+    fell = (rng.random(len(X)) < 1 / (1 + np.exp(-odds))).astype(float)
+    shape = {"n_estimators": TREES, "num_leaves": LEAVES, "min_data_in_leaf": 20, "learning_rate": 0.05}
+    RiskModel(LightGBM(overrides=shape).fit(X, fell), Calibration(), Run(), catalogue).save(out)
+
+
+def ours_one(register: Path, model: Path, out: Path, county: str) -> int:
+    """Risks of a county, and drivers of those on its list, written as Parquet; gives the number of alerts."""
+    from riskmodel.alerts.scoring import score_county
+    from riskmodel.explain.drivers import driver_contributions
+    from riskmodel.model.bundle import RiskModel
+    from riskmodel.register import Register
+
+    opened, kept = Register.open(register), RiskModel.load(model)
+    scores = score_county(opened, kept, MONTH_NO, county, capacity=SHARE)
+    rows = np.flatnonzero(scores.frame["rank"].to_numpy() <= np.ceil(len(scores) * SHARE))
+    drivers, _ = driver_contributions(kept, scores.features_of(rows))
+    scores.frame.to_parquet(out / f"{county}-scores.parquet", index=False)
+    drivers.to_parquet(out / f"{county}-drivers.parquet", index=False)
+    return len(rows)
+
+
+def ours(register: Path, model: Path, out: Path, workers: int) -> dict[str, float]:
+    """The job over all counties in a pool of processes; peak memory is that of the parent and of each worker at its peak."""
+    from riskmodel.register import Register
+
+    counties = Register.open(register).counties
+    if workers > 1 and len(counties) > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            alerts = sum(pool.map(partial(ours_one, register, model, out), counties))
+    else:
+        workers, alerts = 0, sum(ours_one(register, model, out, county) for county in counties)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    each = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {"alerts": alerts, "peak_gib": (own + workers * each) / 2**20}
+
+
+@cache
+def forty() -> list[Any]:
+    """The forty features of the comparison, as the catalogue reads them."""
+    from riskmodel.catalogue import load_catalogue
+
+    return [f for f in load_catalogue(["features.yaml", FORTY]).features if Path(f.place.file).name == FORTY.name]
+
+
+@cache
+def kinds() -> dict[str, list[str]]:
+    """Columns by kind of feature, from the names in `scale_features.yaml`."""
+    names = [f.name for f in forty()]
+    return {k: [n.removesuffix(f"_{k}") for n in names if n.endswith(f"_{k}")] for k in ("last", "mean", "min", "sd")}
+
+
+def forty_ours(register: Any, county: str) -> pd.DataFrame:
+    from riskmodel.cohort.features import county_blocks
+
+    return pd.concat(list(county_blocks(register, county, [MONTH_NO], forty(), 20_000)), ignore_index=True)
+
+
+def forty_pandas(register: Any, county: str) -> pd.DataFrame:
+    """As an analyst writes it: filter, sort, group by household."""
+    of, day = kinds(), pd.Timestamp("2023-12-31")
+    columns = sorted({c for cs in of.values() for c in cs})
+    rows = pd.read_parquet(register.file("records", county), columns=["household_id", "month", "known_at", *columns])
+    rows["month"], rows["known_at"] = pd.to_datetime(rows["month"]), pd.to_datetime(rows["known_at"])
+    rows = rows[(rows["known_at"] <= day) & (rows["month"] <= day)].sort_values(["household_id", "month"])
+    year = rows[rows["month"] > day - pd.DateOffset(months=12)]
+    by, by_year = rows.groupby("household_id"), year.groupby("household_id")
+    parts = [
+        by[of["last"]].last().add_suffix("_last"), by_year[of["mean"]].mean().add_suffix("_mean"),
+        by_year[of["min"]].min().add_suffix("_min"), by_year[of["sd"]].std().add_suffix("_sd"),
+    ]  # fmt: skip
+    return pd.concat(parts, axis=1).reset_index()
+
+
+def forty_polars(register: Any, county: str) -> pd.DataFrame:
+    import datetime as dt
+
+    import polars as pl
+
+    of, day = kinds(), dt.date(2023, 12, 31)
+    recent = pl.col("month") > dt.date(2022, 12, 31)
+    found = (
+        pl.scan_parquet(register.file("records", county))
+        .filter((pl.col("known_at") <= day) & (pl.col("month") <= day))
+        .group_by("household_id", maintain_order=True)
+        .agg(
+            [pl.col(c).drop_nulls().last().alias(f"{c}_last") for c in of["last"]]
+            + [pl.col(c).filter(recent).mean().alias(f"{c}_mean") for c in of["mean"]]
+            + [pl.col(c).filter(recent).min().alias(f"{c}_min") for c in of["min"]]
+            + [pl.col(c).filter(recent).std().alias(f"{c}_sd") for c in of["sd"]]
+        )
+        .collect()
+    )
+    return pd.DataFrame({name: found[name].to_numpy() for name in found.columns})
+
+
+def scan(register: Any, county: str, columns: list[str], threads: int) -> None:
+    """Look at every value of some columns of a county, and only add them up (a largest value is read off the statistics)."""
+    import duckdb
+
+    path = str(register.file("records", county))
+    with duckdb.connect() as connection:
+        connection.execute(f"SET threads = {threads}")
+        kinds = dict(
+            connection.execute("SELECT column_name, column_type FROM (DESCRIBE FROM read_parquet(?))", [path]).fetchall()
+        )
+        number = {"DATE": "epoch({})", "BOOLEAN": "CAST({} AS INTEGER)"}
+        sums = ", ".join(f"sum({number.get(kinds[c], '{}').format(c)})" for c in columns)
+        connection.execute(f"SELECT {sums} FROM read_parquet(?)", [path]).fetchall()
+
+
+def queried(register: Any, county: str, features: list[Any], threads: int) -> pd.DataFrame:
+    """The features by the compiled query, as the analyst with DuckDB would have them."""
+    from riskmodel.catalogue.catalogue import FEATURE_TABLES
+    from riskmodel.catalogue.compiler import CountyFiles, compile_features
+    from riskmodel.cohort.features import engine
+    from riskmodel.register import load_contract
+
+    files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
+    unit = CountyFiles(files, {t: register.columns(t) for t in files}, 1, False)
+    with engine() as connection:
+        connection.execute(f"SET threads = {threads}; SET preserve_insertion_order = false")
+        return connection.execute(compile_features(features, unit, [MONTH_NO], load_contract())).df()
+
+
+def measure(households: int, data: Path | None, workers: int, turns: int = TURNS, contenders: bool = True) -> dict[str, Any]:
+    """All figures, flat."""
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=data) as name:
+        folder = Path(name)
+        register, model, out = folder / "register", folder / "model", folder / "out"
+        made, _ = seconds(lambda: national.make_register(register, households, workers=workers))
+        if households < 40_000:
+            national.make_register(folder / "larger", 40_000, workers=workers)
+        train(register if households >= 40_000 else folder / "larger", model)
+        found: dict[str, Any] = {"households": households, "workers": workers, "made_s": made, **national.describe(register)}
+        found |= job(register, model, out, workers, turns)
+        if contenders:
+            found |= compared(register, model, found, turns)
+        return found
+
+
+def job(register: Path, model: Path, out: Path, workers: int, turns: int) -> dict[str, float]:
+    """The job in a process of its own, imports included; the median turn."""
+    command = [sys.executable, __file__, "--job", str(register), str(model), str(out), "--workers", str(workers)]
+    found = []
+    for _ in range(turns):
+        out.mkdir(exist_ok=True)
+        took, run = seconds(lambda: subprocess.run(command, capture_output=True, text=True, check=True))
+        found.append({"seconds": took, **json.loads(run.stdout.splitlines()[-1])})
+    return sorted(found, key=lambda f: f["seconds"])[len(found) // 2]
+
+
+def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> dict[str, float]:
+    """Contenders on one county, each turn in turn; medians, multiplied to all counties."""
+    import lightgbm
+    import shap
+
+    from riskmodel.cohort.features import available_in, county_blocks
+    from riskmodel.explain.drivers import driver_contributions
+    from riskmodel.explain.margins import risks
+    from riskmodel.model.bundle import RiskModel
+    from riskmodel.register import Register
+
+    opened, kept = Register.open(register), RiskModel.load(model)
+    county, threads = opened.counties[0], os.cpu_count() or 1
+    features, _ = available_in(opened, kept.catalogue)
+    frame = pd.concat(list(county_blocks(opened, county, [MONTH_NO], features, 20_000)), ignore_index=True)
+    X = kept.matrix(frame).to_numpy()
+    booster = lightgbm.Booster(model_str=kept.estimator.booster_.model_to_string())
+    alerts = frame.iloc[np.argsort(-risks(kept, frame))[: int(len(frame) * SHARE)]]
+    sample = kept.matrix(alerts.iloc[:SAMPLE]).to_numpy(float)
+    tree = shap.TreeExplainer(booster)
+    records = [c for c in opened.columns("records") if c != "household_id"]
+    asked = sorted({c for columns in kinds().values() for c in columns} | {"month", "known_at"})
+    tasks: dict[str, Callable[[], Any]] = {
+        "scan": lambda: scan(opened, county, records, 1),
+        "scan_forty": lambda: scan(opened, county, asked, 1),
+        "features": lambda: list(county_blocks(opened, county, [MONTH_NO], features, 20_000)),
+        "features_query": lambda: queried(opened, county, features, threads),
+        "forty": lambda: forty_ours(opened, county),
+        "forty_query": lambda: queried(opened, county, forty(), 1),
+        "forty_pandas": lambda: forty_pandas(opened, county),
+        "forty_polars": lambda: forty_polars(opened, county),
+        "score": lambda: risks(kept, frame),
+        "predict": lambda: booster.predict(X, num_threads=1),
+        "predict_all_cores": lambda: booster.predict(X, num_threads=threads),
+        "drivers": lambda: driver_contributions(kept, alerts),
+        "pred_contrib": lambda: booster.predict(sample, pred_contrib=True, num_threads=threads),
+        "shap": lambda: tree.shap_values(sample, check_additivity=False),
+    }
+    same = forty_ours(opened, county).set_index("household_id")
+    for other in (forty_pandas(opened, county), forty_polars(opened, county)):
+        other = other.set_index("household_id").reindex(same.index)
+        names = [c for c in other if c in same]
+        np.testing.assert_allclose(same[names], other[names].astype(float), rtol=1e-4, atol=1e-3)
+    assert np.array_equal(risks(kept, frame), kept.calibration.apply(booster.predict(X, num_threads=1)))
+    tasks["drivers"]()
+    took: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(turns):
+        for name, task in tasks.items():
+            took[name].append(seconds(task)[0])
+    t = {name: median(values) for name, values in took.items()}
+    counties = done["households"] / len(frame)
+    explained = done["alerts"] / SAMPLE
+    stack = counties * (t["features_query"] + t["predict_all_cores"]) + explained * t["pred_contrib"]
+    polars = counties * (t["forty_polars"] + t["predict_all_cores"]) + explained * t["pred_contrib"]
+    pandas = counties * (t["forty_pandas"] + t["predict_all_cores"]) + explained * t["shap"]
+    return {
+        **{f"{name}_s": value for name, value in t.items()},
+        "county_households": len(frame),
+        "features": len(features),
+        "pred_contrib_stack_s": stack,
+        "polars_stack_s": polars,
+        "pandas_stack_s": pandas,
+        "ratio_to_pred_contrib_stack": stack / done["seconds"],
+        "ratio_to_polars": polars / done["seconds"],
+        "ratio_to_pandas": pandas / done["seconds"],
+        "features_ratio_to_scan": t["features"] / t["scan"],
+        "forty_ratio_to_scan": t["forty"] / t["scan_forty"],
+        "forty_ratio_to_pandas": t["forty_pandas"] / t["forty"],
+        "forty_ratio_to_polars": t["forty_polars"] / t["forty"],
+        "forty_ratio_to_query": t["forty_query"] / t["forty"],
+        "score_rows_per_s": len(frame) / t["score"],
+        "score_ratio_to_predict": t["predict"] / t["score"],
+        "drivers_rows_per_s": len(alerts) / t["drivers"],
+        "ratio_to_shap": t["shap"] / SAMPLE / (t["drivers"] / len(alerts)),
+        "ratio_to_pred_contrib": t["pred_contrib"] / SAMPLE / (t["drivers"] / len(alerts)),
+    }
+
+
+def command_line(workers: int, turns: int) -> dict[str, float]:
+    """A county of 100,000 by `riskmodel score`, everything written, and `riskmodel --help`; imports included."""
+    from riskmodel.model.bundle import RiskModel
+
+    riskmodel = [str(Path(sys.executable).with_name("riskmodel"))]
+    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+        folder = Path(name)
+        national.make_register(folder / "register", 100_000, workers=workers)
+        train(folder / "register", folder / "model")
+        ask = [*riskmodel, "score", str(folder / "register"), "--model", str(folder / "model"), "--as-of", AS_OF]
+        ask += ["--capacity", "5%", "--out", str(folder / "out"), "--workers", str(workers)]
+        score = median(seconds(lambda: subprocess.run(ask, capture_output=True, check=True))[0] for _ in range(turns))
+        help_ = median(seconds(lambda: subprocess.run([*riskmodel, "--help"], capture_output=True))[0] for _ in range(10))
+        assert RiskModel.load(folder / "model").explains
+    return {"command_100k_s": score, "help_ms": 1000 * help_}
+
+
+def machine() -> str:
+    """One line on the machine and the versions."""
+    libraries = ("duckdb", "lightgbm", "numba", "numpy", "pandas", "polars", "pyarrow", "shap")
+    known = ", ".join(f"{n} {version(n)}" for n in libraries)
+    return f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {known}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--households", type=int, default=1_000_000)
+    parser.add_argument("--curve", help="numbers of households, the job alone for each")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--data", type=Path, help="folder for the register; default: the system's temporary folder")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--job", nargs=3, type=Path, metavar=("REGISTER", "MODEL", "OUT"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.job:
+        print(json.dumps(ours(*given.job, given.workers)))
+        return
+    if given.curve:
+        sizes = [int(n) for n in given.curve.split(",")]
+        found = {str(n): measure(n, given.data, given.workers, 1, contenders=False) for n in sizes}
+    else:
+        found = measure(given.households, given.data, given.workers, given.turns)
+        found |= command_line(given.workers, given.turns)
+    text = json.dumps({"machine": machine(), **found}, indent=1)
+    print(text)
+    if given.json:
+        given.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
