@@ -111,21 +111,33 @@ def score_and_write(
     step: Step,
     *,
     tracking_uri: str | None = None,
+    to: str | None = None,
+    schema: str | None = None,
     **how: int,
 ) -> dict[str, Any]:
-    """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`."""
+    """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`.
+
+    With `to`, the URL of a database or `env:NAME`, they are in its `schema` too, once the folder is committed.
+    """
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
     from riskmodel.register import Register
 
+    database = None
+    if to is not None:
+        from riskmodel.register.postgres import Database
+
+        database = Database.named(to)
+        step(f"reaching {database.label}")
+        database.reach()
     room = read_capacity(capacity)
     facts = register_facts(Register.open(register_path))
     step("model")
     model = load_model(model_uri, tracking_uri)
     asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
-    return score_month(
+    manifest = score_month(
         register_path,
         model,
         as_of,
@@ -135,6 +147,12 @@ def score_and_write(
         progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
         **how,
     )
+    if database is not None:
+        from riskmodel.alerts.database import SCHEMA, write_to_database
+
+        step(f"writing to {database.label}")
+        write_to_database(out, database, schema or SCHEMA)
+    return manifest
 
 
 @dataclass(frozen=True)
