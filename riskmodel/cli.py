@@ -239,16 +239,18 @@ def score(
         str | None,
         typer.Option(help="Write the month to PostgreSQL too: postgresql://..., or env:NAME for a variable that holds it."),
     ] = None,
-    schema: Annotated[str | None, typer.Option(help="Schema in that database; default riskmodel.")] = None,
+    schema: Annotated[str, typer.Option(help="Schema in that database.")] = "riskmodel",
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Score every household at risk and write the month's alerts with drivers, causes and measures."""
+    from riskmodel.register.postgres import Database
     from riskmodel.results import score_and_write
 
+    database = Database.named(to) if to else None
     with _progress("score") as step:
         manifest = score_and_write(
             register, model, as_of, out, capacity, step,
-            tracking_uri=tracking_uri, to=to, schema=schema, workers=workers, block=block,
+            tracking_uri=tracking_uri, database=database, schema=schema, workers=workers, block=block,
         )  # fmt: skip
     about = manifest["about"]
     counts = about["counts"]
@@ -258,6 +260,8 @@ def score(
         typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
+    if database:
+        typer.echo(f"In {database.label}, schema {schema}: scores, alerts, drivers, by_hand.")
     typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
 
 

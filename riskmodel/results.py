@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from riskmodel.settings import Run
+
+if TYPE_CHECKING:
+    from riskmodel.register.postgres import Database
 
 Step = Callable[[str], None]
 
@@ -111,13 +114,13 @@ def score_and_write(
     step: Step,
     *,
     tracking_uri: str | None = None,
-    to: str | None = None,
-    schema: str | None = None,
+    database: Database | None = None,
+    schema: str = "riskmodel",
     **how: int,
 ) -> dict[str, Any]:
     """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`.
 
-    With `to`, the URL of a database or `env:NAME`, they are in its `schema` too, once the folder is committed.
+    With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
     """
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
@@ -125,11 +128,7 @@ def score_and_write(
     from riskmodel.model.tracking import load_model
     from riskmodel.register import Register
 
-    database = None
-    if to is not None:
-        from riskmodel.register.postgres import Database
-
-        database = Database.named(to)
+    if database is not None:
         step(f"reaching {database.label}")
         database.reach()
     room = read_capacity(capacity)
@@ -148,10 +147,10 @@ def score_and_write(
         **how,
     )
     if database is not None:
-        from riskmodel.alerts.database import SCHEMA, write_to_database
+        from riskmodel.alerts.database import write_to_database
 
         step(f"writing to {database.label}")
-        write_to_database(out, database, schema or SCHEMA)
+        write_to_database(out, database, schema)
     return manifest
 
 

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from riskmodel.register import read_manifest
 from riskmodel.register.postgres import Database, Kept
 
-SCHEMA = "riskmodel"
 _MONTH = ("as_of", "model_version")
 _ROWS = 50_000
 
@@ -47,7 +46,7 @@ TABLES = {
 }
 
 
-def write_to_database(folder: Path, database: Database, schema: str = SCHEMA) -> dict[str, int]:
+def write_to_database(folder: Path, database: Database, schema: str = "riskmodel") -> dict[str, int]:
     """Make a database hold a scored month as it lies in a folder: all of it, in one transaction.
 
     What the database holds of the same as-of month and model version is replaced; other months and versions stay.

@@ -32,7 +32,7 @@ _FINITE = {"date": "", "timestamp": "", "timestamptz": "::timestamp"}
 _REASONS = {
     "authentication failed": "the server refuses the user name or the password",
     "no password supplied": "the server asks for a password: give it in the URL, in PGPASSWORD or in ~/.pgpass",
-    "Connection refused": "nothing answers there; is the server running, and is the port right?",
+    "Connection refused": "nothing answers there; check host and port, and that the server runs",
     "could not translate host name": "there is no host of that name",
     "timeout expired": f"no answer within {_SECONDS_TO_CONNECT} seconds",
     "No such file or directory": "no server listens on that socket",
@@ -249,9 +249,25 @@ class Snapshot:
                 [pa.field(column.name, kind or column.type) for column, kind in zip(rows.schema, kinds, strict=True)]
             )
             with pq.ParquetWriter(path, written) as writer:
-                for batch in rows:
+                for batch in self._batches(rows):
                     values = [_numbers(v, kind) if kind else v for v, kind in zip(batch.columns, kinds, strict=True)]
                     writer.write_batch(pa.record_batch(values, schema=written))
+
+    def _batches(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """Batches as they arrive. What fails on the way comes as an error of Arrow's, with the value in its text."""
+        import pyarrow as pa
+
+        while True:
+            try:
+                batch = rows.read_next_batch()
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException):
+                raise DatabaseError(
+                    f"{self.database.label}: reading stopped midway: the query fails on a row, or the connection was lost. "
+                    "Nothing was written."
+                ) from None
+            yield batch
 
     @contextmanager
     def _rows(self, sql: str) -> Iterator[pa.RecordBatchReader]:
@@ -376,7 +392,7 @@ def _why_not(fault: Exception) -> str:
 def _refusal(fault: Any) -> str:
     """What the server refused, without the values that its messages may hold."""
     state = getattr(fault, "sqlstate", None) or ""
-    told = {key: value.decode(errors="replace") for key, value in getattr(fault, "details", None) or ()}
+    told = {key.decode(): value.decode(errors="replace") for key, value in getattr(fault, "details", None) or ()}
     if state in _REFUSALS:
         return _REFUSALS[state]
     if state.startswith("42"):  # of names and syntax, never of values
