@@ -286,15 +286,18 @@ def names_database(given: str) -> bool:
 
 
 def _replace(cursor: Any, schema: str, of: Mapping[str, str], table: Kept) -> int:
-    """Stage the rows, take away those that are no longer there, write those that are new or other."""
+    """Write the rows where there are none yet; else stage them, and write and take away only what differs."""
     import pyarrow as pa
 
     place, staged = f"{identifier(schema)}.{identifier(table.name)}", f"incoming_{table.name}"
-    cursor.execute(f"CREATE TEMPORARY TABLE {identifier(staged)} (LIKE {place}) ON COMMIT DROP")
     batches = pa.RecordBatchReader.from_batches(table.schema, table.batches)
+    where = " AND ".join(f"kept.{identifier(name)} = ${number}" for number, name in enumerate(of, 1))
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {place} AS kept WHERE {where})", tuple(of.values()))
+    if not cursor.fetchone()[0]:
+        return cursor.adbc_ingest(table.name, batches, mode="append", db_schema_name=schema)
+    cursor.execute(f"CREATE TEMPORARY TABLE {identifier(staged)} (LIKE {place}) ON COMMIT DROP")
     count = cursor.adbc_ingest(staged, batches, mode="append", temporary=True)
     cursor.execute(f"ANALYZE pg_temp.{identifier(staged)}")
-    where = " AND ".join(f"kept.{identifier(name)} = ${number}" for number, name in enumerate(of, 1))
     same = " AND ".join(f"kept.{identifier(name)} = incoming.{identifier(name)}" for name in table.key)
     cursor.execute(
         f"DELETE FROM {place} AS kept WHERE {where} AND NOT EXISTS "
@@ -398,7 +401,7 @@ def _refusal(fault: Any) -> str:
     if state.startswith("42"):  # of names and syntax, never of values
         return f"the database cannot do this: {told.get('PG_DIAG_MESSAGE_PRIMARY', state)}"
     if state.startswith(("08", "57")) or not state:
-        return "the connection was lost, or the server stopped"
+        return "the connection was lost, or the driver could not go on"
     names = [told[key] for key in ("PG_DIAG_TABLE_NAME", "PG_DIAG_CONSTRAINT_NAME") if key in told]
     about = f" rows of {', '.join(names)}" if names else " a statement"
     return f"the database refuses{about} (SQLSTATE {state})"
