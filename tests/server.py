@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -35,11 +34,14 @@ class Server:
     def __init__(self, bin_folder: Path) -> None:
         self.bin = bin_folder
         self.folder = Path(tempfile.mkdtemp(prefix="riskmodel-pg-"))
-        self.user: str | None = None
-        if os.geteuid() == 0:
-            known = {entry.pw_name for entry in pwd.getpwall()}
-            self.user = "postgres" if "postgres" in known else "nobody"
-            shutil.chown(self.folder, self.user)
+        self.as_user: dict[str, Any] = {}
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            import pwd
+
+            known = {entry.pw_name: entry for entry in pwd.getpwall()}
+            user = known.get("postgres") or known["nobody"]
+            self.as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            shutil.chown(self.folder, user.pw_uid)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -83,5 +85,4 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         command: Sequence[str] = [str(self.bin / program), *arguments]
-        group = {} if self.user is None else {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **group)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self.as_user)
