@@ -22,7 +22,7 @@ app = typer.Typer(
     name="riskmodel",
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
-    "6 hash mismatch, 7 not enough data, 8 leak found.",
+    "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -130,9 +130,12 @@ def simulate(
 def ingest(
     source: Annotated[str, typer.Argument(help="Source mapping, such as configs/sources/simulated.yaml.")],
     out: Annotated[Path, typer.Option("--out", help="Register to write.")],
-    data: Annotated[Path | None, typer.Option(help="Data folder or file; default: beside the mapping.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data folder or file, or postgresql://... or env:NAME; default: beside the mapping."),
+    ] = None,
 ) -> None:
-    """Check a county's files against the contract, quarantine what breaks it, and keep the rest by county."""
+    """Check a county's data against the contract, quarantine what breaks it, and keep the rest by county."""
     from riskmodel.register import ingest as run
     from riskmodel.settings import find_config
 
@@ -232,15 +235,23 @@ def score(
     block: Annotated[
         int, typer.Option(min=1, help="Households of a county in memory at once; it changes memory, and no figure.")
     ] = 20_000,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Write the month to PostgreSQL too: postgresql://..., or env:NAME for a variable that holds it."),
+    ] = None,
+    schema: Annotated[str, typer.Option(help="Schema in that database.")] = "riskmodel",
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Score every household at risk and write the month's alerts with drivers, causes and measures."""
+    from riskmodel.register.postgres import Database
     from riskmodel.results import score_and_write
 
+    database = Database.named(to) if to else None
     with _progress("score") as step:
         manifest = score_and_write(
-            register, model, as_of, out, capacity, step, tracking_uri=tracking_uri, workers=workers, block=block
-        )
+            register, model, as_of, out, capacity, step,
+            tracking_uri=tracking_uri, database=database, schema=schema, workers=workers, block=block,
+        )  # fmt: skip
     about = manifest["about"]
     counts = about["counts"]
     verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items())
@@ -249,6 +260,8 @@ def score(
         typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
+    if database:
+        typer.echo(f"In {database.label}, schema {schema}: scores, alerts, drivers, by_hand.")
     typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
 
 

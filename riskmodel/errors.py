@@ -56,3 +56,9 @@ class WorkerLost(RiskmodelError):
     """A process that worked on counties was ended from outside; what was finished is kept, and a re-run goes on."""
 
     exit_code = 9
+
+
+class DatabaseError(RiskmodelError):
+    """A database cannot be reached or refuses; nothing was changed there."""
+
+    exit_code = 10

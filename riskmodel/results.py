@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from riskmodel.settings import Run
+
+if TYPE_CHECKING:
+    from riskmodel.register.postgres import Database
 
 Step = Callable[[str], None]
 
@@ -111,21 +114,29 @@ def score_and_write(
     step: Step,
     *,
     tracking_uri: str | None = None,
+    database: Database | None = None,
+    schema: str = "riskmodel",
     **how: int,
 ) -> dict[str, Any]:
-    """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`."""
+    """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`.
+
+    With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
+    """
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
     from riskmodel.register import Register
 
+    if database is not None:
+        step(f"reaching {database.label}")
+        database.reach()
     room = read_capacity(capacity)
     facts = register_facts(Register.open(register_path))
     step("model")
     model = load_model(model_uri, tracking_uri)
     asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
-    return score_month(
+    manifest = score_month(
         register_path,
         model,
         as_of,
@@ -135,6 +146,12 @@ def score_and_write(
         progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
         **how,
     )
+    if database is not None:
+        from riskmodel.alerts.database import write_to_database
+
+        step(f"writing to {database.label}")
+        write_to_database(out, database, schema)
+    return manifest
 
 
 @dataclass(frozen=True)

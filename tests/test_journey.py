@@ -23,6 +23,7 @@ from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household
 from riskmodel.settings import Capacity, load_run
 from tests.county import AS_OF, County
+from tests.server import PASSWORD, Server
 
 
 def test_results_are_written_per_model_and_split(county: County) -> None:
@@ -119,6 +120,27 @@ def test_scoring_twice_is_scoring_once(county: County, tmp_path: Path) -> None:
     assert again["files"] == county.manifest["files"]
     over = county.score("10", tmp_path / "again")
     assert over["files"] == county.manifest["files"]
+
+
+def test_a_scored_month_goes_to_a_database_as_it_lies_in_the_folder(
+    county: County, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTY_DB", postgres.url())
+    arguments = ["score", str(county.register), "--as-of", AS_OF, "--out", str(tmp_path / "out"), "--capacity", "10",
+                 "--tracking-uri", county.tracking.uri, "--to", "env:COUNTY_DB", "--schema", "返贫监测"]  # fmt: skip
+    found = {}
+    for _ in range(2):
+        run = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert run.exit_code == 0 and f"In {postgres.label()}, schema 返贫监测" in run.output
+        rows = 'SELECT t.*, t.xmin::text FROM "返贫监测".{} AS t ORDER BY county_id, rank'
+        found[len(found)] = {name: postgres.run("postgres", rows.format(name)) for name in ("scores", "alerts")}
+    assert found[0] == found[1]
+    for name, rows in found[0].items():
+        frame = pd.read_parquet(tmp_path / "out" / f"{name}.parquet").sort_values(["county_id", "rank"])
+        frame = frame.astype(object).where(frame.notna(), None)
+        assert [row[:-1] for row in rows] == list(frame.itertuples(index=False, name=None))
+    secret = PASSWORD.encode()
+    assert not any(secret in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
 
 
 def test_whoever_opted_out_is_not_ranked(tmp_path: Path, county: County) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -26,6 +27,7 @@ from riskmodel.register.checks import (
 from riskmodel.register.commit import commit_directory, sha256_of
 from riskmodel.register.completing import add_welfare_and_line, complete_households, place
 from riskmodel.register.contract import Table, load_contract, meant
+from riskmodel.register.postgres import Database, names_database
 from riskmodel.register.reading import FILE, MOST_EXACT, ROW, Raw, Reader, identifier
 from riskmodel.register.source import Field, Source, TableSource, load_source
 from riskmodel.register.validators import warn
@@ -112,7 +114,8 @@ def ingest(
     source
         Source file (see `configs/sources/template.yaml`), or its content.
     data
-        A folder, one file, a DataFrame of records, DataFrames by table, or None for files beside the source.
+        A folder, one file, a DataFrame of records, DataFrames by table, the URL of a PostgreSQL database or `env:NAME`
+        for the environment variable that holds it, or None for files beside the source.
     out
         Directory of the register; replaced as a whole, or left as it is when the data are refused.
     progress
@@ -125,12 +128,14 @@ def ingest(
     NotFound
         If `data` is not there.
     UsageError
-        If `out` cannot be written.
+        If `out` cannot be written, or the URL of a database is malformed.
+    DatabaseError
+        If the database cannot be reached or read.
     """
     checked = load_source(source)
     if isinstance(data, str):
-        data = Path(data)
-    elif data is not None and not isinstance(data, Path | Mapping):
+        data = Database.named(data) if names_database(data) else Path(data)
+    elif data is not None and not isinstance(data, Path | Mapping | Database):
         data = {"records": data}
     intake = _Intake(checked, data, Path(out), progress or (lambda what, done, total: None))
     about: dict[str, Any] = {}
@@ -147,7 +152,7 @@ class _Intake:
     """One run: the connection, and what is known so far."""
 
     def __init__(
-        self, source: Source, data: Path | Mapping[str, pd.DataFrame] | None, out: Path, progress: Progress
+        self, source: Source, data: Path | Mapping[str, pd.DataFrame] | Database | None, out: Path, progress: Progress
     ) -> None:
         self.source = source
         self.data = data
@@ -168,16 +173,18 @@ class _Intake:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
+        opened = self.data.snapshot() if isinstance(self.data, Database) else nullcontext(self.data)
         with duckdb.connect(config=config) as self.connection:
             self.connection.execute(MACROS)
-            reader = Reader(self.connection, self.source, self.data, work)
             steps = [name for name in _ORDER if name in self.source.tables or name == "households"]
-            for done, name in enumerate(steps):
-                self.progress(f"reading {name}", done, len(steps) + 2)
-                if name in self.source.tables:
-                    self._take(name, reader)
-                if name == "households":
-                    self._complete_households()
+            with opened as data:
+                reader = Reader(self.connection, self.source, data, work)
+                for done, name in enumerate(steps):
+                    self.progress(f"reading {name}", done, len(steps) + 2)
+                    if name in self.source.tables:
+                        self._take(name, reader)
+                    if name == "households":
+                        self._complete_households()
             for name in steps:
                 if name in self.report.tables:
                     linked = "household_projects" in self.report.tables
@@ -202,7 +209,7 @@ class _Intake:
         raw = reader.open(origin, lambda columns: self._id_columns(origin, columns))
         if raw is None:
             if name == "records":
-                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file.")
+                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table.")
             self.report.absent.append(name)
             return
         fields = self._found_fields(table, origin, raw)
@@ -419,6 +426,7 @@ class _Intake:
         return {
             "source": self.source.name,
             "source_sha256": self.source.sha256,
+            **({"database": self.data.label} if isinstance(self.data, Database) else {}),
             "inputs": {label: sha256_of(path) for label, path in sorted(self.inputs.items())},
             "step_months": self.source.step_months,
             "reporting_lag_days": self.source.reporting_lag_days,

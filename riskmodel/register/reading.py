@@ -1,7 +1,7 @@
 """Files of any accepted kind become views in DuckDB, with the file and the row that each line came from.
 
-CSV and Excel are read as text, so that ids keep leading zeros and all their digits; Parquet and DataFrames
-keep their types. No message shows a value.
+CSV and Excel are read as text, so that ids keep leading zeros and all their digits; Parquet, DataFrames and tables of a
+database keep their types. No message shows a value.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from riskmodel.errors import ContractError, NotFound
-from riskmodel.register.source import Source, TableSource
+from riskmodel.register.source import Source, TableSource, columns_read
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from riskmodel.register.postgres import Snapshot
 
 FILE, ROW = "__file", "__row"
 _KINDS = ("parquet", "csv", "tsv", "xlsx")
@@ -54,16 +56,16 @@ class Reader:
     source
         The source; its file names are looked up below `data`.
     data
-        A folder, a file, DataFrames by table name, or None for files beside the source.
+        A folder, a file, DataFrames by table name, a database, or None for files beside the source.
     scratch
-        Directory for transcoded copies.
+        Directory for transcoded copies, and for what was read from a database.
     """
 
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
         source: Source,
-        data: Path | Mapping[str, pd.DataFrame] | None,
+        data: Path | Mapping[str, pd.DataFrame] | Snapshot | None,
         scratch: Path,
     ) -> None:
         self.connection = connection
@@ -90,6 +92,8 @@ class Reader:
         if isinstance(self.data, Mapping):
             frame = self.data.get(table.name)
             return None if frame is None else self._frame(table.name, frame)
+        if self.data is not None and not isinstance(self.data, Path):
+            return self._database(self.data, table)
         paths = self._paths(table)
         if not paths:
             return None
@@ -126,7 +130,7 @@ class Reader:
             raise ContractError(f"{path.name}: the file is empty.")
         match path.suffix.lower():
             case ".parquet":
-                return self._parquet(path)
+                return self._parquet(path, self._label(path))
             case ".xlsx" | ".xlsm":
                 return self._excel(path, table, exact)
             case ".csv" | ".tsv" | ".txt":
@@ -141,15 +145,14 @@ class Reader:
         rows = self.connection.execute(f"DESCRIBE {view}").fetchall()
         return {name: kind for name, kind, *_ in rows if name not in (FILE, ROW)}
 
-    def _parquet(self, path: Path) -> str:
+    def _parquet(self, path: Path, label: str) -> str:
         relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
         try:
             self.connection.execute(f"SELECT * FROM {relation} LIMIT 0").fetchall()
         except duckdb.Error:
             raise ContractError(f"{path.name}: not a readable Parquet file.") from None
         return (
-            f"SELECT {literal(self._label(path))} AS {FILE}, file_row_number + 1 AS {ROW}, "
-            f"* EXCLUDE (file_row_number) FROM {relation}"
+            f"SELECT {literal(label)} AS {FILE}, file_row_number + 1 AS {ROW}, * EXCLUDE (file_row_number) FROM {relation}"
         )
 
     def _csv(self, path: Path, header_row: int) -> str:
@@ -235,6 +238,21 @@ class Reader:
                 )
         name = f"sheet_{len(self._made)}_{table.name}_{path.stem}"
         return self._arrow(name, self._label(path), rows, first_row=table.header_row + 1)
+
+    def _database(self, snapshot: Snapshot, table: TableSource) -> Raw | None:
+        """A copy, in Parquet, of the columns that the source maps; no other leaves the database."""
+        place = (table.table or table.name) if table.query is None else None
+        columns = snapshot.columns(place, table.query)
+        if columns is None:
+            return None
+        wanted = {name for f in table.resolved(columns) for name in f.reads} | set(columns_read(table.where or "1"))
+        chosen = {name: kind for name, kind in columns.items() if name in wanted}
+        path = self.scratch / f"{table.name}.parquet"
+        view, label = f"raw_{table.name}", place or f"query of {table.name}"
+        if chosen:
+            snapshot.copy(place, table.query, chosen, path)
+            self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {self._parquet(path, label)}")
+        return Raw(view, columns, (path,), (label,), text=False)
 
     def _frame(self, name: str, frame: pd.DataFrame) -> Raw:
         import pyarrow as pa

@@ -53,10 +53,15 @@ class Field:
 
 @dataclass(frozen=True)
 class TableSource:
-    """Where the rows of one table come from. `fields` is None where raw columns bear contract names."""
+    """Where the rows of one table come from. `fields` is None where raw columns bear contract names.
+
+    `table` and `query` say where they lie in a database; without either, the table has the contract's name there.
+    """
 
     name: str
     file: str | None = None
+    table: str | None = None
+    query: str | None = None
     sheet: str | None = None
     header_row: int = 1
     where: str | None = None
@@ -100,7 +105,8 @@ _SOURCE_KEYS = {
     "date_format": str, "max_quarantined_share": (int, float), "data_until": dt.date, "tables": dict,
 }  # fmt: skip
 _TABLE_KEYS = {
-    "file": str, "sheet": str, "header_row": int, "where": str, "same_as": str, "columns": dict, "extra": dict
+    "file": str, "sheet": str, "header_row": int, "table": str, "query": str, "where": str, "same_as": str,
+    "columns": dict, "extra": dict,
 }  # fmt: skip
 _FIELD_KEYS = {"from": str, "sql": str, "unit": str, "codes": dict}
 _EXTRA_KEYS = {**_FIELD_KEYS, "type": str, "en": str, "zh": str}
@@ -253,11 +259,15 @@ class _Reader:
         fields = None
         if "columns" in row or (name == "households" and "same_as" in row):
             fields = tuple(self.field(name, c, r, place) for c, r in row.get("columns", {}).items())
+        if "table" in origin and "query" in origin:
+            raise self.refuse(place, "give either table (a table of a database) or query (an SQL query), not both")
         if "where" in row:
             self.expression(row["where"], f"{place}.where")
         return TableSource(
             name=name,
             file=origin.get("file"),
+            table=origin.get("table"),
+            query=origin.get("query"),
             sheet=origin.get("sheet"),
             header_row=origin.get("header_row", 1),
             where=row.get("where"),
