@@ -205,12 +205,14 @@ def attributions(seed: int, households: int) -> str:
         background = model.matrix(cohorts.frame.iloc[:: max(1, len(cohorts.frame) // 1000)])
         booster = model.estimator.booster_
         explainers = {
-            "path-dependent groups": GroupExplainer(booster, groups),
             "interventional groups": GroupExplainer(booster, groups, background, feature_perturbation="interventional"),
         }
         for as_of in SCORED:
             cases = cases_on_list(rm.score(register, model, as_of), model, truth, "0")
-            parts.setdefault("sum of feature SHAP", []).append(cases)
+            parts.setdefault("path-dependent groups", []).append(cases)
+            by_feature, _ = model.contributions(cases.features)
+            summed = by_feature.T.groupby(groups).sum().T[list(cases.drivers.columns)]
+            parts.setdefault("sum of feature SHAP", []).append(dataclasses.replace(cases, drivers=summed))
             for kind, explainer in explainers.items():
                 found = explainer(model.matrix(cases.features))
                 drivers = pd.DataFrame(found.values, columns=found.feature_names, index=cases.drivers.index)

@@ -3,10 +3,11 @@
     python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
     python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--write benchmarks/scale.md]
 
-Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and a model of 500 trees x 63 leaves
-on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers of the
-5 % with the highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of counties;
-LightGBM's and shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use all cores.
+Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and a model of 500 trees x 63
+leaves on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers
+of the 5 % with the highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of
+counties; LightGBM's and shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use
+all cores.
 """
 
 from __future__ import annotations

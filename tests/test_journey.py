@@ -20,7 +20,7 @@ from riskmodel.cli import app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
 from riskmodel.register import Register, ingest, verify
-from riskmodel.results import explain_household
+from riskmodel.results import explain_household, score_and_write
 from riskmodel.settings import Capacity, load_run
 from tests.county import AS_OF, County
 from tests.server import PASSWORD, Server
@@ -152,6 +152,17 @@ def test_whoever_opted_out_is_not_ranked(tmp_path: Path, county: County) -> None
     scores = score(Register.open(tmp_path / "r"), load_model(county.folder / "results"), AS_OF)
     assert first not in set(scores.frame["household_id"])
     assert first in set(scores.by_hand["household_id"])
+
+
+def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Path, county: County) -> None:
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
+    source["households"]["opted_out"] = True
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, tmp_path / "r")
+    model = str(county.folder / "results" / "model")
+    found = score_and_write(tmp_path / "r", model, AS_OF, tmp_path / "month", None, lambda done: None)
+    assert found["about"]["counts"]["scored"] == found["about"]["counts"]["alerts"] == 0
+    assert len(pd.read_parquet(tmp_path / "month" / "by_hand.parquet")) == found["about"]["counts"]["by_hand"] > 300
+    assert not (tmp_path / "month" / "alerts.csv").exists()
 
 
 def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:

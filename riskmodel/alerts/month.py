@@ -104,6 +104,8 @@ def join_tables(folders: Iterable[Path], stage: Path) -> None:
     folders = list(folders)
     for name in TABLES:
         files = [file for folder in folders if (file := folder / f"{name}.parquet").is_file()]
+        if not files:  # everybody at risk goes the manual way
+            continue
         schema = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
         with pq.ParquetWriter(stage / f"{name}.parquet", schema) as writer:
             for file in files:
@@ -113,7 +115,9 @@ def join_tables(folders: Iterable[Path], stage: Path) -> None:
 
 
 def write_lists(stage: Path) -> None:
-    """Write the alerts of a folder as CSV and as Excel."""
+    """Write the alerts of a folder as CSV and as Excel, where it has any."""
+    if not (stage / "alerts.parquet").is_file():
+        return
     file = pq.ParquetFile(stage / "alerts.parquet")
     with (stage / "alerts.csv").open("w", encoding="utf-8-sig", newline="") as lines:
         file.schema_arrow.empty_table().to_pandas().to_csv(lines, index=False, lineterminator="\n")
