@@ -71,22 +71,23 @@ def groups(model: RiskModel) -> dict[str, Any]:
     cells = {(r["column"], r["group"], r["measure"]): r for r in found["table"]}
     measures = [m for m in MEASURES if any(r["measure"] == m for r in found["table"])]
     kinds = dict.fromkeys((r["column"], r["group"]) for r in found["table"])
+    shown = [kind for kind in kinds if any(cells.get((*kind, m), {}).get("estimable") for m in measures)]
     rows = [
         {
-            "column": GROUPS.get(column, Words(column, column)),
-            "group": GROUPS.get(group, Words(group, group)),
+            "column": _word(column),
+            "group": _word(group),
             "first": column != previous,
             "cells": [_cell(cells.get((column, group, measure)), measure) for measure in measures],
         }
-        for (column, group), previous in zip(kinds, [None, *(c for c, _ in kinds)], strict=False)
-        if any(cells.get((column, group, m), {}).get("estimable") for m in measures)
+        for (column, group), previous in zip(shown, [None, *(column for column, _ in shown)], strict=False)
     ]
     return {
         "ready": True,
         "measures": [MEASURES[m] for m in measures],
         "rows": rows,
         "over_time": _over_time(found),
-        "small": sum(not any(cells.get((c, g, m), {}).get("estimable") for m in measures) for c, g in kinds if c != "all"),
+        "several_months": len(model.evidence["assessment"]["months"]) > 1,
+        "small": sum(kind not in shown and kind[0] != "all" for kind in kinds),
         "alarms": [
             {
                 "column": GROUPS.get(r["column"], Words(r["column"], r["column"])),

@@ -405,6 +405,13 @@ def test_published_check_rules_warn_and_refuse_nothing(tmp_path):
     assert {row["household_id"] for row in listed} == {"a"} and len(listed) == 7
 
 
+@pytest.mark.parametrize(("known", "warned"), [("2023-01-01", 1), ("2023-01-02", 0), (None, 0)])
+def test_a_day_of_knowing_that_is_the_month_itself_is_named(tmp_path, known, warned):
+    frame = records(("a", "2023-01", 5000.0, known), columns="household_id month welfare known_at")
+    report = ingest({"source": "t", "tables": {"records": {}}}, {"records": frame}, tmp_path / "r")
+    assert report.warnings.get("known_before_the_month_it_is_about", 0) == warned
+
+
 ROW = st.tuples(
     st.sampled_from(["01", "1", "2", "户3"]),
     st.sampled_from(["2023-01", "2023-02"]),
