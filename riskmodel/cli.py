@@ -400,7 +400,11 @@ def _print_assessment(found: dict[str, Any]) -> None:
         f"{100 * lists['recall']:.0f} were listed."
     )
     if lead.get("median") is not None:
-        typer.echo(f"Warning time: {lead['median']:.0f} months at the median among falls that were listed before.")
+        early = _plain_figure(lead["intervals"]["early_share"])
+        typer.echo(
+            f"Warning time: {lead['median']:.0f} months at the median among falls that were listed before; share of all "
+            f"falls listed {lead['early_months']} months ahead {early}."
+        )
     for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
         typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
                    f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip

@@ -52,12 +52,16 @@ def assessment_sheets(found: Mapping[str, Any]) -> Iterator[Sheet]:
         [
             [name, *(_plain(lists[key][f], 3 if f in figures[:2] else 1) for f in figures)]
             for key, name in (("listed", "as drawn"), ("worst", "every tie lost"), ("best", "every tie won"))
-        ],
+        ]
+        + [["interval", *(_ends(lists["intervals"][f], 3 if f in figures[:2] else 1) for f in figures)]],
     )
     yield Sheet(
         "shortest lists that find a share of the falls",
         ["share of falls", "households per list", "share of those at risk"],
-        [[_percent(row["recall"]), f"{row['length']:,}", _percent(row["share"])] for row in found["minimum_list"]],
+        [
+            [_percent(row["recall"]), f"{row['length']:,} ({_ends(_of(row, 'length'), 0)})", _percent(row["share"])]
+            for row in found["minimum_list"]
+        ],
     )
     if len(found["churn"]) > 1:
         yield Sheet(
@@ -195,6 +199,14 @@ def _ranged(figure: Figure | None, decimals: int = 3) -> str:
     if figure["low"] is None or figure["high"] is None:
         return value
     return f"{value}\n{figure['low']:.{decimals}f}-{figure['high']:.{decimals}f}"
+
+
+def _of(row: Mapping[str, Any], column: str) -> Figure:
+    return {"value": row[column], "low": row[f"{column}_low"], "high": row[f"{column}_high"]}
+
+
+def _ends(figure: Figure, decimals: int) -> str:
+    return f"{_plain(figure['low'], decimals)}-{_plain(figure['high'], decimals)}"
 
 
 def _percent(value: float | None) -> str:

@@ -19,6 +19,8 @@ from riskmodel.cohort.audit import audit_columns
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.helped import helped_before_outcome
 from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.bootstrap import drawn_together, household_codes, household_draws
+from riskmodel.evaluation.capacity import length_for_recall
 from riskmodel.evaluation.looks import FILE, Look, read_looks, record_look
 from riskmodel.model.champion import against_champion
 from riskmodel.model.tracking import later_evaluations, load_model, promote, promotion_of, standing_of
@@ -96,6 +98,33 @@ def test_the_assessment_is_plain_json_and_agrees_with_the_metrics(county: County
     listed = sum(month["listed"] for month in found["churn"])
     assert listed == sum(np.ceil(0.05 * cohorts.frame["as_of"].eq(m).sum()) for m in found["months"])
     assert {"head_sex", "remote", "relocated", "elderly_members"} <= {row["column"] for row in found["fairness"]["table"]}
+
+
+def test_intervals_of_the_lists_equal_a_loop_over_resampled_households(county: County) -> None:
+    """Households drawn again by hand: the list as drawn, the shortest list and the net benefit of each resample."""
+    found, study = county.study.evidence["assessment"], county.study
+    rows = study.scores.rename(columns={"lightgbm": "risk"})
+    run, y = study.run, rows["outcome"].to_numpy()
+    lists = (rows["as_of"] + "/" + rows["county_id"]).to_numpy()
+    frame = Register.open(county.register).read("households").set_index("household_id")["village_id"]
+    drawn = drawn_together(rows.assign(village_id=rows["household_id"].map(frame)), run.intervals)
+    codes, count = household_codes(drawn)
+    figures: dict[str, list[float]] = {"length": [], "net": []}
+    for weight in household_draws(count, run.intervals.replicates, run.seed):
+        kept = [i for i, w in enumerate(weight[codes]) for _ in range(int(w))]
+        risk, fell = rows["risk"].to_numpy()[kept], y[kept]
+        figures["length"].append(length_for_recall(fell, risk, [0.5], lists[kept])["length"].iloc[0])
+        figures["net"].append(((risk >= 0.1) * (fell - (1 - fell) / 9)).mean())
+    for name, row in (("length", found["minimum_list"][0]), ("net", found["decision"][2])):
+        column = "length" if name == "length" else "net_benefit"
+        expected = np.quantile(figures[name], [0.025, 0.975])
+        assert (row[f"{column}_low"], row[f"{column}_high"]) == pytest.approx(tuple(expected), abs=1e-12)
+    told = found["lists"]["intervals"]
+    for figure in ("precision", "recall", "lift", "false_alerts_per_1000"):
+        assert told[figure]["value"] == pytest.approx(found["lists"]["listed"][figure], abs=1e-12)
+        assert told[figure]["low"] <= told[figure]["value"] <= told[figure]["high"]
+    lead = found["lead_time"]
+    assert lead["intervals"]["early_share"]["value"] == pytest.approx(lead["early_share"], abs=1e-12)
 
 
 def test_floors_change_who_is_listed_but_not_how_many(county: County, cohorts: Cohorts) -> None:

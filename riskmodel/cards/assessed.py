@@ -35,6 +35,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "minimum": found["minimum_list"],
         "churn": [_month_of_list(row) for row in found["churn"]],
         "lead": lead if lead["falls"] >= disclosure.LEAST and lead["caught"] >= disclosure.LEAST else None,
+        "lead_range": _brackets(lead.get("intervals", {}).get("early_share")),
         "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= disclosure.LEAST * months],
         "welfare": found["welfare"] if "none" not in found["welfare"] else None,
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
@@ -196,6 +197,14 @@ def _ratio_of(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     ends = "" if row["low"] is None or row["high"] is None else f"{decimal(row['low'], 1)} – {decimal(row['high'], 1)}"
     return {"ratio": decimal(row["ratio"], 1), "range": ends, "highest": _word(row["highest"])}
+
+
+def _brackets(figure: Mapping[str, float | None] | None) -> Words:
+    """The interval of a share in brackets, of a hundred; nothing where there is none."""
+    if figure is None or figure["low"] is None or figure["high"] is None:
+        return Words("", "")
+    ends = f"{100 * figure['low']:.0f} – {100 * figure['high']:.0f}"
+    return Words(f" ({ends})", f"（{ends}）")
 
 
 def _word(name: str) -> Words:
