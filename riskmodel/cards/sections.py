@@ -318,7 +318,11 @@ def reproduce(model: RiskModel) -> dict[str, Any]:
 
 
 def sign_off(model: RiskModel) -> dict[str, Any]:
-    return {"version": model.version}
+    return {
+        "version": model.version,
+        "champion": assessed.champion(model) if _tells(model) else None,
+        "promotion": model.evidence.get("promotion"),
+    }
 
 
 SECTIONS: tuple[Section, ...] = (

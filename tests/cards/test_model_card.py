@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from riskmodel.cards import assessed
 from riskmodel.cards.model_card import model_card, write_card
 from riskmodel.cards.sections import SECTIONS
 from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, UNITS
@@ -258,3 +259,29 @@ def test_leak_gates_that_did_not_pass_are_named_with_the_reason_that_was_accepte
     assert "wage_share grew." in page.text("en") and "Accepted: new form of 2022" in page.text("en")
     assert "wage_share变大。" in page.text("zh")
     assert "leak gates" not in Page(model_card(make_model())).text("en")
+
+
+def test_the_groups_keep_their_name_and_are_told_month_by_month() -> None:
+    """The first group of a kind is too small to judge: the next one bears the kind's name."""
+
+    def cell(column: str, group: str, estimable: bool) -> dict[str, object]:
+        figures = {"value": 0.4, "low": 0.3, "high": 0.5} if estimable else {"value": None, "low": None, "high": None}
+        return {"column": column, "group": group, "measure": "recall", "estimable": estimable, **figures}
+
+    def month(as_of: str, ratio: float) -> dict[str, object]:
+        return {"as_of": as_of, "column": "elderly_members", "measure": "recall", "lowest": "none", "highest": "some",
+                "ratio": ratio, "low": 1.0, "high": 2.5, "alarm": False}  # fmt: skip
+
+    table = [cell("all", "all", True), cell("elderly_members", "all", False),
+             cell("elderly_members", "none", True), cell("elderly_members", "some", True)]  # fmt: skip
+    fairness = {"table": table, "spread": [], "over_time": [month("2022-09", 1.2), month("2022-12", 1.7)]}
+    model = make_model(evidence(assessment={"fairness": fairness, "months": ["2022-09", "2022-12"]}))
+    found = assessed.groups(model)
+    assert [(row["column"].en, row["first"]) for row in found["rows"]] == [
+        ("All", True), ("Elderly members", True), ("Elderly members", False),
+    ]  # fmt: skip
+    assert found["small"] == 1
+    [told] = found["over_time"]
+    assert [(m, cell["ratio"], cell["highest"].en) for m, cell in told["months"]] == [
+        ("2022-09", "1.2", "some"), ("2022-12", "1.7", "some"),
+    ]  # fmt: skip
