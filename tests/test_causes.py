@@ -46,6 +46,22 @@ def test_figures_are_flat_json_and_null_where_too_few_cases_are_there() -> None:
     assert wanted <= read.keys()
 
 
+def test_a_register_that_knows_of_no_major_illness_calls_nobody_subjective(tmp_path: Path) -> None:
+    from causes import cases_of, simulate_county
+
+    from riskmodel.register import ingest
+    from riskmodel.settings import find_config
+
+    simulate_county(tmp_path, "easy", 1500, 905, 0.4)
+    assert (cases_of(tmp_path, "0").judged().verdicts["verdict"] == "subjective").any()
+    records = pd.read_parquet(tmp_path / "source" / "records.parquet").drop(columns="n_major_illness")
+    records.to_parquet(tmp_path / "source" / "records.parquet", index=False)
+    ingest(find_config("configs/sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
+    verdicts = cases_of(tmp_path, "0").judged().verdicts
+    assert not verdicts["verdict"].isin(["subjective", "mixed"]).any()
+    assert (verdicts["subjective_share"] == 0).all()
+
+
 def test_ethnicity_and_sex_change_no_verdict(tmp_path: Path) -> None:
     from causes import cases_of, simulate_county
 

@@ -211,7 +211,7 @@ def among(rng: np.random.Generator, features: pd.DataFrame, cases: tuple[dict, .
     return changed
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.integers(0, 2**32))
 def test_whatever_else_is_on_record_a_protected_household_is_never_asked_for_motivation(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -223,7 +223,7 @@ def test_whatever_else_is_on_record_a_protected_household_is_never_asked_for_mot
     assert found.drivers[["work", "land", "refusal"]].eq(0).all(axis=None)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.integers(0, 2**32))
 def test_one_excuse_more_never_makes_a_household_subjective(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -233,7 +233,7 @@ def test_one_excuse_more_never_makes_a_household_subjective(seed: int) -> None:
     assert (found["excuses"] != "").all() and (found["subjective_share"] == 0).all()
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32))
 def test_a_register_with_fewer_columns_never_makes_a_household_subjective(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -117,7 +117,7 @@ def test_files_are_the_same_byte_for_byte_and_dates_are_days(tmp_path: Path):
     assert kinds["month"] == kinds["known_at"] == "date32[day]"
 
 
-@pytest.mark.parametrize("asked", [None, "0", "0.4"])
+@pytest.mark.parametrize("asked", [None, "0"])
 def test_the_share_of_low_effort_may_be_set_on_the_command_line(tmp_path: Path, asked):
     size = ["--world", "hard", "--households", "200", "--months", "24", "--seed", "12"]
     effort = [] if asked is None else ["--low-effort", asked]
