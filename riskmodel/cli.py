@@ -117,12 +117,16 @@ def simulate(
     households: Annotated[int, typer.Option(min=50, help="Households.")] = 5000,
     months: Annotated[int, typer.Option(min=13, help="Months.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    low_effort: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.5, help="Share of able households ever in an episode of low effort; 0.1 in both worlds."),
+    ] = None,
 ) -> None:
     """Write the source tables of a simulated county, and apart from them the truth (truth.parquet)."""
     from riskmodel.simulation import simulate as run
 
     with _progress("simulating"):
-        rows = run(out, world=world, households=households, months=months, seed=seed)
+        rows = run(out, world=world, households=households, months=months, seed=seed, low_effort=low_effort)
     _table(f"{out}", ["table", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
 
 

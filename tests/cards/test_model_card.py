@@ -188,10 +188,25 @@ def test_gates_excuses_and_protected_cases_come_from_the_catalogue(page: Page) -
     assert "主观因素线索，待核实" in page.text("zh")
 
 
-def test_a_register_without_a_gate_calls_nobody_subjective() -> None:
-    text = Page(model_card(make_model(evidence(lacking={"able_known": ["records.n_able"]})))).text("en")
-    assert "no household is called subjective" in text
-    assert "no household is called subjective" not in Page(model_card(make_model())).text("en")
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        ({"able_known"}, "an able member of working age"),
+        ({"visit_age"}, "data no older than three months"),
+        ({"carers_now"}, "death, birth, separation or care"),
+        ({"appeal_now"}, "appeal open"),
+    ],
+)
+def test_a_register_that_cannot_show_a_gate_or_an_excuse_calls_nobody_subjective(lacking: set[str], named: str) -> None:
+    text = Page(model_card(make_model(evidence(lacking={name: ["x"] for name in lacking})))).text("en")
+    said = re.search(r"lacks what these need to be checked: (.*?) With it, no household is called subjective", text)
+    assert said and named in said.group(1)
+
+
+@pytest.mark.parametrize("lacking", [set(), {"suitable_offers_12m"}, {"children_now"}])
+def test_a_register_that_shows_one_of_several_ways_can_call_a_household_subjective(lacking: set[str]) -> None:
+    text = Page(model_card(make_model(evidence(lacking={name: ["x"] for name in lacking})))).text("en")
+    assert "no household is called subjective" not in text
 
 
 def test_too_good_a_model_raises_suspicion() -> None:
