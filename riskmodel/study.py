@@ -181,7 +181,7 @@ def train(
         "lacking": cohorts.lacking,
         "leak_gates": leak_table(compared.leaks).to_dict("records"),
         "inputs": len(compared.inputs),
-        "drawn": drawn_together(frame.iloc[test_rows], run.intervals).name,
+        "drawn": drawn_together(cohorts.labels.iloc[test_rows], run.intervals).name,
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
     }
@@ -362,7 +362,7 @@ def _disjoint(
 
 
 def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-    frame = cohorts.frame
+    frame = cohorts.labels
     outcome = frame["outcome"]
 
     def part(rows: np.ndarray) -> dict[str, Any]:
