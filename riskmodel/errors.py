@@ -56,3 +56,9 @@ class WorkerLost(RiskmodelError):
     """A process that worked on counties was ended from outside; what was finished is kept, and a re-run goes on."""
 
     exit_code = 9
+
+
+class TooLarge(RiskmodelError):
+    """A training needs more memory or disk than it may take; no feature was computed and nothing fitted."""
+
+    exit_code = 10

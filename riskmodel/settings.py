@@ -99,7 +99,9 @@ class Machine(Strict):
     """What a training may take of the machine. No figure depends on it."""
 
     memory_gib: float | None = Field(None, gt=0, description="most memory; a training that needs more is refused beforehand")
-    cohorts: str | None = Field(None, description="folder that holds the cohorts' features; default: they are held in memory")
+    cohorts: str | None = Field(
+        None, description="folder that holds the cohorts' features; default: they are held in memory"
+    )
 
 
 class Capacity(Strict):

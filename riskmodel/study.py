@@ -27,6 +27,7 @@ from riskmodel.evaluation.metrics import Scored, calibration_curve, with_interva
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
 from riskmodel.model.choice import Parts, Period, candidates, choose_model
+from riskmodel.model.memory import refuse_what_does_not_fit
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import AUTO, Run
@@ -145,11 +146,16 @@ def train(
         If a fold has no outcome of either kind, or the months do not suffice.
     LeakFound
         If a leak gate stops the training; nothing has been fitted then.
+    TooLarge
+        If the training needs more memory than `machine.memory_gib`.
     UsageError
         If the look cannot be recorded.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     say = progress or (lambda _: None)
+    need = refuse_what_does_not_fit(
+        cohorts.labels, cohorts.features, run, cohorts.step_months, mapped=cohorts.mapped is not None
+    )
     compared = compare_over_time(cohorts, run, look=reason or f"training run {run.name}", progress=say)
     run, frame = compared.run, cohorts.frame
     trainer = Trainer(cohorts, run, compared.inputs)
@@ -184,7 +190,10 @@ def train(
         "drawn": drawn_together(cohorts.labels.iloc[test_rows], run.intervals).name,
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
+        "need": need.as_json(),
     }
+    if run.sampling.others_per_fall is not None:
+        evidence["sampling"] = trainer.drawn(final_rows).describe(cohorts.y, final_rows)
     if track:
         say("champion")
         evidence["champion"] = against_champion(cohorts, run, train_rows, test_rows, scores[run.register_model].to_numpy())

@@ -126,6 +126,7 @@ def data(model: RiskModel) -> dict[str, Any]:
             for (kind, k), n, fell in zip(kinds.items(), rows, events, strict=True)
         ],
         "who": model.run.at_risk,
+        "sampling": _sampling(model),
     }
 
 
@@ -384,6 +385,15 @@ def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
 def _rows_of_ten(model: RiskModel) -> int:
     """Rows that stand for ten households, in training or test, whichever is more."""
     return max(disclosure.rows_of_ten(model.evidence["data"][part]) for part in ("train", TEST))
+
+
+def _sampling(model: RiskModel) -> dict[str, str] | None:
+    """What the final fit was drawn from, where it was fitted on a sample."""
+    drawn = model.evidence.get("sampling")
+    if drawn is None:
+        return None
+    least = _rows_of_ten(model)
+    return {name: disclosure.shown(drawn[name], least) for name in ("falls", "others", "others_of")}
 
 
 def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:

@@ -103,7 +103,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _keep_county(target: Path, county: str, frames: Iterable[pd.DataFrame], features: Sequence[str]) -> None:
-    """A county's features as Parquet, a row group each block, and its rows beside them; `row` says which belongs to which."""
+    """A county's features as Parquet, a row group for each block, and beside them its rows, to which `row` points."""
     schema = pa.schema([(_ROW, pa.int32()), *((name, pa.float32()) for name in features)])
 
     def write(stage: Path) -> None:
@@ -113,7 +113,9 @@ def _keep_county(target: Path, county: str, frames: Iterable[pd.DataFrame], feat
             for frame in frames:
                 columns = [frame[name].to_numpy(np.float32) for name in features]
                 number = np.arange(first, first + len(frame), dtype=np.int32)
-                file.write_table(pa.Table.from_arrays([pa.array(c, from_pandas=False) for c in (number, *columns)], schema=schema))
+                file.write_table(
+                    pa.Table.from_arrays([pa.array(c, from_pandas=False) for c in (number, *columns)], schema=schema)
+                )
                 others.append(frame.drop(columns=list(features)))
                 first += len(frame)
         if others:

@@ -1,8 +1,8 @@
 """LightGBM's binned dataset, filled by streaming: one pass for the bins, one for the rows, a block in memory at a time.
 
 The bins come from the same sample of rows that LightGBM draws from a matrix in memory, so the booster is the same to the
-last bit; see https://lightgbm.readthedocs.io, `Sequence`. Where the cohorts are kept on disk, so is the dataset, in LightGBM's
-own binary form: a search over settings and a run that was stopped do not bin the same rows again.
+last bit. Where the cohorts are kept on disk, so is the dataset, in LightGBM's own binary form: a search over settings and a
+run that was stopped do not bin the same rows again.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def binned(inputs: Inputs, outcome: np.ndarray, params: Mapping[str, Any]) -> li
 class _Dataset(lightgbm.Dataset):
     """A dataset that is made with all parameters, as one from a matrix is.
 
-    Filled by a `Sequence`, LightGBM hands on those that `get_params` names and no others: not `seed`, from which the sample of
-    rows is drawn, and not `min_data_in_leaf`, by which features that cannot be split are left out.
+    Filled by a `Sequence`, LightGBM hands on those that `get_params` names and no others: not `seed`, from which the sample
+    of rows is drawn, and not `min_data_in_leaf`, by which features that cannot be split are left out.
     """
 
     def get_params(self) -> dict[str, Any]:
@@ -94,4 +94,3 @@ def _key(inputs: Inputs, outcome: np.ndarray, params: Mapping[str, Any]) -> str:
     digest.update(np.ascontiguousarray(inputs.rows, np.int64))
     digest.update(np.ascontiguousarray(outcome, np.float64))
     return digest.hexdigest()[:16]
-

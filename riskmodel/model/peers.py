@@ -42,9 +42,7 @@ class Peers:
     boosters: Mapping[str, tuple[lightgbm.Booster, ...]]
 
     @classmethod
-    def fit(
-        cls, catalogue: Catalogue, features: pd.DataFrame | Inputs, households: Sequence[str], seed: int = 0
-    ) -> Peers:
+    def fit(cls, catalogue: Catalogue, features: pd.DataFrame | Inputs, households: Sequence[str], seed: int = 0) -> Peers:
         """Fit on households at risk.
 
         Parameters

@@ -1,10 +1,10 @@
 """Case-control sampling: all falls, a sample of the households that did not fall, and probabilities corrected for it.
 
-Falls are rare and tell most; of the others a sample tells nearly as much (Prentice & Pyke 1979). What is fitted on the sample
-has the odds of a fall multiplied by the share of the others that was left out; divided by it again they are those of all (the
-prior correction of King & Zeng 2001, "Logistic Regression in Rare Events Data", Political Analysis 9:137, eq. 7; for any
-classifier: Elkan 2001, "The Foundations of Cost-Sensitive Learning", IJCAI). Only fits are sampled: calibration, intervals,
-peers, leak gates and every test stand on all households.
+Falls are rare and tell most; of the others a sample tells nearly as much (Prentice & Pyke 1979, Biometrika 66:403). In the
+sample the odds of a fall are those among all divided by the share of the others that was kept; multiplied by it they are
+right again. This is the prior correction of King & Zeng (2001, "Logistic Regression in Rare Events Data", Political Analysis
+9:137, eq. 7); it holds for every model of a probability. Only fits are sampled: calibration, intervals, peers, leak gates
+and every test stand on all households.
 """
 
 from __future__ import annotations
@@ -33,6 +33,16 @@ class Drawn:
     def then(self, calibration: Calibration) -> Calibration:
         """A calibration of corrected probabilities as one of those that the model gives."""
         return calibration if self.correction is None else calibration.after(self.correction)
+
+    def describe(self, outcome: np.ndarray, of: np.ndarray) -> dict[str, int | float]:
+        """What was drawn, as plain JSON: falls, others, the others it was drawn `of`, and the correction in log-odds."""
+        falls, every = int(outcome[self.rows].sum()), int(outcome[of].sum())
+        return {
+            "falls": falls,
+            "others": len(self.rows) - falls,
+            "others_of": len(of) - every,
+            "log_odds": 0.0 if self.correction is None else self.correction.intercept,
+        }
 
 
 def draw_rows(rows: np.ndarray, outcome: np.ndarray, lots: np.ndarray, others_per_fall: float | None) -> Drawn:
@@ -67,7 +77,7 @@ def household_lots(households: Sequence[str] | pd.Series, seed: int) -> np.ndarr
     """A number in [0, 1) for each row, by a keyed hash of its household: the same in all months, runs and registers.
 
     >>> household_lots(["a", "b", "a"], seed=1).round(3).tolist()
-    [0.0, 0.0, 0.0]
+    [0.217, 0.253, 0.217]
     """
     codes, names = pd.factorize(np.asarray(households, dtype=object))
     key = str(seed).encode()[:64]
