@@ -38,7 +38,7 @@ from riskmodel.months import month_number, month_text
 from riskmodel.settings import AtRisk, Choice, Intervals, Label, LeakGates, Run, Sampling, Split
 from riskmodel.study import train
 
-FEATURES, MONTHS, COUNTIES, ROUNDS = 80, 12, 20, 20
+FEATURES, MONTHS, COUNTIES, ROUNDS = 80, 12, 20, 5
 MODES = ("matrix", "memory", "disk", "sampled", "study", "study_sampled")
 CATALOGUE = load_catalogue()
 PICKED = tuple(f for f in CATALOGUE.features if f.input)[:FEATURES]
@@ -69,9 +69,9 @@ def county_rows(county: str, rows: int) -> Iterator[pd.DataFrame]:
     for start in range(0, households, 2000):
         ids = [f"{county}{h:08d}" for h in range(start, min(start + 2000, households))]
         n = len(ids) * MONTHS
-        X = rng.normal(size=(n, FEATURES)).astype(np.float32)
+        X = rng.standard_normal((n, FEATURES), np.float32)
         fell = rng.random(n) < 1 / (1 + np.exp(3.9 - X @ weight))
-        X[rng.random(X.shape) < 0.05] = np.nan
+        X[rng.random(X.shape, np.float32) < 0.05] = np.nan
         as_of = np.repeat(months, len(ids))
         known = np.repeat([f"{month_text(month_number(m) + 7)}-01" for m in months], len(ids))
         front = pd.DataFrame({"household_id": np.tile(ids, MONTHS), "county_id": county, "as_of": as_of})

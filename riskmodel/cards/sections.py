@@ -388,12 +388,12 @@ def _rows_of_ten(model: RiskModel) -> int:
 
 
 def _sampling(model: RiskModel) -> dict[str, str] | None:
-    """What the final fit was drawn from, where it was fitted on a sample."""
+    """How the final fit was sampled, where it was; without counts, from which a withheld cell could be worked out."""
     drawn = model.evidence.get("sampling")
     if drawn is None:
         return None
-    least = _rows_of_ten(model)
-    return {name: disclosure.shown(drawn[name], least) for name in ("falls", "others", "others_of")}
+    wanted = model.run.sampling.others_per_fall
+    return {"wanted": f"{wanted:g}", "share": percent(drawn["others"] / drawn["others_of"])}
 
 
 def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:

@@ -28,12 +28,17 @@ from riskmodel.model.memory import needed
 from riskmodel.model.sampling import draw_rows, household_lots
 from riskmodel.model.training import Trainer
 from riskmodel.register import Register
-from riskmodel.settings import Machine, Run, Sampling, Split
+from riskmodel.settings import LeakGates, Machine, Run, Sampling, Split
 from riskmodel.study import Study, train
 from tests.cohort.registers import make_register
 from tests.model.test_training import RUN, panel
 
-LIGHT = RUN.model_copy(update={"models": ["base_rate", "one_variable_logit", "logistic_regression", "lightgbm"]})
+LIGHT = RUN.model_copy(
+    update={
+        "models": ["base_rate", "one_variable_logit", "logistic_regression", "lightgbm"],
+        "leak_gates": LeakGates(households=10),
+    }
+)
 SAMPLED = LIGHT.model_copy(update={"sampling": Sampling(others_per_fall=2.0)})
 
 
@@ -238,8 +243,8 @@ def test_a_study_on_a_sample_is_tested_on_everybody(held: Cohorts, whole: Study,
     assert "sampling" not in whole.evidence
     sampled.model.save(tmp_path / "model")
     np.testing.assert_array_equal(RiskModel.load(tmp_path / "model").risk(held.frame), sampled.model.risk(held.frame))
-    assert "household that did not fall" in model_card(sampled.model, lang="en")
-    assert "household that did not fall" not in model_card(whole.model, lang="en")
+    assert "case-control sample" in model_card(sampled.model, lang="en")
+    assert "case-control sample" not in model_card(whole.model, lang="en")
 
 
 def test_a_training_that_is_too_large_is_refused_before_any_feature_is_computed(
