@@ -175,7 +175,7 @@ def page(found: list[dict[str, Any]]) -> str:
         f"{FEATURES} features, {ROUNDS} trees, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}. "
         "Ratios are to `matrix` of the same run.",
         "",
-        "    python benchmarks/training.py --write benchmarks/training.md",
+        f"    python benchmarks/training.py --modes {' '.join(dict.fromkeys(row['mode'] for row in found))}",
         "",
         "| rows | way | peak GiB | of it own GiB | peak / matrix | own / matrix | stated GiB | seconds | model |",
         "|---|---|---|---|---|---|---|---|---|",
