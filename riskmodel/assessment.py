@@ -79,7 +79,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     NotEnoughData
         If no outcome of either kind is known in these months.
     """
-    frame = cohorts.frame[cohorts.frame["as_of"].isin(list(months))].reset_index(drop=True)
+    frame = cohorts.at(months).reset_index(drop=True)
     known = frame["outcome"].notna().to_numpy()
     y = frame["outcome"].to_numpy(float)
     if not 0 < np.nansum(y) < known.sum():
@@ -88,7 +88,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     rows = frame[["household_id", "county_id", *places, "as_of", "outcome", "outcome_month"]].assign(risk=model.risk(frame))
     rows["listed_by"] = _list(rows, run)
     rows["listed"] = rows["listed_by"].notna()
-    seen, seen_features = rows[known].reset_index(drop=True), frame[known].reset_index(drop=True)
+    seen, at = rows[known].reset_index(drop=True), np.flatnonzero(known)
     ranges = _ranges(seen, run)
     return {
         "months": sorted(set(rows["as_of"])),
@@ -104,12 +104,12 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "lead_time": _lead_time(rows, run),
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _ranged(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS), "net_benefit", ranges["decision"]),
-        "welfare": _welfare(seen, seen_features, run),
+        "welfare": _welfare(seen, frame, at, run),
         "level": calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"]).as_json(),
-        "intervals": _intervals(model, seen, seen_features, run),
-        "fairness": _fairness(model, cohorts.origin, seen, seen_features, run),
+        "intervals": _intervals(model, seen, run),
+        "fairness": _fairness(model, cohorts.origin, seen, frame, at, run),
         "helped": _helped(cohorts, rows, frame, run),
-        "misses": _misses(seen, seen_features, run),
+        "misses": _misses(seen, frame, at),
     }
 
 
@@ -194,11 +194,11 @@ def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
             "distribution": {str(k): int(v) for k, v in found.distribution.items()}}  # fmt: skip
 
 
-def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+def _welfare(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run) -> dict[str, Any]:
     """The list's transfer against perfect targeting and against an equal split, persons counted where known."""
-    if "ratio_now" not in features:
+    if "ratio_now" not in frame:
         return {"none": "the features lack ratio_now, the income over the line"}
-    income = features["ratio_now"].to_numpy(float)
+    income = frame["ratio_now"].to_numpy(float)[at]
     has = ~np.isnan(income)
     income = np.maximum(income[has], _LEAST_INCOME)
     listed = seen["listed"].to_numpy(float)[has]
@@ -218,14 +218,15 @@ def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, 
 
 
 def _fairness(
-    model: RiskModel, register: Register | None, seen: pd.DataFrame, features: pd.DataFrame, run: Run
+    model: RiskModel, register: Register | None, seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run
 ) -> dict[str, Any]:
     rows = seen[["household_id", "as_of", "listed", "outcome", "risk"]].copy()
     if model.explains:
         rows["verdict"] = pd.Series(np.nan, index=rows.index, dtype=object)
-        rows.loc[rows["listed"], "verdict"] = verdicts_of(model, features[rows["listed"].to_numpy()])
-    apart = pd.DataFrame(index=features.index) if register is None else audit_columns(register, features)
-    groups = audit_groups(features.join(apart[[c for c in apart if c not in features]]))
+        rows.loc[rows["listed"], "verdict"] = verdicts_of(model, frame.iloc[at[rows["listed"].to_numpy()]])
+    apart = pd.DataFrame(index=frame.index) if register is None else audit_columns(register, frame)
+    both = pd.concat([frame, apart[[c for c in apart if c not in frame]]], axis=1)
+    groups = audit_groups(both).iloc[at].reset_index(drop=True)
     try:
         whole = audit(rows, groups, run.intervals, run.seed)
         months = audit_over_time(rows, groups, run.intervals, run.seed).spread if rows["as_of"].nunique() > 1 else None
@@ -238,9 +239,9 @@ def _fairness(
     }
 
 
-def _intervals(model: RiskModel, seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+def _intervals(model: RiskModel, seen: pd.DataFrame, run: Run) -> dict[str, Any]:
     """Whether the rate lies within the risks' intervals, over all and by county, and what the three actions reach."""
-    found = model.interval(features)
+    found = model.interval_of(seen["risk"].to_numpy())
     if found is None:
         return {"none": "the model has no intervals: its calibration months hold too few falls"}
     y, households = seen["outcome"].to_numpy(float), seen["household_id"]
@@ -272,10 +273,11 @@ def _helped(cohorts: Cohorts, rows: pd.DataFrame, frame: pd.DataFrame, run: Run)
     }
 
 
-def _misses(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, Any]:
+def _misses(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray) -> dict[str, Any]:
+    telling = [c for c in frame if c in ("ratio_now", "record_age", "able_now") or c.startswith("months_since_")]
+    features = frame[[*telling, *(c for c in ("household_type",) if c in frame)]].iloc[at].reset_index(drop=True)
     y, listed = seen["outcome"].to_numpy(), seen["listed"].to_numpy()
     table = misses_by_situation(y, seen["risk"].to_numpy(), listed, seen["household_id"], situations(features))
-    telling = [c for c in features if c in ("ratio_now", "record_age", "able_now") or c.startswith("months_since_")]
     try:
         rules = _records(rules_of_misses(features[telling], y, listed)) if telling else []
     except NotEnoughData:

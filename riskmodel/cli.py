@@ -22,7 +22,7 @@ app = typer.Typer(
     name="riskmodel",
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
-    "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database.",
+    "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -69,6 +69,10 @@ def _progress(title: str, total: int | None = None) -> Iterator[Callable[[str], 
 
         yield step
         bar.update(task, description=title, total=total or 1, completed=total or 1)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -165,7 +169,7 @@ def train(
         run = run.model_copy(update={"tracking": run.tracking.model_copy(update={"uri": tracking_uri})})
     folder = out or Path("results") / run.name
     with _progress(f"train {run.name}") as step:
-        study = train_and_write(run, register, folder, step, reason)
+        study = train_and_write(run, register, folder, step, reason, _say)
     _print_study(study)
     _print_assessment(study.evidence["assessment"])
     _print_looks(study.evidence["looks"])
@@ -199,7 +203,7 @@ def evaluate(
         if not what.endswith((".yaml", ".yml")):
             found = evaluate_model(what, register, look, out, tracking_uri, step)
         else:
-            found = evaluate_run(load_run(what), register, _months(horizons), look, out, step)
+            found = evaluate_run(load_run(what), register, _months(horizons), look, out, step, _say)
     if "horizons" in found:
         for horizon, compared in found["horizons"].items():
             _print_folds(horizon, compared)
@@ -344,6 +348,11 @@ def _print_study(study: Study) -> None:
         figures = splits["test"]
         rows.append([model, *(_figure(figures[m]) for m in shown)])
     _print_care(study.evidence)
+    if drawn := study.evidence.get("sampling"):
+        typer.echo(
+            f"Fitted on all {drawn['falls']:,} falls and {drawn['others']:,} of {drawn['others_of']:,} other rows, risks "
+            "corrected for it; test and calibration are of all rows."
+        )
     facts: dict[str, Any] = study.evidence["data"]["test"]
     _table(
         f"test from {study.folds[-1].describe()['test_from']}: {facts['rows']:,} rows, {facts['events']:,} falls",

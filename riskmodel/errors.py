@@ -62,3 +62,9 @@ class DatabaseError(RiskmodelError):
     """A database cannot be reached or refuses; nothing was changed there."""
 
     exit_code = 10
+
+
+class TooLarge(RiskmodelError):
+    """A training needs more memory or disk than it may take; no feature was computed and nothing fitted."""
+
+    exit_code = 11

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from riskmodel.settings import Run
+from riskmodel.settings import Machine, Run
 
 if TYPE_CHECKING:
     from riskmodel.register.postgres import Database
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 Step = Callable[[str], None]
 
 
-def train_and_write(run: Run, register_path: Path, out: Path, step: Step, reason: str | None = None) -> Any:
-    """Cohorts, study and results of a run; gives the `Study`.
+def train_and_write(
+    run: Run, register_path: Path, out: Path, step: Step, reason: str | None = None, say: Step | None = None
+) -> Any:
+    """Cohorts, study and results of a run; gives the `Study`. `say` is told beforehand what the training will need.
 
     `out` then holds `results.json` (model, split, metric: value, low, high), `study.json` (everything the card shows),
     `test_scores.parquet` and the model as a bundle in `model/`.
@@ -25,7 +27,9 @@ def train_and_write(run: Run, register_path: Path, out: Path, step: Step, reason
     from riskmodel.register import Register, commit_directory
     from riskmodel.study import train
 
-    study = train(_cohorts_of(run, Register.open(register_path), step), run, reason=reason, progress=step)
+    study = train(
+        _cohorts_of(run, Register.open(register_path), step, say or (lambda _: None)), run, reason=reason, progress=step
+    )
 
     def write(stage: Path) -> None:
         _json(stage / "results.json", study.results_json())
@@ -38,9 +42,15 @@ def train_and_write(run: Run, register_path: Path, out: Path, step: Step, reason
 
 
 def evaluate_run(
-    run: Run, register_path: Path, horizons: Sequence[int], look: str | None, out: Path | None, step: Step
+    run: Run,
+    register_path: Path,
+    horizons: Sequence[int],
+    look: str | None,
+    out: Path | None,
+    step: Step,
+    say: Step | None = None,
 ) -> dict[str, Any]:
-    """The models of a run compared over time, for each horizon; `out` then holds `evaluation.json`.
+    """The models of a run compared over time, for each horizon; `out` then holds `evaluation.json`. `say`: as for `train`.
 
     Only the folds inside the training months are looked at, unless `look` says why the test months are too. A horizon for
     which the register is too short holds `{"none": why}`; if all are, the first one's error is raised.
@@ -56,7 +66,9 @@ def evaluate_run(
     for horizon in horizons or [run.label.horizon_months]:
         asked = run.model_copy(update={"label": run.label.model_copy(update={"horizon_months": horizon})})
         try:
-            compared = compare_over_time(_cohorts_of(asked, register, step), asked, look=look, progress=step)
+            compared = compare_over_time(
+                _cohorts_of(asked, register, step, say or (lambda _: None)), asked, look=look, progress=step
+            )
         except NotEnoughData as fault:
             found[str(horizon)] = {"none": str(fault)}
             faults.append(fault)
@@ -88,7 +100,8 @@ def evaluate_model(
 
     step("model")
     model = load_model(uri, tracking_uri)
-    cohorts = _cohorts_of(model.run, Register.open(register_path), step, model.catalogue)
+    here = model.run.model_copy(update={"machine": Machine()})
+    cohorts = _cohorts_of(here, Register.open(register_path), step, catalogue=model.catalogue)
     step("lists, fairness, misses")
     evaluation = {"model": uri, **evaluate(model, cohorts, look)}
     _keep_evaluation(evaluation, out)
@@ -96,9 +109,19 @@ def evaluate_model(
     return evaluation
 
 
-def _cohorts_of(run: Run, register: Any, step: Step, catalogue: Any = None) -> Any:
+def _cohorts_of(run: Run, register: Any, step: Step, say: Step | None = None, catalogue: Any = None) -> Any:
+    """The cohorts of a run; with `say`, only if they fit into what the run may take."""
     from riskmodel.catalogue import load_catalogue
     from riskmodel.cohort.cohorts import build_cohorts
+    from riskmodel.model.memory import refuse_what_does_not_fit
+
+    folder = Path(run.machine.cohorts) if run.machine.cohorts else None
+
+    def counted(labels: Any, features: Sequence[Any]) -> None:
+        if say is not None:
+            mapped = folder is not None
+            need = refuse_what_does_not_fit(labels, features, run, register.step_months, mapped=mapped, folder=folder)
+            say(f"Needed: {need}.")
 
     return build_cohorts(
         register,
@@ -108,6 +131,8 @@ def _cohorts_of(run: Run, register: Any, step: Step, catalogue: Any = None) -> A
         catalogue=catalogue or load_catalogue(run.catalogue),
         workers=run.threads,
         progress=lambda county: step(f"features of {county}"),
+        folder=folder,
+        counted=counted,
     )
 
 

@@ -87,6 +87,23 @@ class Split(Strict):
     ledger: str | None = Field(None, description="file of looks at the test months; default: looks.jsonl in the register")
 
 
+class Sampling(Strict):
+    """Case-control sampling: what models are fitted on. Tests, calibration and intervals are never sampled."""
+
+    others_per_fall: float | None = Field(
+        None, gt=0, description="rows without a fall per fall in a fit, all falls kept, risks corrected; default: all rows"
+    )
+
+
+class Machine(Strict):
+    """What a training may take of the machine. No figure depends on it."""
+
+    memory_gib: float | None = Field(None, gt=0, description="most memory; a training that needs more is refused beforehand")
+    cohorts: str | None = Field(
+        None, description="folder that holds the cohorts' features; default: they are held in memory"
+    )
+
+
 class Capacity(Strict):
     """How many households can be visited: a number per county and month, or a share of those at risk."""
 
@@ -192,6 +209,7 @@ class Run(Strict):
     label: Label = Label()
     cohorts: Cohorts = Cohorts()
     split: Split = Split()
+    sampling: Sampling = Sampling()
     capacity: Capacity = Capacity(share=0.05)
     intervals: Intervals = Intervals()
     leak_gates: LeakGates = LeakGates()
@@ -207,6 +225,7 @@ class Run(Strict):
     tracking: Tracking = Tracking()
     seed: int = Field(20260101, description="seed of models and resamples")
     threads: int = Field(2, ge=1, description="splits fitted, and counties worked on, at once")
+    machine: Machine = Machine()
 
     @field_validator("models")
     @classmethod

@@ -28,6 +28,7 @@ from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
 from riskmodel.model.choice import Parts, Period, candidates, choose_model, settled
+from riskmodel.model.memory import refuse_what_does_not_fit
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import AUTO, Run
@@ -148,11 +149,16 @@ def train(
         If the test has no outcome of either kind, or the months do not suffice.
     LeakFound
         If a leak gate stops the training; nothing has been fitted then.
+    TooLarge
+        If the training needs more memory than `machine.memory_gib`.
     UsageError
         If the look cannot be recorded.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     say = progress or (lambda _: None)
+    need = refuse_what_does_not_fit(
+        cohorts.labels, cohorts.features, run, cohorts.step_months, mapped=cohorts.mapped is not None
+    )
     compared = compare_over_time(cohorts, run, look=reason or f"training run {run.name}", progress=say)
     run, frame = compared.run, cohorts.frame
     trainer = Trainer(cohorts, run, compared.inputs)
@@ -184,10 +190,13 @@ def train(
         "lacking": cohorts.lacking,
         "leak_gates": leak_table(compared.leaks).to_dict("records"),
         "inputs": len(compared.inputs),
-        "drawn": drawn_together(frame.iloc[test_rows], run.intervals).name,
+        "drawn": drawn_together(cohorts.labels.iloc[test_rows], run.intervals).name,
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
+        "need": need.as_json(),
     }
+    if run.sampling.others_per_fall is not None:
+        evidence["sampling"] = trainer.drawn(final_rows).describe(cohorts.y, final_rows)
     if track:
         say("champion")
         evidence["champion"] = against_champion(cohorts, run, train_rows, test_rows, scores[run.register_model].to_numpy())
@@ -387,7 +396,7 @@ def _disjoint(
 
 
 def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-    frame = cohorts.frame
+    frame = cohorts.labels
     outcome = frame["outcome"]
 
     def part(rows: np.ndarray) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def data(model: RiskModel) -> dict[str, Any]:
             for (kind, k), n, fell in zip(kinds.items(), rows, events, strict=True)
         ],
         "who": model.run.at_risk,
+        "sampling": _sampling(model),
     }
 
 
@@ -388,6 +389,15 @@ def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
 def _rows_of_ten(model: RiskModel) -> int:
     """Rows that stand for ten households, in training or test, whichever is more."""
     return max(disclosure.rows_of_ten(model.evidence["data"][part]) for part in ("train", TEST))
+
+
+def _sampling(model: RiskModel) -> dict[str, str] | None:
+    """How the final fit was sampled, where it was; without counts, from which a withheld cell could be worked out."""
+    drawn = model.evidence.get("sampling")
+    if drawn is None:
+        return None
+    wanted = model.run.sampling.others_per_fall
+    return {"wanted": f"{wanted:g}", "share": percent(drawn["others"] / drawn["others_of"])}
 
 
 def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue import Catalogue, Feature, load_catalogue
-from riskmodel.cohort.features import build_features
+from riskmodel.cohort.features import available_in, county_blocks
+from riskmodel.cohort.inputs import Inputs
+from riskmodel.cohort.kept import ORDER, Mapped, keep_cohorts
 from riskmodel.cohort.labels import build_labels
 from riskmodel.cohort.splits import as_of_months
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.months import month_number, month_text, period_of
 from riskmodel.register import Register
+from riskmodel.register.commit import package_version
 from riskmodel.settings import AtRisk, Label
 from riskmodel.settings import Cohorts as Months
 
@@ -39,6 +44,8 @@ class Cohorts:
         For each feature left out, the columns that the register lacks.
     origin
         The register itself, for the leak gates that build features again; None where it is not at hand.
+    mapped
+        Where the features lie on disk; None where they are held in memory.
     """
 
     frame: pd.DataFrame
@@ -50,6 +57,7 @@ class Cohorts:
     step_months: int
     register: dict[str, Any]
     origin: Register | None = None
+    mapped: Mapped | None = None
 
     @property
     def inputs(self) -> list[str]:
@@ -60,6 +68,22 @@ class Cohorts:
     def months(self) -> list[int]:
         """As-of months, ascending, as numbers."""
         return sorted(month_number(m) for m in self.frame["as_of"].unique())
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """All rows without their features: keys, standing columns, outcomes."""
+        return self.frame.drop(columns=[f.name for f in self.features], errors="ignore")
+
+    def at(self, months: Sequence[str]) -> pd.DataFrame:
+        """Rows of some as-of months; a view of `frame` where these follow upon each other."""
+        rows = np.flatnonzero(self.frame["as_of"].isin(list(months)))
+        together = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        return self.frame.iloc[rows[0] : rows[-1] + 1] if together else self.frame.iloc[rows]
+
+    def inputs_of(self, rows: np.ndarray, columns: Sequence[str]) -> Inputs:
+        """Features of some rows by position, read where they are used."""
+        kept = self.mapped.folder / "binned" if self.mapped and self.mapped.holds(self.frame, columns) else None
+        return Inputs(self.frame, tuple(columns), rows, kept)
 
     def X(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Model inputs, rows x features."""
@@ -82,6 +106,8 @@ def build_cohorts(
     catalogue: Catalogue | None = None,
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
+    folder: Path | str | None = None,
+    counted: Callable[[pd.DataFrame, Sequence[Feature]], None] | None = None,
 ) -> Cohorts:
     """Build cohorts from a register.
 
@@ -99,6 +125,11 @@ def build_cohorts(
         Feature catalogue; the shipped one by default.
     workers
         Counties worked on at once.
+    folder
+        Where the cohorts are kept on disk, for registers whose features do not fit in memory; what an earlier call finished
+        there is not done again. By default they are held in memory. No value depends on it.
+    counted
+        Called with the labels and the features once it is known who is at risk, before any feature is computed.
 
     Raises
     ------
@@ -123,24 +154,47 @@ def build_cohorts(
         raise NotEnoughData(
             f"nobody is at risk between {month_text(numbers[0])} and {month_text(numbers[-1])}: {at_risk_needs(at_risk)}"
         )
-    table = build_features(register, numbers, catalogue, workers=workers, progress=progress)
-    keys = ["household_id", "as_of"]
-    standing = [c for c in table.frame.columns if c not in labels.columns or c in keys]
-    frame = labels.merge(table.frame[standing], on=keys, how="inner", validate="one_to_one")
-    names = [f.name for f in table.features]
-    first = [c for c in frame.columns if c not in names and c not in LABEL_COLUMNS]
-    frame = frame[[*first, *names, *LABEL_COLUMNS]]
-    frame = frame.sort_values(["as_of", "county_id", "household_id"], kind="stable", ignore_index=True)
+    computed, lacking = available_in(register, catalogue)
+    given = {f.name for f in computed}
+    features = tuple(f for f in catalogue.features if f.name in given)
+    names = [f.name for f in features]
+    if counted:
+        counted(labels, features)
+    counties = [c for c in register.counties if c in set(labels["county_id"].unique())]
+
+    def rows_of(county: str) -> Iterator[pd.DataFrame]:
+        here = labels[(labels["county_id"] == county).to_numpy()]
+        for block in county_blocks(register, county, numbers, computed):
+            keys = ["household_id", "as_of"]
+            standing = [c for c in block.columns if c not in here.columns or c in keys]
+            rows = here.merge(block[standing], on=keys, how="inner", validate="one_to_one")
+            first = [c for c in rows.columns if c not in names and c not in LABEL_COLUMNS]
+            if len(rows):
+                yield rows[[*first, *names, *LABEL_COLUMNS]]
+        if progress:
+            progress(county)
+
+    mapped = None
+    if folder is None:
+        with ThreadPoolExecutor(workers) as pool:
+            frames = [frame for some in pool.map(lambda county: list(rows_of(county)), counties) for frame in some]
+        frame = pd.concat(frames, ignore_index=True).sort_values(ORDER, kind="stable", ignore_index=True)
+    else:
+        question = [register_facts(register)["sha256"], catalogue.sha256, numbers, names, package_version()]
+        question += [label.model_dump(), at_risk.model_dump()]
+        key = hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]
+        frame, mapped = keep_cohorts(Path(folder) / key, counties, rows_of, names, LABEL_COLUMNS, workers)
     return Cohorts(
         frame=frame,
-        features=table.features,
-        lacking=table.lacking,
+        features=features,
+        lacking=lacking,
         catalogue=catalogue,
         label=label,
         at_risk=at_risk,
         step_months=step,
         register=register_facts(register),
         origin=register,
+        mapped=mapped,
     )
 
 

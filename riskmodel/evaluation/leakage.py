@@ -411,7 +411,7 @@ def _statistical(
         if sign[name] > gates.sign_flip:
             sign[name] = min(sign[name], _flip([part.look(_centred(column, month), z) for part in parts], z))
         shift[name] = _shift(looks[0], looks[1], z)
-    order = _id_order(frame.iloc[np.concatenate([train, test])], z)
+    order = _id_order(frame[["household_id", "outcome"]].iloc[np.concatenate([train, test])], z)
     return [
         *_compared("single_feature", alone, gates.single_feature_auc),
         *_compared("certain", certain, max(gates.certain_share, *(_raised(part.y.mean()) for part in parts))),
@@ -597,11 +597,24 @@ def _twins(cohorts: Cohorts, inputs: Sequence[str], gates: LeakGates) -> list[Fi
     telling = [name for name, values, known in counts if values >= max(_TELLING_VALUES * known, _FEWEST)]
     share = 0.0
     if len(telling) >= _FEWEST_TELLING:
-        alike = frame[frame.duplicated(["as_of", *telling], keep=False)]
+        alike = frame.iloc[_perhaps_alike(frame, ["as_of", *telling])]
+        alike = alike[alike.duplicated(["as_of", *telling], keep=False)]
         alike = alike[alike[telling].notna().sum(axis=1) >= _FEWEST_TELLING].drop_duplicates(["household_id", "as_of"])
         twins = alike.loc[alike.duplicated(["as_of", *inputs], keep=False), "household_id"].nunique()
         share = twins / max(frame["household_id"].nunique(), 1)
     return _compared("twins", {"": share}, gates.twins, "warn")
+
+
+def _perhaps_alike(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Positions of all rows that equal another one in these columns, and of few others: rows whose hash occurs twice."""
+    digest = np.full(len(frame), 0xCBF29CE484222325, np.uint64)
+    for name in columns:
+        column = frame[name].to_numpy()
+        numbers = column + 0.0 if column.dtype.kind == "f" else pd.factorize(frame[name])[0].astype(float)
+        numbers = np.where(np.isnan(numbers), np.nan, numbers).astype(np.float64)
+        digest = (digest ^ numbers.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        digest ^= digest >> np.uint64(29)
+    return np.flatnonzero(pd.Series(digest).duplicated(keep=False))
 
 
 def _as_of(cohorts: Cohorts, inputs: Sequence[str], gates: LeakGates, seed: int, build: Builder) -> list[Finding]:

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.special import expit
 
 from riskmodel.catalogue import Catalogue, load_catalogue
+from riskmodel.cohort.inputs import BLOCK
 from riskmodel.errors import IntegrityError
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
@@ -80,8 +81,9 @@ class RiskModel:
 
     def risk(self, features: pd.DataFrame) -> np.ndarray:
         """Calibrated risk of each row."""
-        raw = self.estimator.predict_proba(self.matrix(features))[:, 1]
-        return self.calibration.apply(raw)
+        starts = range(0, max(len(features), 1), BLOCK)
+        blocks = (self.matrix(features.iloc[start : start + BLOCK]) for start in starts)
+        return self.calibration.apply(np.concatenate([self.estimator.predict_proba(block)[:, 1] for block in blocks]))
 
     def interval(self, features: pd.DataFrame) -> pd.DataFrame | None:
         """Venn-Abers interval of each risk, `low` and `high`; what it promises and what not: `VennAbers`."""

@@ -88,6 +88,14 @@ class Calibration:
             level, change = _shrunk_fit(x, y, x - centre, effect, False)
         return Calibration(self.slope * (1 + change), self.intercept * (1 + change) + level - centre * change)
 
+    def after(self, first: Calibration) -> Calibration:
+        """Both as one: `first`, then this.
+
+        >>> Calibration(2.0, 1.0).after(Calibration(1.0, -3.0))
+        Calibration(slope=2.0, intercept=-5.0)
+        """
+        return Calibration(self.slope * first.slope, self.slope * first.intercept + self.intercept)
+
     def apply(self, risk: np.ndarray) -> np.ndarray:
         """Calibrated probabilities."""
         return expit(self.slope * logit(risk) + self.intercept)

@@ -70,13 +70,14 @@ def against_champion(
     outcome = frame["outcome"].to_numpy(float)[test_rows]
     if outcome[unseen].sum() >= _FEWEST_EVENTS:
         how, rows = "as it is", unseen
-        their_risk = champion.risk(theirs.frame.iloc[test_rows[rows]])
+        seen = theirs.inputs_of(test_rows[rows], [f for f in champion.inputs if f in theirs.frame])
+        their_risk = np.concatenate([champion.risk(block) for block in seen.blocks()])
     else:
         how, rows = "recipe", np.ones(len(test_rows), bool)
         again = Trainer(theirs, champion.run, model_inputs(theirs, champion.run))
         with threadpool_limits(1):
-            their_risk = again.fit(champion.run.register_model, train_rows).risk(again.matrix(test_rows))
-    picked = frame.iloc[test_rows[rows]]
+            their_risk = again.fit(champion.run.register_model, train_rows).risk(again.inputs_of(test_rows))
+    picked = cohorts.labels.iloc[test_rows[rows]]
     lists = (picked["as_of"] + "/" + picked["county_id"]).to_numpy()
     measures = {
         who: Scored(outcome[rows], p, lists, run.capacity).metrics
@@ -99,7 +100,10 @@ def _in_their_features(champion: RiskModel, cohorts: Cohorts) -> Cohorts:
     if champion.catalogue.sha256 == cohorts.catalogue.sha256 or cohorts.origin is None:
         return cohorts
     months = [month_text(m) for m in cohorts.months]
-    built = build_cohorts(cohorts.origin, months, label=cohorts.label, at_risk=cohorts.at_risk, catalogue=champion.catalogue)
+    built = build_cohorts(
+        cohorts.origin, months, label=cohorts.label, at_risk=cohorts.at_risk, catalogue=champion.catalogue,
+        folder=cohorts.mapped.folder.parent if cohorts.mapped else None,
+    )  # fmt: skip
     keys = ["household_id", "as_of"]
     if not pd.DataFrame.equals(built.frame[keys], cohorts.frame[keys]):
         raise NotFound("its households at risk are others")

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from riskmodel.cohort.inputs import Inputs
 from riskmodel.errors import UsageError
 from riskmodel.model.boosters import KeptBooster
 
@@ -47,13 +48,16 @@ LIGHTGBM_DEFAULTS: dict[str, Any] = {
 
 
 class Estimator(Protocol):
-    """What training asks of a model. `fit` takes float features (rows x features, NaN allowed) and 0/1 outcomes."""
+    """What training asks of a model. `fit` takes float features (rows x features, NaN allowed) and 0/1 outcomes.
+
+    Features come as a table or as `Inputs`, of which a model reads what it needs.
+    """
 
     name: ClassVar[str]
     calibrated: ClassVar[bool]
     feature_names_in_: np.ndarray
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Estimator: ...
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> Estimator: ...
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray: ...
 
@@ -77,7 +81,7 @@ class _Model:
         risk = self._risk(X)
         return np.column_stack([1 - risk, risk])
 
-    def _named(self, X: pd.DataFrame) -> None:
+    def _named(self, X: pd.DataFrame | Inputs) -> None:
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
 
     def can(self, features: Sequence[str]) -> bool:
@@ -90,7 +94,7 @@ class BaseRate(_Model):
 
     name: ClassVar[str] = "base_rate"
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> BaseRate:
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> BaseRate:
         self._named(X)
         self._rate = float(np.mean(y))
         return self
@@ -108,7 +112,7 @@ class BaseRate(_Model):
 class _Ranker(_Model):
     """Ranks by one number; isotonic regression turns the rank into a risk."""
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> _Ranker:
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> _Ranker:
         from sklearn.isotonic import IsotonicRegression
 
         self._named(X)
@@ -119,7 +123,7 @@ class _Ranker(_Model):
     def _risk(self, X: pd.DataFrame) -> np.ndarray:
         return np.interp(self._number(X), self._x, self._y)
 
-    def _number(self, X: pd.DataFrame) -> np.ndarray:
+    def _number(self, X: pd.DataFrame | Inputs) -> np.ndarray:
         raise NotImplementedError
 
     def save(self) -> dict[str, Any]:
@@ -135,7 +139,7 @@ class LastStatus(_Ranker):
     name: ClassVar[str] = "last_status"
     needs = (LAST_STATUS,)
 
-    def _number(self, X: pd.DataFrame) -> np.ndarray:
+    def _number(self, X: pd.DataFrame | Inputs) -> np.ndarray:
         return -X[LAST_STATUS].fillna(36).to_numpy(float)
 
 
@@ -145,7 +149,7 @@ class DistanceToLine(_Ranker):
     name: ClassVar[str] = "distance_to_line"
     needs = (DISTANCE,)
 
-    def _number(self, X: pd.DataFrame) -> np.ndarray:
+    def _number(self, X: pd.DataFrame | Inputs) -> np.ndarray:
         return -X[DISTANCE].fillna(_FAR).to_numpy(float)
 
 
@@ -155,7 +159,7 @@ class OfficeRule(_Ranker):
     name: ClassVar[str] = "office_rule"
     needs = (DISTANCE,)
 
-    def _number(self, X: pd.DataFrame) -> np.ndarray:
+    def _number(self, X: pd.DataFrame | Inputs) -> np.ndarray:
         near = (X[DISTANCE] < np.log(OFFICE_RATIO)).to_numpy(float)
         events = [(X[e] < OFFICE_MONTHS).to_numpy(float) for e in OFFICE_EVENTS if e in X]
         return near + sum(events, np.zeros(len(X)))
@@ -169,10 +173,10 @@ class _Logit(_Model):
     def __init__(self, C: float = 1.0) -> None:
         super().__init__(C=C)
 
-    def _columns(self, X: pd.DataFrame) -> list[str]:
+    def _columns(self, X: pd.DataFrame | Inputs) -> list[str]:
         return list(X.columns)
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> _Logit:
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> _Logit:
         from sklearn.linear_model import LogisticRegression
 
         self._named(X)
@@ -191,7 +195,7 @@ class _Logit(_Model):
         self._coef, self._intercept = model.coef_[0], float(model.intercept_[0])
         return self
 
-    def _design(self, X: pd.DataFrame, scaled: bool = True) -> np.ndarray:
+    def _design(self, X: pd.DataFrame | Inputs, scaled: bool = True) -> np.ndarray:
         values = X[self._use].to_numpy(float)
         gap = np.isnan(values)
         filled = np.clip(np.where(gap, self._median, values), self._low, self._high)
@@ -229,7 +233,7 @@ class OneVariableLogit(_Logit):
     calibrated: ClassVar[bool] = False
     needs = (DISTANCE,)
 
-    def _columns(self, X: pd.DataFrame) -> list[str]:
+    def _columns(self, X: pd.DataFrame | Inputs) -> list[str]:
         return [DISTANCE]
 
 
@@ -252,7 +256,7 @@ class HistGradientBoosting(_Model):
         super().__init__(max_iter=300, learning_rate=0.05, max_leaf_nodes=31, min_samples_leaf=100, l2=1.0, seed=seed)
         self._monotone = dict(monotone or {})
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> HistGradientBoosting:
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> HistGradientBoosting:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         self._named(X)
@@ -293,8 +297,10 @@ class LightGBM(_Model):
         super().__init__(**{**LIGHTGBM_DEFAULTS, "seed": seed, **(overrides or {})})
         self._monotone = dict(monotone or {})
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> LightGBM:
+    def fit(self, X: pd.DataFrame | Inputs, y: np.ndarray) -> LightGBM:
         import lightgbm
+
+        from riskmodel.model.binned import binned
 
         self._named(X)
         params = dict(self._params)
@@ -303,8 +309,7 @@ class LightGBM(_Model):
         constraints = [self._monotone.get(f, 0) for f in X.columns]
         if any(constraints):
             params["monotone_constraints"] = constraints
-        data = lightgbm.Dataset(X.to_numpy(np.float32), y, feature_name=list(X.columns), free_raw_data=True)
-        self.booster_ = lightgbm.train(params, data, num_boost_round=rounds)
+        self.booster_ = lightgbm.train(params, binned(Inputs.of(X), y, params), num_boost_round=rounds)
         return self
 
     def _matrix(self, X: pd.DataFrame) -> np.ndarray:

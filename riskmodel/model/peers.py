@@ -21,6 +21,7 @@ import pandas as pd
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.signs import Sign
 from riskmodel.cohort.conditions import values
+from riskmodel.cohort.inputs import Inputs
 from riskmodel.model.boosters import KeptBooster
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Peers:
     boosters: Mapping[str, tuple[Booster, ...]]
 
     @classmethod
-    def fit(cls, catalogue: Catalogue, features: pd.DataFrame, households: Sequence[str], seed: int = 0) -> Peers:
+    def fit(cls, catalogue: Catalogue, features: pd.DataFrame | Inputs, households: Sequence[str], seed: int = 0) -> Peers:
         """Fit on households at risk.
 
         Parameters
@@ -60,19 +61,20 @@ class Peers:
         """
         import lightgbm
 
+        features = Inputs.of(features)
         circumstances = tuple(c for c in catalogue.peers.circumstances if c in features)
         part = _parts(households)
-        design = features[list(circumstances)].astype(np.float32)
         found = {}
         for sign in _held_against_peers(catalogue, features):
             behaviour = features[sign.feature].to_numpy(float)
             boosters = []
             for k in range(PARTS):
-                rows = np.flatnonzero((part != k) & np.isfinite(behaviour))
-                if len(rows) < _FEWEST:
+                learn = np.flatnonzero((part != k) & np.isfinite(behaviour))
+                if len(learn) < _FEWEST:
                     break
-                rows = rows[:: -(-len(rows) // _MOST)]
-                data = lightgbm.Dataset(design.iloc[rows].to_numpy(), behaviour[rows], feature_name=list(circumstances))
+                learn = learn[:: -(-len(learn) // _MOST)]
+                design = Inputs(features.frame, circumstances, features.rows[learn]).block(0, len(learn)).to_numpy()
+                data = lightgbm.Dataset(design, behaviour[learn], feature_name=list(circumstances))
                 params = {**_PARAMS, "alpha": BEYOND if sign.side == "low" else 1 - BEYOND, "seed": seed}
                 boosters.append(lightgbm.train(params, data, num_boost_round=_ROUNDS))
             if len(boosters) == PARTS:
@@ -140,7 +142,7 @@ def _by_lightgbm(booster: Booster, X: np.ndarray) -> np.ndarray:
     return booster.predict(X, num_threads=1)
 
 
-def _held_against_peers(catalogue: Catalogue, features: pd.DataFrame) -> list[Sign]:
+def _held_against_peers(catalogue: Catalogue, features: Inputs) -> list[Sign]:
     return [s for s in catalogue.signs if s.feature is not None and s.feature in features]
 
 

@@ -96,7 +96,7 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
                 mlflow.log_params({"metric": tuning["metric"], "best": tuning["best"], **tuning["params"]})
                 for trial in tuning["trials"]:
                     mlflow.log_metric(tuning["metric"], trial["value"], step=trial["trial"])
-        medians = cohorts.frame[study.model.inputs].median().to_dict()
+        medians = {name: float(cohorts.frame[name].median()) for name in study.model.inputs}
         with temporary_bundle(study.model) as folder:
             example = example_rows(study.model, medians)
             info = mlflow.pyfunc.log_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.inputs import Inputs
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
@@ -21,6 +23,7 @@ from riskmodel.model.choice import Parts
 from riskmodel.model.estimators import Estimator, make_estimator
 from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import Peers
+from riskmodel.model.sampling import Drawn, draw_rows, household_lots
 from riskmodel.model.tuning import Tuned, tune_lightgbm
 from riskmodel.settings import AUTO, RICH, Run
 
@@ -55,9 +58,9 @@ class Fitted:
     calibration: Calibration = Calibration()
     intervals: VennAbers | None = None
 
-    def risk(self, matrix: pd.DataFrame) -> np.ndarray:
+    def risk(self, inputs: Inputs) -> np.ndarray:
         """Calibrated risk of each row."""
-        return self.calibration.apply(self.estimator.predict_proba(matrix)[:, 1])
+        return self.calibration.apply(raw_risk(self.estimator, inputs))
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,17 @@ class Trainer:
 
     def compare(self, parts: Parts, split: str, say: Callable[[str], None]) -> Compared:
         """All models, fitted on the training rows of each part, with metrics and risks on the test rows of all."""
-        frame = self.cohorts.frame
         test = _test_rows(parts)
-        outcome = frame["outcome"].to_numpy()[test]
-        lists = (frame["as_of"].iloc[test] + "/" + frame["county_id"].iloc[test]).to_numpy()
-        scores = frame.iloc[test][["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
+        tested = self.cohorts.labels.iloc[test]
+        outcome = tested["outcome"].to_numpy()
+        lists = (tested["as_of"] + "/" + tested["county_id"]).to_numpy()
+        scores = tested[["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
         names = [m for m in self.run.models if make_estimator(m).can(self.inputs)]
         risks, fitted = self._fitted(parts, names, split, say)
         scored = {name: Scored(outcome, risks[name].to_numpy(), lists, self.run.capacity) for name in names}
         say(f"{split}: intervals")
         measures = {name: s.metrics for name, s in scored.items()}
-        resampled = resample(
-            measures, drawn_together(frame.iloc[test], self.run.intervals), self.run.intervals, self.run.seed
-        )
+        resampled = resample(measures, drawn_together(tested, self.run.intervals), self.run.intervals, self.run.seed)
         return Compared(resampled, scores.join(risks), fitted if len(parts) == 1 else {})
 
     def predict(self, parts: Parts, names: Sequence[str], split: str, say: Callable[[str], None]) -> pd.DataFrame:
@@ -119,7 +120,7 @@ class Trainer:
             risks[name] = np.empty(len(test))
             for train, rows in parts:
                 fitted[name] = self.fit(name, train)
-                risks[name][np.searchsorted(test, rows)] = fitted[name].risk(self.matrix(rows))
+                risks[name][np.searchsorted(test, rows)] = fitted[name].risk(self.inputs_of(rows))
         return pd.DataFrame(risks), fitted
 
     def tuned(self, folds: Mapping[str, tuple[np.ndarray, np.ndarray]], say: Callable[[str], None]) -> Tuned:
@@ -136,11 +137,22 @@ class Trainer:
             return Scored(outcome[rows], risk, lists[rows], run.capacity).metric(metric)
 
         seen = np.unique([row for fold in folds.values() for rows in fold for row in rows]).astype(int)
-        data = pd.util.hash_pandas_object(frame[[*self.inputs, "outcome"]].iloc[seen], index=False).to_numpy().tobytes()
+        blocks = Inputs(frame, (*self.inputs, "outcome"), seen).blocks()
+        data = b"".join(pd.util.hash_pandas_object(b, index=False).to_numpy().tobytes() for b in blocks)
         return tune_lightgbm(score, list(folds), run, data, say)
 
-    def matrix(self, rows: np.ndarray) -> pd.DataFrame:
-        return self.cohorts.frame[list(self.inputs)].iloc[rows]
+    def inputs_of(self, rows: np.ndarray) -> Inputs:
+        """What the models may know of some rows."""
+        return self.cohorts.inputs_of(rows, self.inputs)
+
+    def drawn(self, rows: np.ndarray) -> Drawn:
+        """The rows of a fit: all, or those that case-control sampling keeps."""
+        wanted = self.run.sampling.others_per_fall
+        return draw_rows(rows, self.cohorts.y, self._lots, wanted) if wanted else Drawn(rows)
+
+    @cached_property
+    def _lots(self) -> np.ndarray:
+        return household_lots(self.cohorts.frame["household_id"], self.run.seed)
 
     def fit(self, name: str, rows: np.ndarray) -> Fitted:
         """A model fitted on `rows`, with calibration and intervals from their last months, which a first fit has not seen.
@@ -148,17 +160,21 @@ class Trainer:
         Intervals stand on the calibrated scale, which first and final fit share: both give these months their rate.
         """
         outcome = self.cohorts.frame["outcome"].to_numpy()
-        model = self._make(name).fit(self.matrix(rows), outcome[rows])
+        drawn = self.drawn(rows)
+        model = self._make(name).fit(self.inputs_of(drawn.rows), outcome[drawn.rows])
+        uncalibrated = Fitted(model, drawn.then(Calibration()))
         if not (model.calibrated and self.run.split.calibration_months):
-            return Fitted(model)
+            return uncalibrated
         early, late = self._calibration_rows(rows)
         if len(np.unique(outcome[early])) < 2 or outcome[late].sum() < _FEWEST_EVENTS:
-            return Fitted(model)
-        first = self._make(name).fit(self.matrix(early), outcome[early])
-        raw = first.predict_proba(self.matrix(late))[:, 1]
+            return uncalibrated
+        before, later = self.drawn(early), self.inputs_of(late)
+        first = self._make(name).fit(self.inputs_of(before.rows), outcome[before.rows])
+        raw = before.corrected(raw_risk(first, later))
         found = Calibration.fit(raw, outcome[late])
         intervals = VennAbers.fit(found.apply(raw), outcome[late], self.cohorts.frame["household_id"].iloc[late])
-        return Fitted(model, found.anchored(model.predict_proba(self.matrix(late))[:, 1], outcome[late]), intervals)
+        anchored = found.anchored(drawn.corrected(raw_risk(model, later)), outcome[late])
+        return Fitted(model, drawn.then(anchored), intervals)
 
     def final(self, rows: np.ndarray) -> RiskModel:
         """The registered model and what peers do, fitted on `rows`."""
@@ -166,8 +182,9 @@ class Trainer:
 
     def bundled(self, fitted: Fitted, rows: np.ndarray) -> RiskModel:
         """A fitted model with what peers do, learned from the same rows."""
-        catalogue, frame = self.cohorts.catalogue, self.cohorts.frame.iloc[rows]
-        peers = Peers.fit(catalogue, frame, frame["household_id"].to_numpy(), self.run.seed)
+        catalogue, frame = self.cohorts.catalogue, self.cohorts.frame
+        everything = self.cohorts.inputs_of(rows, frame.columns)
+        peers = Peers.fit(catalogue, everything, frame["household_id"].to_numpy()[rows], self.run.seed)
         kept = peers if peers.boosters else None
         return RiskModel(fitted.estimator, fitted.calibration, self.run, catalogue, peers=kept, intervals=fitted.intervals)
 
@@ -184,6 +201,11 @@ class Trainer:
         monotone = {f.name: f.monotone for f in self.cohorts.features if f.monotone and f.name in self.inputs}
         run = self.run
         return make_estimator(name, monotone=monotone, seed=run.seed, lightgbm=run.lightgbm)
+
+
+def raw_risk(estimator: Estimator, inputs: Inputs) -> np.ndarray:
+    """What a model says before calibration, block by block."""
+    return np.concatenate([estimator.predict_proba(block)[:, 1] for block in inputs.blocks()])
 
 
 def _test_rows(parts: Parts) -> np.ndarray:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
+from riskmodel.cohort.inputs import Inputs
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.model import training, tuning
@@ -188,12 +189,12 @@ def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, monkeypatch: pytest.M
     """Every row that reaches a fit or a prediction of a trial ended, and was known, before the test began."""
     seen: list[np.ndarray] = []
     within = [False]
-    matrix, tune = training.Trainer.matrix, training.tune_lightgbm
+    inputs_of, tune = training.Trainer.inputs_of, training.tune_lightgbm
 
-    def watched(trainer: Any, rows: np.ndarray) -> pd.DataFrame:
+    def watched(trainer: Any, rows: np.ndarray) -> Inputs:
         if within[0]:
             seen.append(np.asarray(rows))
-        return matrix(trainer, rows)
+        return inputs_of(trainer, rows)
 
     def searching(*given: Any) -> Tuned:
         within[0] = True
@@ -201,7 +202,7 @@ def test_no_trial_sees_a_row_of_the_test(cohorts: Cohorts, monkeypatch: pytest.M
         within[0] = False
         return found
 
-    monkeypatch.setattr(training.Trainer, "matrix", watched)
+    monkeypatch.setattr(training.Trainer, "inputs_of", watched)
     monkeypatch.setattr(training, "tune_lightgbm", searching)
     study = train(cohorts, RUN, track=False)
 
