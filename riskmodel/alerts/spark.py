@@ -105,7 +105,10 @@ def spark_session(master: str) -> Iterator[SparkSession]:
     try:
         spark = builder.master(master).getOrCreate()
     except (Py4JError, PySparkException) as fault:
-        raise UsageError(f"--master {master}: Spark did not start there ({_first_line(fault)}).") from None
+        raise UsageError(
+            f"--master {master}: Spark did not start there ({_first_line(fault)}). Check the address, and that a master "
+            "listens there."
+        ) from None
     try:
         yield spark
     finally:
@@ -341,4 +344,5 @@ def _check_versions(wanted: dict[str, str]) -> None:
 
 
 def _first_line(fault: Exception) -> str:
-    return str(fault).strip().split("\n")[0][:300]
+    lines = [line for line in str(fault).strip().split("\n") if not line.startswith("An error occurred while calling")]
+    return lines[0].removeprefix(": ")[:300] if lines else type(fault).__name__
