@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -269,6 +270,8 @@ def _in_the_task(
     An error that was raised on purpose is a row without a county, since to try again would not help.
     """
     files = _read(batches) if sent is None else sent.value.items()
+    if sent is not None:
+        deque(batches, maxlen=0)  # a process that leaves input unread is not used for the next task
     scratch = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
     try:
         _check_versions(versions)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -118,15 +119,20 @@ def sent(district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFact
 
 
 def in_a_task(job: Job, county: str, shared: dict, files: dict, versions: dict | None = None) -> dict[str | None, dict]:
-    """What a task gives back, by county and file; no file of the register or of the job is at hand there."""
+    """What a task gives back, by county and file; no file of the register or of the job is at hand there.
+
+    Spark uses a Python process for another task only if it has read its input to the end.
+    """
     elsewhere = replace(job, register=Path("/nowhere"), work=Path("/nowhere") / job.work.name)
+    given = iter([pa.RecordBatch.from_pydict({"id": [0]})])
     batches = engine._in_the_task(
-        [], job=elsewhere, counties=[county], shared=SimpleNamespace(value=shared), sent=SimpleNamespace(value=files),
+        given, job=elsewhere, counties=[county], shared=SimpleNamespace(value=shared), sent=SimpleNamespace(value=files),
         versions=versions or engine._versions(),
     )  # fmt: skip
     found: dict[str | None, dict] = {}
     for row in (row for batch in batches for row in batch.to_pylist()):
         found.setdefault(row["county"], {})[row["file"]] = row["content"]
+    assert next(given, None) is None
     return found
 
 
