@@ -93,7 +93,7 @@ def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         made.stop()
 
 
-def wait_for(holds: Callable[[], bool], otherwise: str, seconds: float = 180) -> None:
+def wait_for(holds: Callable[[], bool], otherwise: str, seconds: float = 600) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():

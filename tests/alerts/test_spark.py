@@ -245,7 +245,7 @@ def test_a_machine_that_goes_down_loses_nothing(
         assert len(finished()) < len(Register.open(district[0]).counties), "the counties are too few to lose a worker among"
         two_workers.kill("w1")
         two_workers.add_workers("w3")
-        assert driver.wait(timeout=300) == 0
+        assert driver.wait(timeout=900) == 0
     finally:
         driver.kill()
     assert "Lost executor" in (tmp_path / "driver.log").read_text()
