@@ -1,9 +1,11 @@
 # Two commands do everything on a machine with Python >= 3.11, make and pip: `make demo` and `make test`.
 # The environment is built once in .venv from exact pins; uv is used where it is present.
+# `make test-slow EXTRAS=test,spark` also tries Spark, which wants Java 17.
 
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+EXTRAS ?= test
+STAMP := .venv/.installed-$(EXTRAS)
 CONSTRAINTS := $(abspath constraints.txt)
 
 .PHONY: env demo test test-slow docs bench clean
@@ -15,10 +17,10 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Python >= 3.11 is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python "$(PYTHON)" .venv && \
-	  uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) -e '.[test]'; \
+	  uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'; \
 	else \
 	  $(PYTHON) -m venv .venv && \
-	  PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[test]'; \
+	  PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'; \
 	fi
 	@touch $(STAMP)
 

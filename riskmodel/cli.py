@@ -30,6 +30,13 @@ app = typer.Typer(
 )
 
 
+class Engine(StrEnum):
+    """Where counties are worked on."""
+
+    local = "local"
+    spark = "spark"
+
+
 class Language(StrEnum):
     """Languages of what people read."""
 
@@ -233,14 +240,20 @@ def promote(
 
 @app.command()
 def score(
-    register: Annotated[Path, typer.Argument(help="Register from `riskmodel ingest`.")],
+    register: Annotated[
+        str, typer.Argument(help="Register from `riskmodel ingest`; for Spark also hdfs://..., s3a://..., file:///...")
+    ],
     as_of: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
     out: Out,
     model: Annotated[str, typer.Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
     capacity: Annotated[
         str | None, typer.Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Counties worked on at once.")] = 2,
+    engine: Annotated[Engine, typer.Option(help="Processes of this machine, or a Spark cluster.")] = Engine.local,
+    master: Annotated[
+        str | None, typer.Option(help="Spark master, such as spark://HOST:7077 or yarn; local[*] by default.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Counties worked on at once on this machine.")] = 2,
     block: Annotated[
         int, typer.Option(min=1, help="Households of a county in memory at once; it changes memory, and no figure.")
     ] = 20_000,
@@ -259,7 +272,8 @@ def score(
     with _progress("score") as step:
         manifest = score_and_write(
             register, model, as_of, out, capacity, step,
-            tracking_uri=tracking_uri, database=database, schema=schema, workers=workers, block=block,
+            tracking_uri=tracking_uri, database=database, schema=schema, engine=engine.value, master=master,
+            workers=workers, block=block,
         )  # fmt: skip
     about = manifest["about"]
     counts = about["counts"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,7 +145,7 @@ def _keep_evaluation(evaluation: dict[str, Any], out: Path | None) -> None:
 
 
 def score_and_write(
-    register_path: Path,
+    register: Path | str,
     model_uri: str,
     as_of: str,
     out: Path,
@@ -154,6 +155,8 @@ def score_and_write(
     tracking_uri: str | None = None,
     database: Database | None = None,
     schema: str = "riskmodel",
+    engine: Literal["local", "spark"] = "local",
+    master: str | None = None,
     **how: int,
 ) -> dict[str, Any]:
     """Scores and alerts of a month in `out`; gives the manifest. `how`: `workers` and `block` of `score_month`.
@@ -170,26 +173,43 @@ def score_and_write(
         step(f"reaching {database.label}")
         database.reach()
     room = read_capacity(capacity)
-    facts = register_facts(Register.open(register_path))
-    step("model")
-    model = load_model(model_uri, tracking_uri)
-    asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
-    manifest = score_month(
-        register_path,
-        model,
-        as_of,
-        out,
-        inputs={"register": facts, "model": model_uri, "capacity": asked},
-        capacity=room,
-        progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
-        **how,
-    )
+    with _engine(engine, master, str(register)) as (register_path, counties):
+        facts = register_facts(Register.open(register_path))
+        step("model")
+        model = load_model(model_uri, tracking_uri)
+        asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
+        manifest = score_month(
+            register_path,
+            model,
+            as_of,
+            out,
+            inputs={"register": facts, "model": model_uri, "capacity": asked},
+            capacity=room,
+            engine=counties,
+            progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
+            **how,
+        )
     if database is not None:
         from riskmodel.alerts.database import write_to_database
 
         step(f"writing to {database.label}")
         write_to_database(out, database, schema)
     return manifest
+
+
+def _engine(engine: str, master: str | None, register: str) -> AbstractContextManager[tuple[Path, Any]]:
+    """The register's folder on this machine, and where its counties are worked on (None: here)."""
+    from riskmodel.errors import UsageError
+
+    if engine == "spark":
+        from riskmodel.alerts.spark import spark_engine
+
+        return spark_engine(master or "local[*]", register)
+    if master is not None:
+        raise UsageError("--master names a Spark cluster: add --engine spark.")
+    if "://" in register:
+        raise UsageError(f"{register}: only --engine spark reads a register that is not a folder of this machine.")
+    return nullcontext((Path(register), None))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from riskmodel.model.tracking import promote
 from riskmodel.register import ingest
 from riskmodel.results import score_and_write, train_and_write
@@ -42,3 +44,12 @@ class County:
         return score_and_write(
             self.register, model, AS_OF, out or self.alerts, capacity, lambda what: None, tracking_uri=self.tracking.uri
         )
+
+    def cut(self, parts: int, folder: Path) -> Path:
+        """A register of several counties, `009901` and so on: this one cut by village."""
+        source = {p.stem: pd.read_parquet(p) for p in (self.folder / "source").glob("*.parquet") if p.stem != "truth"}
+        villages = sorted(source["households"]["village_id"].unique())
+        of = {village: f"0099{1 + place * parts // len(villages):02}" for place, village in enumerate(villages)}
+        source["households"]["county_id"] = source["households"]["village_id"].map(of)
+        ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, folder)
+        return folder

@@ -29,7 +29,7 @@ from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
 from riskmodel.model.bundle import RiskModel, temporary_bundle
 from riskmodel.months import month_text
 from riskmodel.register import Register, commit_directory, read_manifest, verify
-from riskmodel.register.commit import package_version
+from riskmodel.register.commit import MANIFEST, package_version
 from riskmodel.register.store import table_file
 
 _FOR_A_POOL = 1_000_000
@@ -116,7 +116,7 @@ def score_month(
     for number, county in enumerate(run(job, left), len(register.counties) - len(left) + 1):
         if progress:
             progress(county, number, len(register.counties))
-    folders = [_folder(job, county) for county in register.counties]
+    folders = [county_folder(job, county) for county in register.counties]
     facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
     filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
     if not filled:
@@ -148,8 +148,28 @@ def score_one(job: Job, county: str, at_hand: tuple[Register, RiskModel] | None 
         for name, table in tables_of(scores, explained).items() if somebody else ():
             table.to_parquet(stage / f"{name}.parquet", index=False)
 
-    commit_directory(_folder(job, county), write, kind="county", about=facts_of(scores, explained))
+    commit_directory(county_folder(job, county), write, kind="county", about=facts_of(scores, explained))
     return county
+
+
+def keep_county(job: Job, county: str, files: Mapping[str, bytes]) -> None:
+    """Commit a county that `score_one` finished elsewhere, from the files that it committed there.
+
+    Raises
+    ------
+    IntegrityError
+        If a file does not match the hash that was written down where it was made.
+    """
+    there = json.loads(files[MANIFEST])
+
+    def write(stage: Path) -> None:
+        for name in there["files"]:
+            (stage / name).write_bytes(files[name])
+
+    kept = commit_directory(county_folder(job, county), write, kind="county", about=there["about"])
+    if kept["files"] != there["files"]:
+        shutil.rmtree(county_folder(job, county))
+        raise IntegrityError(f"county {county}: its results changed on the way here. Run the same command again.")
 
 
 def on_this_machine(
@@ -207,13 +227,14 @@ def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, b
     return Job(register.path.resolve(), model.version, month, frozen, block, beside / key)
 
 
-def _folder(job: Job, county: str) -> Path:
+def county_folder(job: Job, county: str) -> Path:
+    """Where the results of a finished county lie."""
     return job.work / "counties" / quote(county, safe="").replace(".", "%2E")
 
 
 def _is_finished(job: Job, county: str) -> bool:
     try:
-        verify(_folder(job, county))
+        verify(county_folder(job, county))
     except (NotFound, IntegrityError):
         return False
     return True

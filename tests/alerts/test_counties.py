@@ -15,21 +15,15 @@ from riskmodel.alerts.scoring import score
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
-from riskmodel.register import Register, ingest
+from riskmodel.register import Register
 from tests.cohort.registers import make_register, monthly
 from tests.county import AS_OF, County
 
 
 @pytest.fixture(scope="module")
 def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RiskModel]:
-    """The simulated county cut into three counties by village, and its model."""
-    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet") if p.stem != "truth"}
-    villages = sorted(source["households"]["village_id"].unique())
-    of = {village: f"00990{1 + place * 3 // len(villages)}" for place, village in enumerate(villages)}
-    source["households"]["county_id"] = source["households"]["village_id"].map(of)
-    folder = tmp_path_factory.mktemp("district") / "register"
-    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, folder)
-    return folder, load_model(county.folder / "results")
+    """The simulated county cut into three, and its model."""
+    return county.cut(3, tmp_path_factory.mktemp("district") / "register"), load_model(county.folder / "results")
 
 
 def hashes(manifest: dict) -> dict[str, str]:

@@ -1,0 +1,275 @@
+"""The Spark engine: what it needs is named, and a cluster changes no byte, not even one that loses a machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from riskmodel.alerts import spark as engine
+from riskmodel.alerts.counties import Job, score_month, score_one
+from riskmodel.alerts.scoring import score
+from riskmodel.cli import app
+from riskmodel.errors import IntegrityError, RiskmodelError, UsageError
+from riskmodel.explain.margins import risks
+from riskmodel.model.bundle import RiskModel
+from riskmodel.model.tracking import load_model
+from riskmodel.register import Register, read_manifest
+from tests.alerts.cluster import Cluster, cluster, environment, wait_for
+from tests.county import AS_OF, County
+
+CAPACITY = "2"
+
+
+@pytest.fixture(scope="module")
+def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RiskModel]:
+    """The simulated county cut into as many as it has villages, and its model."""
+    return county.cut(50, tmp_path_factory.mktemp("district") / "register"), load_model(county.folder / "results")
+
+
+def refusal(*arguments: str) -> str:
+    """What `riskmodel score` says when it refuses its arguments."""
+    found = CliRunner().invoke(app, ["score", "register", "--as-of", AS_OF, "--out", "out", *arguments]).exception
+    assert isinstance(found, UsageError)
+    return str(found)
+
+
+def java_that_says(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "bin").mkdir()
+    (folder / "bin" / "java").write_text(f"#!/bin/sh\necho '{text}' >&2\n")
+    (folder / "bin" / "java").chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(folder))
+
+
+@pytest.fixture
+def with_pyspark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """PySpark as far as its version goes."""
+    package = ModuleType("pyspark")
+    package.__version__ = "4.3.0"
+    monkeypatch.setitem(sys.modules, "pyspark", package)
+    return package
+
+
+def test_without_pyspark_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    assert "pip install 'household-riskmodel[spark]'" in refusal("--engine", "spark")
+
+
+def test_an_old_pyspark_is_refused(with_pyspark: ModuleType) -> None:
+    with_pyspark.__version__ = "3.5.4"
+    assert "PySpark 3.5.4 is too old" in refusal("--engine", "spark")
+
+
+def test_without_java_it_is_said_what_to_install(
+    with_pyspark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no java is on the PATH: install Java 17 or newer" in refusal("--engine", "spark", "--master", "spark://h:7077")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
+    assert "gone holds no bin/java" in refusal("--engine", "spark")
+
+
+@pytest.mark.parametrize(("version", "named"), [("1.8.0_312", "Java 8"), ("11.0.2", "Java 11")])
+def test_an_old_java_is_refused(
+    version: str, named: str, with_pyspark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    java_that_says(f'openjdk version "{version}"', tmp_path, monkeypatch)
+    assert f"is {named}: install Java 17 or newer" in refusal("--engine", "spark")
+
+
+def test_java_17_and_newer_will_do(with_pyspark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java_that_says('openjdk version "21" 2023-09-19', tmp_path, monkeypatch)
+    engine.needs_spark()
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    assert "add --engine spark" in refusal("--master", "spark://h:7077")
+    assert "Spark Connect" in refusal("--engine", "spark", "--master", "sc://h:15002")
+    found = CliRunner().invoke(app, ["score", "hdfs://h/register", "--as-of", AS_OF, "--out", "out"]).exception
+    assert "only --engine spark reads" in str(found)
+
+
+@pytest.fixture(scope="module")
+def sent(district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, str, dict, dict]:
+    """A job, one of its counties, and what an executor gets for it: the model and the manifest, the county's files."""
+    path, model = district
+    register = Register.open(path)
+    jobs: list[Job] = []
+    folder = tmp_path_factory.mktemp("sent")
+
+    def only_asks(job: Job, counties: list[str]) -> Iterator[str]:
+        jobs.append(job)
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        score_month(path, model, AS_OF, folder / "out", inputs={}, capacity=2, engine=only_asks)
+    county = register.counties[0]
+    files = {name: (path / name).read_bytes() for name in register.manifest["files"] if Path(name).stem in (county, "all")}
+    return jobs[0], county, engine._shared(jobs[0], register), files
+
+
+def in_a_task(job: Job, county: str, shared: dict, files: dict, versions: dict | None = None) -> dict[str | None, dict]:
+    """What a task gives back, by county and file; no file of the register or of the job is at hand there.
+
+    Spark uses a Python process for another task only if it has read its input to the end.
+    """
+    elsewhere = replace(job, register=Path("/nowhere"), work=Path("/nowhere") / job.work.name)
+    given = iter([pa.RecordBatch.from_pydict({"id": [0]})])
+    batches = engine._in_the_task(
+        given, job=elsewhere, counties=[county], shared=SimpleNamespace(value=shared), sent=SimpleNamespace(value=files),
+        versions=versions or engine._versions(),
+    )  # fmt: skip
+    found: dict[str | None, dict] = {}
+    for row in (row for batch in batches for row in batch.to_pylist()):
+        found.setdefault(row["county"], {})[row["file"]] = row["content"]
+    assert next(given, None) is None
+    return found
+
+
+def test_a_task_needs_nothing_but_what_it_is_sent(sent: tuple[Job, str, dict, dict], tmp_path: Path) -> None:
+    job, county, shared, files = sent
+    there = in_a_task(*sent)[county]
+    score_one(job, county)
+    here = engine.county_folder(job, county)
+    assert {f.name: f.read_bytes() for f in here.glob("*.parquet")} == {n: c for n, c in there.items() if n[-4:] != "json"}
+    kept = replace(job, work=tmp_path)
+    engine.keep_county(kept, county, there)
+    assert read_manifest(engine.county_folder(kept, county))["files"] == read_manifest(here)["files"]
+
+
+def test_a_county_that_changed_on_the_way_is_not_kept(sent: tuple[Job, str, dict, dict], tmp_path: Path) -> None:
+    job, county, shared, files = sent
+    there = in_a_task(*sent)[county]
+    there["scores.parquet"] = there["alerts.parquet"]
+    kept = replace(job, work=tmp_path)
+    with pytest.raises(IntegrityError, match="changed on the way"):
+        engine.keep_county(kept, county, there)
+    assert not engine.county_folder(kept, county).exists()
+
+
+def test_a_register_or_a_model_that_changed_on_the_way_is_refused(
+    sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, county, shared, files = sent
+    records = f"tables/records/{county}.parquet"
+    found = in_a_task(job, county, shared, files | {records: files[records] + b" "})
+    assert list(found) == [None] and records in found[None]["IntegrityError"].decode()
+    monkeypatch.setattr(engine, "_at_hand", {})
+    found = in_a_task(job, county, shared | {"model/model.txt": b"tree"}, files)
+    assert list(found) == [None] and b"model.txt" in found[None]["IntegrityError"]
+
+
+def test_an_executor_with_other_versions_is_refused(sent: tuple[Job, str, dict, dict]) -> None:
+    found = in_a_task(*sent, versions=engine._versions() | {"pandas": "1.5.3"})
+    assert b"the driver 1.5.3" in found[None]["UsageError"]
+
+
+def test_the_model_is_read_once_by_a_worker(sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    job, county, shared, files = sent
+    monkeypatch.setattr(engine, "_at_hand", {})
+    for _ in range(3):
+        in_a_task(*sent)
+    read = engine._at_hand[job.work.name]
+    in_a_task(*sent)
+    assert engine._at_hand == {job.work.name: read} and engine._at_hand[job.work.name][1] is read[1]
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("pyspark", reason="needs PySpark: pip install 'household-riskmodel[spark]'")
+    try:
+        engine.needs_spark()
+    except RiskmodelError as lacking:
+        pytest.skip(str(lacking))
+    with cluster(tmp_path_factory.mktemp("cluster"), workers=2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def local(county: County, district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The month as this machine alone makes it."""
+    out = tmp_path_factory.mktemp("local") / "out"
+    subprocess.run(command(county, district[0], out), check=True)
+    return out
+
+
+def command(county: County, register: Path | str, out: Path, *more: str) -> list[str]:
+    model = str(county.folder / "results")
+    base = [sys.executable, "-m", "riskmodel.cli", "score", str(register), "--model", model, "--as-of", AS_OF]
+    return [*base, "--out", str(out), "--capacity", CAPACITY, *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "manifest.json"}
+
+
+def same_month(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same bytes and the same manifest but for the time."""
+    manifests = [read_manifest(folder) | {"created_at": ""} for folder in (one, other)]
+    assert contents(one) == contents(other)
+    return manifests[0] == manifests[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_address", [False, True], ids=["files sent", "files read there"])
+def test_a_cluster_writes_the_bytes_that_one_machine_writes(
+    as_address: bool, county: County, district: tuple[Path, RiskModel], local: Path, two_workers: Cluster, tmp_path: Path
+) -> None:
+    register = district[0].as_uri() if as_address else district[0]
+    there = command(county, register, tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    subprocess.run(there, check=True, env=environment(two_workers.folder))
+    assert len(contents(local)) >= 8 and same_month(local, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
+def test_a_machine_that_goes_down_loses_nothing(
+    county: County, district: tuple[Path, RiskModel], local: Path, two_workers: Cluster, tmp_path: Path
+) -> None:
+    there = command(county, district[0], tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    with (tmp_path / "driver.log").open("w") as log:
+        driver = subprocess.Popen(there, stderr=log, env=environment(two_workers.folder))
+    finished = lambda: list(tmp_path.glob(".out.counties/*/counties/0*"))  # noqa: E731
+    try:
+        wait_for(lambda: finished() or driver.poll() is not None, "no county was ever finished")
+        assert len(finished()) < len(Register.open(district[0]).counties), "the counties are too few to lose a worker among"
+        two_workers.kill("w1")
+        two_workers.add_workers("w3")
+        assert driver.wait(timeout=900) == 0
+    finally:
+        driver.kill()
+    assert "Lost executor" in (tmp_path / "driver.log").read_text()
+    assert same_month(local, tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_registered_model_gives_the_same_risks_in_spark(
+    county: County, two_workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    from pyspark.sql.functions import struct
+
+    for name, value in environment(two_workers.folder).items():
+        monkeypatch.setenv(name, value)
+    uri = county.study.tracking["model_uri"]
+    model = load_model(uri, county.tracking.uri)
+    scores = score(Register.open(county.register), model, AS_OF)
+    inputs = model.matrix(scores.features).astype(np.float64)
+    assert inputs.isna().to_numpy().any(), "missing values must be among what is compared"
+    with engine.spark_session(two_workers.master) as spark:
+        risk = mlflow.pyfunc.spark_udf(spark, uri, result_type="double", env_manager="local")
+        rows = spark.createDataFrame(inputs.assign(household_id=scores.features["household_id"].astype(str)))
+        found = rows.select("household_id", risk(struct(*model.inputs)).alias("risk")).toPandas()
+    expected = dict(zip(scores.features["household_id"].astype(str), risks(model, scores.features), strict=True))
+    assert len(found) == len(expected) > 100
+    assert dict(zip(found["household_id"], found["risk"], strict=True)) == expected
