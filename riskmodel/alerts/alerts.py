@@ -15,7 +15,7 @@ from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import nested_lists
-from riskmodel.explain.causes import judge_causes, verdict_words
+from riskmodel.explain.causes import JUDGED, judge_causes, verdict_words
 from riskmodel.explain.drivers import contributions, effects
 from riskmodel.model.bundle import RiskModel, check_additive
 
@@ -24,8 +24,6 @@ ALERT_COLUMNS = (
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
 BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
-JUDGED = ("subjective", "mixed")
-"""Verdicts that rest on signs of behaviour; elsewhere no sign is handed on."""
 BEHAVIOUR = "behaviour"
 _LEAST = 0.01
 _FACTS_SHOWN = 4

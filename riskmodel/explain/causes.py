@@ -30,6 +30,8 @@ from riskmodel.cohort.conditions import ask, holds
 
 ACTIVITY = "activity"
 VERDICTS = ("subjective", "objective", "mixed", "undetermined")
+JUDGED = ("subjective", "mixed")
+"""Verdicts that rest on signs of behaviour; elsewhere no sign is handed on."""
 
 WORDS = {
     "subjective": ("clue to a subjective factor, to be verified", "主观因素线索，待核实"),
