@@ -179,5 +179,49 @@ def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"]
     return Story(lines, [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005], picture)
 
 
+def report_review(
+    decisions: str, register_path: Path | None, model_uri: str, out: Path | None, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Human oversight so far (`review/outcomes.py`); `out` then holds it as JSON. The chain is checked first."""
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import Register, commit_file
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.outcomes import outcomes_of, oversight
+
+    store = Decisions.open(decisions, create=False)
+    store.verify()
+    table, outcomes = store.table(), None
+    if register_path is not None:
+        run = load_model(model_uri, tracking_uri).run
+        outcomes = outcomes_of(Register.open(register_path), table, run.label, run.at_risk)
+    found = oversight(table, store.rules, outcomes)
+    if out is not None:
+        commit_file(out, json.dumps(found, ensure_ascii=False, indent=1).encode("utf-8"))
+    return found
+
+
+def set_thresholds(
+    folders: Sequence[Path], decisions: str, model_uri: str | None, out: Path | None, tracking_uri: str | None = None
+) -> tuple[float | None, list[dict[str, Any]], float]:
+    """The margin that adjudicated cases allow (None: none), a row per margin tested, and the margin of the model.
+
+    `out` then holds the rule as a `verdict.yaml`, where there is one.
+    """
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import commit_file, read_manifest
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.thresholds import adjudicated_cases, rule_text, set_margin
+
+    store = Decisions.open(decisions, create=False)
+    store.verify()
+    uri = model_uri or read_manifest(folders[0], kind="scores")["about"]["inputs"]["model"]
+    model, asked = load_model(uri, tracking_uri), store.rules.adjudication
+    cases = adjudicated_cases(folders, store.table(), asked.reviewers, model.version)
+    rule, tested = set_margin(model, cases, asked)
+    if rule is not None and out is not None:
+        commit_file(out, rule_text(rule).encode("utf-8"))
+    return None if rule is None else rule.margin, tested, model.catalogue.rule.margin
+
+
 def _json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1, default=str), encoding="utf-8")

@@ -152,10 +152,15 @@ def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
     UsageError
         If the model gives no contributions.
     """
-    features = features.reset_index(drop=True)
-    found = _attributed(model, features[["household_id"]], features)
-    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
+    found = attribute_households(model, features)
+    causes = judge_causes(model.catalogue, found.drivers, found.features, found.bounds, found.behaviour)
     return causes.verdicts["verdict"].to_numpy(str)
+
+
+def attribute_households(model: RiskModel, features: pd.DataFrame) -> Attributed:
+    """Attribute the risk of some households, wherever their features come from; parameters and errors as `verdicts_of`."""
+    features = features.reset_index(drop=True)
+    return _attributed(model, features[["household_id"]], features)
 
 
 def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) -> Attributed:

@@ -20,6 +20,8 @@ ACTIONS = ("confirm", "override_cause", "reject", "defer")
 APPEALS = ("none", "open", "closed")
 APPEAL = "appeal"
 """The protected case that a decision itself brings about: an appeal that is open."""
+UNSEEN = "judged_unseen"
+"""The reason code of a cause that was judged without sight of the proposal; the app fills it in."""
 _NEEDS = ("reason", "note")
 
 
@@ -79,8 +81,8 @@ class ReviewRules:
         return next(a for a in self.actions if a.name == name)
 
     def reasons_for(self, action: str) -> list[Reason]:
-        """The reason codes offered for an action."""
-        return [r for r in self.reasons if action in r.actions]
+        """The reason codes that a reviewer can choose for an action."""
+        return [r for r in self.reasons if action in r.actions and r.name != UNSEEN]
 
 
 class Fault(NamedTuple):
@@ -122,6 +124,8 @@ def load_rules(file: str | Path = "review.yaml") -> ReviewRules:
         reasons.append(Reason(row["name"], row["en"], row["zh"], tuple(row["actions"])))
     if len({r.name for r in reasons}) < len(reasons):
         raise top.refuse("a reason is written twice")
+    if UNSEEN not in (r.name for r in reasons if {"confirm", "override_cause"} <= set(r.actions)):
+        raise top.refuse(f"the reason {UNSEEN} for confirm and override_cause is needed by --blind-half")
     for action in actions:
         if "reason" in action.needs and not any(action.name in r.actions for r in reasons):
             raise top.refuse(f"{action.name} needs a reason, and none is offered for it")
