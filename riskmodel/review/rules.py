@@ -159,15 +159,20 @@ def faults(decision: Decision, rules: ReviewRules, protected: str) -> list[Fault
         found.append(Fault("action", "Choose one of the four decisions.", "请选择一项决定。"))
         return found
     action = rules.action(decision.action)
+    noted = bool(decision.note.strip())
     if decision.appeal not in APPEALS:
         found.append(Fault("appeal", f"appeal must be one of {', '.join(APPEALS)}.", "申诉状态无效。"))
+    if decision.hidden and decision.action in ("confirm", "override_cause"):
+        # One sentence for both: which of the two it is would tell the proposal.
+        if not noted:
+            found.append(Fault("note", "Say in your own words what your judgement rests on.", "请用自己的话说明判断依据。"))
+        return found + _cause_faults(decision, rules, protected)
     if "reason" in action.needs and not decision.reason:
         found.append(Fault("reason", f"“{action.en}” needs a reason.", f"“{action.zh}”须选择理由。"))
     elif decision.reason and decision.action not in next(
         (r.actions for r in rules.reasons if r.name == decision.reason), ()
     ):
         found.append(Fault("reason", f"This reason does not go with “{action.en}”.", f"该理由不适用于“{action.zh}”。"))
-    noted = bool(decision.note.strip())
     if "note" in action.needs and not noted:
         found.append(Fault("note", f"“{action.en}” needs a note in your own words.", f"“{action.zh}”须填写说明。"))
     elif decision.reason == "other" and not noted:

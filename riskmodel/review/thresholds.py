@@ -96,7 +96,7 @@ def set_margin(
     if found < needed:
         raise NotEnoughData(
             f"{len(cases)} alerts have an adjudicated cause, {found} households an objective one: not enough. With fewer "
-            f"than {needed} of them a false-subjective rate under {asked.bound:.0%} cannot be shown; the margin stays as it is."
+            f"than {needed} no false-subjective rate under {asked.bound:.0%} can be shown; the margin stays as it is."
         )
     attributed = attribute_households(model, cases)
     shipped = model.catalogue.rule

@@ -72,14 +72,19 @@ class Worklist:
         holds the threshold of the list), `hidden_first` (in the blind half), `rank_of_doubt`.
     """
 
-    def __init__(self, folder: Path, decisions: Decisions, blind_half: bool = False) -> None:
+    def __init__(
+        self, folder: Path, decisions: Decisions, blind_half: bool = False, catalogue: Catalogue | None = None
+    ) -> None:
         self.manifest = read_manifest(folder, kind="scores")
+        if not (folder / "alerts.parquet").is_file():
+            raise NotFound(f"{folder}: this month has no alerts to review.")
         self.decisions = decisions
-        self.catalogue = load_catalogue()
+        self.catalogue = catalogue or load_catalogue()
         self._words = _catalogue_words(self.catalogue)
         self._judging = [d.name for d in self.catalogue.drivers if d.nature == "subjective"]
-        self._features = pd.read_parquet(folder / "features.parquet") if _has_alerts(folder) else pd.DataFrame()
-        self._drivers = pd.read_parquet(folder / "drivers.parquet") if _has_alerts(folder) else pd.DataFrame()
+        self._features = pd.read_parquet(folder / "features.parquet")
+        self._facts = ask(self.catalogue.facts, self._features).fillna(False).to_numpy(bool)
+        self._drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id")
         self.alerts = _alerts(folder, self._features, blind_half)
         self._at = {key: row for row, key in enumerate(self.alerts["key"])}
         self._standing: tuple[int, pd.DataFrame] | None = None
@@ -135,11 +140,9 @@ class Worklist:
         """Everything that a reviewer is shown of one alert; errors as `alert`."""
         alert = self.alert(key)
         place = self._at[key]
-        features = self._features.iloc[[place]]
-        values = features.iloc[0].to_dict()
-        log_odds = self._drivers.drop(columns="household_id").iloc[place].astype(float).to_dict()
-        held = ask(self.catalogue.facts, features).fillna(False).to_numpy(bool)[0]
-        facts = [f for f, holds in zip(self.catalogue.facts, held, strict=True) if holds]
+        values = self._features.iloc[place].to_dict()
+        log_odds = self._drivers.iloc[place].astype(float).to_dict()
+        facts = [f for f, holds in zip(self.catalogue.facts, self._facts[place], strict=True) if holds]
         told: dict[str, list[Words]] = {}
         for fact in facts:
             told.setdefault(fact.driver, []).append(Words(words(fact.en, values), words(fact.zh, values)))
@@ -210,8 +213,6 @@ def alert_key(as_of: str, county_id: str, household_id: str) -> str:
 
 
 def _alerts(folder: Path, features: pd.DataFrame, blind_half: bool) -> pd.DataFrame:
-    if not _has_alerts(folder):
-        raise NotFound(f"{folder}: this month has no alerts to review.")
     alerts = pd.read_parquet(folder / "alerts.parquet")
     scores = pd.read_parquet(folder / "scores.parquet", columns=[*KEY, "risk_low", "risk_high", "action"])
     frame = alerts.merge(scores, on=list(KEY), how="left", sort=False)
@@ -223,10 +224,6 @@ def _alerts(folder: Path, features: pd.DataFrame, blind_half: bool) -> pd.DataFr
     frame["key"] = [alert_key(*key) for key in keys]
     frame["hidden_first"] = [blind_half and in_blind_half(*key) for key in keys]
     return frame
-
-
-def _has_alerts(folder: Path) -> bool:
-    return (folder / "alerts.parquet").is_file()
 
 
 def _doubt(frame: pd.DataFrame) -> np.ndarray:
