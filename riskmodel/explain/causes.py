@@ -98,7 +98,7 @@ def judge_causes(
     doubtful = strong.any(axis=1).to_numpy() & ~excused.any(axis=1).to_numpy() & ~shields.any(axis=1).to_numpy()
     doubtful = (doubtful | enough_signs) & ~judged
 
-    settled = _settled(catalogue, drivers, excused, judged)
+    settled = settle(catalogue, drivers, excused, judged)
     facts = facts_by_driver(catalogue, features)
     push = settled.clip(lower=0)
     counted = push.where(facts[push.columns], 0.0)
@@ -149,8 +149,18 @@ def find_signs(
     return weak, strong
 
 
-def _settled(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:
-    """Log-odds per driver with the subjective parts of households that are not judged moved elsewhere."""
+def settle(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:
+    """Log-odds per driver with the subjective parts of households that are not judged moved elsewhere.
+
+    Parameters
+    ----------
+    drivers
+        Log-odds, households x drivers.
+    excused
+        Whether each excuse of the catalogue is known to hold, households x excuses.
+    judged
+        Whether the household's behaviour is judged, shape (households,).
+    """
     moved = drivers.copy()
     for name in (ACTIVITY, *(e.driver for e in catalogue.excuses)):
         if name not in moved:
