@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from riskmodel.alerts.alerts import JUDGED
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.cohorts import period_within
 from riskmodel.cohort.conditions import ask, words
 from riskmodel.cohort.features import available_in, county_blocks
 from riskmodel.errors import IntegrityError
-from riskmodel.explain.causes import settle
+from riskmodel.explain.causes import JUDGED, settle
 from riskmodel.explain.change import split_change
 from riskmodel.explain.margins import log_odds
 from riskmodel.model.bundle import RiskModel

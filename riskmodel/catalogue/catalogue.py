@@ -88,7 +88,18 @@ class Measure:
     drivers: tuple[str, ...]
     when: Expression | None
     never: Expression | None
-    department: str
+    department_en: str
+    department_zh: str
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to find out on a visit to a household whose risk a driver raises; `when` asks for more."""
+
+    driver: str
+    when: Expression | None
     en: str
     zh: str
 
@@ -107,6 +118,7 @@ class Catalogue:
     peers: PeerGroup
     rule: VerdictRule
     measures: tuple[Measure, ...]
+    questions: tuple[Question, ...]
     sources: tuple[tuple[str, str], ...]
 
     @cached_property
@@ -227,6 +239,7 @@ def load_catalogue(
         features=tuple(rows),
         drivers=tuple(known_drivers),
         measures=tuple(_measures(read_lined(measure_file), measure_file.name, known, names)),
+        questions=_questions(driver_rows, driver_file.name, known, names),
         signs=read_signs(driver_rows, driver_file.name, known, {d.name: d.nature for d in known_drivers}),
         peers=read_peers(driver_rows, driver_file.name, known),
         rule=read_rule(read_lined(rule_file), rule_file.name),
@@ -423,15 +436,34 @@ def _measures(content: dict, file: str, known: set[str], drivers: set[str]) -> l
         for driver in row["drivers"]:
             if driver not in drivers:
                 raise place.refuse(f"unknown driver {driver!r}{meant(driver, drivers)}")
+        english, _, chinese = str(row["department"]).partition(" / ")
+        if not english.strip() or not chinese.strip():
+            raise place.refuse("department is written in both languages: English / 中文")
         found.append(
             Measure(
                 row["name"],
                 tuple(row["drivers"]),
                 _condition(row["when"], known, place) if "when" in row else None,
                 _condition(row["never"], known, place) if "never" in row else None,
-                row["department"],
+                english.strip(),
+                chinese.strip(),
                 row["en"],
                 row["zh"],
             )  # fmt: skip
         )
     return found
+
+
+def _questions(content: dict, file: str, known: set[str], drivers: set[str]) -> tuple[Question, ...]:
+    found = []
+    for driver, rows in content.get("questions", {}).items():
+        if driver == LINE:
+            continue
+        for row in rows:
+            place = Place(file, row[LINE], f"question of {driver!r}")
+            check_keys(row, ("when", "en", "zh"), ("en", "zh"), place)
+            if driver not in drivers:
+                raise place.refuse(f"unknown driver {driver!r}{meant(driver, drivers)}")
+            when = _condition(row["when"], known, place) if "when" in row else None
+            found.append(Question(driver, when, row["en"], row["zh"]))
+    return tuple(found)

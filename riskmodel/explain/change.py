@@ -101,7 +101,9 @@ def facts_change(model: RiskModel, before: pd.DataFrame, after: pd.DataFrame) ->
     return frame[[d.name for d in model.catalogue.drivers if d.name in frame]]
 
 
-def _baseline_shapley(forest: Forest, group_of: np.ndarray, groups: int, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _baseline_shapley(
+    forest: Forest, group_of: np.ndarray, groups: int, before: np.ndarray, after: np.ndarray
+) -> np.ndarray:
     """Values of going from each row of `before` to the same row of `after`, rows x groups, in the margin's unit.
 
     A leaf is reached from a mix of both rows if every group on its path is met by the row that it comes from. With a
