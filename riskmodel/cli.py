@@ -37,6 +37,14 @@ class Language(StrEnum):
     zh = "zh"
 
 
+class Area(StrEnum):
+    """Places that a page of alert sheets is made for."""
+
+    county = "county"
+    township = "township"
+    village = "village"
+
+
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
 TrackingUri = Annotated[
     str | None,
@@ -257,11 +265,19 @@ def explain(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
     household: Annotated[str, typer.Option(help="Household id.")],
     lang: Annotated[Language, typer.Option(help="Language.")] = Language.en,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Earlier month, YYYY-MM or a folder; default: the last beside DIR.", show_default=False),
+    ] = None,
+    register: Annotated[
+        Path | None, typer.Option(help="Register that both were scored from: tells what changed.", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print one household's story and save its waterfall."""
+    """Print one household's story, with --register also what changed since an earlier month, and save its waterfall."""
     from riskmodel.results import explain_household
 
-    story = explain_household(folder, household, lang.value)
+    story = explain_household(folder, household, lang.value, since=since, register_path=register, tracking_uri=tracking_uri)
     for line in story.lines:
         typer.echo(line)
     title, *columns = {
@@ -269,6 +285,12 @@ def explain(
         Language.zh: ("各因素对数几率", "因素", "性质", "对数几率"),
     }[lang]
     _table(title, columns, [[name, nature, f"{value:+.2f}"] for name, nature, value in story.drivers])
+    if story.changed:
+        title, *columns = {
+            Language.en: (f"change of the log-odds since {story.since}", "part", "log-odds", "new facts"),
+            Language.zh: (f"与{story.since}相比对数几率的变化", "组成", "对数几率", "新事实"),
+        }[lang]
+        _table(title, columns, [[name, f"{value:+.2f}", facts] for name, value, facts in story.changed])
     typer.echo(f"\n{story.waterfall}")
 
 
@@ -406,6 +428,41 @@ def thresholds(
         typer.echo(f"\nMargin {margin:g} (now {before:g}).")
         if out:
             typer.echo(f"{out}: put it in place of configs/verdict.yaml, and train.")
+
+
+@app.command()
+def sheets(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
+    out: Out,
+    by: Annotated[Area, typer.Option(help="A page for each of these.")] = Area.county,
+    lang: Annotated[Language, typer.Option(help="Language shown first, and that of the workbooks.")] = Language.zh,
+    earlier: Annotated[
+        list[Path] | None, typer.Option(help="Earlier scored months; default: the folders beside DIR.", show_default=False)
+    ] = None,
+    register: Annotated[
+        Path | None, typer.Option(help="Register that DIR was scored from: the sheets then say what changed.")
+    ] = None,
+    decisions: Annotated[str | None, typer.Option(help="Decisions so far: a file, or postgresql://...")] = None,
+    public_notice: Annotated[
+        bool, typer.Option("--public-notice", help="Also a public notice of what people confirmed; needs --decisions.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write alert sheets for the visit (HTML for A4, two households a page) and workbooks for the review."""
+    from riskmodel.results import write_sheets
+
+    with _progress("sheets") as step:
+        done = write_sheets(
+            folder, out, level=by.value, lang=lang.value, earlier=earlier or (), register_path=register,
+            decisions_at=decisions, notice=public_notice, tracking_uri=tracking_uri, step=step,
+        )  # fmt: skip
+    typer.echo(f"{done.alerts:,} alerts, {done.pages:,} pages to print, {done.workbooks:,} workbooks: {out}")
+    if done.earlier:
+        typer.echo(f"Earlier months: {', '.join(done.earlier)}.")
+    if done.unsaid:
+        typer.echo(done.unsaid)
+    if done.left_out:
+        typer.echo(f"{done.left_out:,} confirmed households are not on the notice: no adult is known to live there.")
 
 
 @app.command()

@@ -139,21 +139,55 @@ def score_and_write(
 
 @dataclass(frozen=True)
 class Story:
-    """One household's story: lines to print, drivers (name, nature, log-odds) by size, and its picture."""
+    """One household's story: lines to print, drivers (name, nature, log-odds) by size, its picture, what changed.
+
+    `changed` has the parts of the change since `since`, largest first, which add up to it: name, log-odds, new facts.
+    """
 
     lines: list[str]
     drivers: list[tuple[str, str, float]]
     waterfall: Path
+    since: str = ""
+    changed: tuple[tuple[str, float, str], ...] = ()
 
 
-def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"] = "en") -> Story:
-    """The story of a household on the list; its waterfall is saved in `DIR/explain/`."""
+def explain_household(
+    folder: Path,
+    household_id: str,
+    lang: Literal["en", "zh"] = "en",
+    *,
+    since: str | None = None,
+    register_path: Path | None = None,
+    tracking_uri: str | None = None,
+) -> Story:
+    """The story of a household on the list; its waterfall is saved in `DIR/explain/`.
+
+    Parameters
+    ----------
+    folder
+        A folder of `riskmodel score`.
+    since
+        What changed since an earlier scored month: its folder, or its month (`YYYY-MM`) among the folders beside; needs
+        `register_path`.
+    register_path
+        The register that both were scored from; without `since` the last month beside is taken.
+
+    Raises
+    ------
+    UsageError
+        If `since` is given without a register.
+    NotFound
+        If the household is not on the list, or there is no such month.
+    """
     from riskmodel.alerts.month import read_alert
     from riskmodel.cards.charts import waterfall_svg
     from riskmodel.catalogue import load_catalogue
+    from riskmodel.errors import UsageError
     from riskmodel.explain.causes import verdict_words
     from riskmodel.register import commit_file
 
+    if since and not register_path:
+        raise UsageError("--since needs the register that the months were scored from: --register REGISTER.")
     found = read_alert(folder, household_id)
     alert = found["alert"]
     catalogue = load_catalogue()
@@ -176,7 +210,167 @@ def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"]
     lines = [f"{name:<12}{value}" for name, value in zip(said, values, strict=True)]
     lines += ["", alert[f"reason_{lang}"], ""]
     drivers = sorted(found["drivers"].items(), key=lambda item: -abs(item[1]))
-    return Story(lines, [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005], picture)
+    told = [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005]
+    if register_path is None:
+        return Story(lines, told, picture)
+    earlier, said, parts = _story_of_change(folder, household_id, labels, number, since, register_path, tracking_uri)
+    return Story([*lines, *said], told, picture, earlier, parts)
+
+
+def _story_of_change(
+    folder: Path,
+    household_id: str,
+    labels: dict[str, tuple[str, str]],
+    number: int,
+    since: str | None,
+    register_path: Path,
+    tracking_uri: str | None,
+) -> tuple[str, list[str], tuple[tuple[str, float, str], ...]]:
+    """The earlier month, what to say of the change, and its parts, largest first."""
+    from riskmodel.alerts.history import ScoredMonth, earlier_months, month_named, states
+    from riskmodel.cards.alert_sheet import STATES, since_of
+    from riskmodel.errors import NotFound
+
+    month = ScoredMonth.open(folder)
+    before = earlier_months(month)
+    if since is None and not before:
+        raise NotFound(f"no earlier scored month beside {folder}: name one with --since.")
+    earlier = month_named(month, since) if since else before[-1]
+    changes = _changes(month, earlier, register_path, tracking_uri, [household_id])
+    state = states(month, before or [earlier])[list(month.alerts()["household_id"]).index(household_id)]
+    line = since_of(changes, 0, labels)
+    said = [(("change: ", "变化：")[number] + STATES[state][number]), line.line[number], ""]
+    return earlier.as_of, said, tuple((w[number], v, f[number] if f else "") for w, v, f in line.all_parts)
+
+
+@dataclass(frozen=True)
+class SheetsWritten:
+    """What `write_sheets` wrote: alerts, files by kind, what it could not tell, households left out of the notice."""
+
+    alerts: int
+    pages: int
+    workbooks: int
+    earlier: list[str]
+    unsaid: str
+    left_out: int | None
+
+
+def write_sheets(
+    folder: Path,
+    out: Path,
+    *,
+    level: Literal["county", "township", "village"] = "county",
+    lang: Literal["en", "zh"] = "zh",
+    earlier: Sequence[Path] = (),
+    register_path: Path | None = None,
+    decisions_at: str | None = None,
+    notice: bool = False,
+    tracking_uri: str | None = None,
+    step: Step = lambda what: None,
+) -> SheetsWritten:
+    """Alert sheets of a scored month (a page a place) and workbooks for the review (one a county, one of all), at once.
+
+    Parameters
+    ----------
+    folder
+        A folder of `riskmodel score`.
+    level
+        A page for each county, township or village.
+    earlier
+        Scored months before it; those beside it by default.
+    register_path
+        The register it was scored from; with it the sheets say what changed since the last earlier month.
+    decisions_at
+        Decisions so far, shown in the workbooks; a decision made later than the workbook is then told as a conflict.
+    notice
+        Also write a public notice of the households that were confirmed.
+    """
+    from collections import defaultdict
+
+    from riskmodel.alerts.history import ScoredMonth, earlier_months
+    from riskmodel.cards.alert_sheet import file_name, notice_page, sheets_of, sheets_page
+    from riskmodel.cards.rendering import Words
+    from riskmodel.cards.workbook import write_workbook
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.errors import UsageError
+    from riskmodel.register import commit_directory
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.rules import load_rules
+
+    if notice and decisions_at is None:
+        raise UsageError("--public-notice lists what people confirmed: give their decisions with --decisions.")
+    rules = load_rules()
+    month = ScoredMonth.open(folder)
+    before = earlier_months(month, earlier)
+    changes, unsaid = None, None
+    if not before:
+        unsaid = Words(
+            "No earlier scored month is at hand: it is not known who is new.", "没有往期评分，无法判断哪些户为新增。"
+        )
+    elif register_path is None:
+        unsaid = Words(
+            "What changed is told where the register is given (--register).", "提供台账（--register）后可说明变化原因。"
+        )
+    else:
+        step("what changed")
+        changes = _changes(month, before[-1], register_path, tracking_uri)
+    decided = {}
+    if decisions_at is not None:
+        table = Decisions.open(decisions_at, create=False, rules=rules).table()
+        table = table[table["as_of"] == month.as_of]
+        decided = {(row["county_id"], row["household_id"]): row for row in table.to_dict("records")}
+    step("sheets")
+    sheets = sheets_of(month, load_catalogue(), before, changes, level)
+    by_area, by_county = defaultdict(list), defaultdict(list)
+    for sheet in sheets:
+        by_area[sheet.area].append(sheet)
+    ranked = sorted(sheets, key=lambda sheet: (sheet.key[0], sheet.rank))
+    for sheet in ranked:
+        by_county[sheet.key[0]].append(sheet)
+    confirmed = [key for key, row in decided.items() if row["action"] in ("confirm", "override_cause")]
+    public = notice_page(month, confirmed, lang) if notice else None
+
+    def write(stage: Path) -> None:
+        for area, rows in by_area.items():
+            page = sheets_page(rows, month, rules, lang, unsaid)
+            (stage / file_name(area, ".html")).write_text(page, encoding="utf-8")
+        step("workbooks")
+        for county, rows in by_county.items():
+            write_workbook(stage / file_name(["review", county], ".xlsx"), rows, rules, lang, decided)
+        if len(by_county) > 1:
+            write_workbook(stage / "review.xlsx", ranked, rules, lang, decided)
+        if public is not None:
+            (stage / "public_notice.html").write_text(public[0], encoding="utf-8")
+
+    commit_directory(out, write, kind="sheets", about={"as_of": month.as_of, "level": level, "scores": str(folder)})
+    return SheetsWritten(
+        alerts=len(sheets),
+        pages=len(by_area),
+        workbooks=len(by_county) + (len(by_county) > 1),
+        earlier=[other.as_of for other in before],
+        unsaid=unsaid.en if unsaid else "",
+        left_out=public[1] if public else None,
+    )
+
+
+def _changes(
+    month: Any, earlier: Any, register_path: Path, tracking_uri: str | None, households: Sequence[str] | None = None
+) -> Any:
+    from riskmodel.alerts.change import changes_since
+    from riskmodel.register import Register
+
+    models = tuple(_model_of(scored, tracking_uri) for scored in (earlier, month))
+    return changes_since(Register.open(register_path), month, earlier, models, households)
+
+
+def _model_of(scored: Any, tracking_uri: str | None) -> Any:
+    """The version that a month was scored with, wherever an alias points now."""
+    from riskmodel.model.tracking import load_model
+
+    uri = scored.about["inputs"]["model"]
+    if uri.startswith("models:/") and "@" in uri:
+        uri = f"{uri.partition('@')[0]}/{scored.about['model_version']}"
+    return load_model(uri, tracking_uri)
 
 
 def report_review(

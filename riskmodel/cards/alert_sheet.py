@@ -51,13 +51,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Since:
-    """What changed since an earlier month: `told` as in `Changes`; the largest parts, each with its new facts."""
+    """What changed since an earlier month: `told` as in `Changes`; all parts, largest first, each with its new facts."""
 
     as_of: str
     told: str
     before: str
     after: str
-    parts: tuple[tuple[Words, str, Words | None], ...]
+    all_parts: tuple[tuple[Words, float, Words | None], ...]
 
     @property
     def line(self) -> Words:
@@ -71,8 +71,9 @@ class Since:
                 f"cannot be told: records known in {self.as_of} were rewritten since",
                 f"无法说明：{self.as_of}已知的记录此后被改写",
             )
-        en = "; ".join(f"{w.en}{f': {f.en}' if f else ''} ({v})" for w, v, f in self.parts) or "nothing of weight"
-        zh = "；".join(f"{w.zh}{f'：{f.zh}' if f else ''}（{v}）" for w, v, f in self.parts) or "无明显变化"
+        parts = [(w, signed(v, 1), f) for w, v, f in self.all_parts if abs(v) >= _LEAST][:_PARTS]
+        en = "; ".join(f"{w.en}{f': {f.en}' if f else ''} ({v})" for w, v, f in parts) or "nothing of weight"
+        zh = "；".join(f"{w.zh}{f'：{f.zh}' if f else ''}（{v}）" for w, v, f in parts) or "无明显变化"
         return Words(
             f"{self.before} of 100 in {self.as_of}, {self.after} now: {en}",
             f"{self.as_of}每100户{self.before}户，现为{self.after}户：{zh}",
@@ -81,8 +82,10 @@ class Since:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What one half page says. Texts are plain; `waterfall` and `trend` are drawn."""
+    """What one half page says. `key` is the county and household as the register writes them; other texts are plain."""
 
+    key: tuple[str, str]
+    model_version: str
     household: str
     county: str
     township: str
@@ -160,6 +163,8 @@ def sheets_of(
         place = (str(row["county_id"]), places[i]["township_id"], places[i]["village_id"])
         found.append(
             Sheet(
+                key=(place[0], row["household_id"]),
+                model_version=str(row["model_version"]),
                 household=_shortened(row["household_id"]),
                 county=_shortened(place[0]),
                 township=_shortened(place[1]),
@@ -171,7 +176,7 @@ def sheets_of(
                 low=row["risk_low"],
                 high=row["risk_high"],
                 state=STATES[state[i] if len(state) else ""],
-                since=None if changes is None else _since(changes, i, names),
+                since=None if changes is None else since_of(changes, i, names),
                 waterfall=small_waterfall_svg(base, drivers.iloc[i].to_dict(), names, natures),
                 trend=trend_svg(history[row["household_id"]]) if len(history[row["household_id"]]) > 1 else None,
                 facts=facts[:_FACTS],
@@ -220,6 +225,33 @@ def sheets_page(
     )
 
 
+def notice_page(month: ScoredMonth, households: Sequence[tuple[str, str]], lang: Language = "zh") -> tuple[str, int]:
+    """A public notice of households whose risk people confirmed, and the number of those that it leaves out.
+
+    It says who may be visited, and nothing else: no cause, risk, rank, measure, health or contact data; the order is that
+    of places and ids. A household is left out unless an adult is known to live there: children are never listed singly.
+
+    Parameters
+    ----------
+    month
+        A scored month.
+    households
+        County and household id of each confirmed alert.
+    """
+    alerts = month.alerts()
+    features = pd.read_parquet(month.folder / "features.parquet")
+    known = features.reindex(columns=["hh_size_now", "children_now"]).to_numpy(float)
+    with_adult = known[:, 0] > known[:, 1]
+    confirmed = np.array(
+        [key in set(households) for key in zip(alerts["county_id"], alerts["household_id"], strict=True)], bool
+    )
+    places = features.reindex(columns=["township_id", "village_id"]).fillna("").astype(str)
+    rows = pd.DataFrame({"county": alerts["county_id"], **places, "household": alerts["household_id"]})
+    shown = rows[confirmed & with_adult].sort_values(list(rows.columns)).map(_shortened)
+    page = render("notice.html.j2", rows=shown.to_dict("records"), as_of=month.as_of, lang=lang)
+    return page, int((confirmed & ~with_adult).sum())
+
+
 def file_name(area: Sequence[str], ending: str) -> str:
     """A file name for a place, safe on every system and another one for every place.
 
@@ -245,7 +277,17 @@ def _drivers(month: ScoredMonth, alerts: pd.DataFrame, catalogue: Catalogue) -> 
     return settle(catalogue, drivers, excused, alerts["verdict"].isin(JUDGED).to_numpy())
 
 
-def _since(changes: Changes, row: int, names: Mapping[str, tuple[str, str]]) -> Since:
+def signed(value: float, digits: int) -> str:
+    """A number with its sign.
+
+    >>> signed(0.94, 1), signed(-0.3, 1)
+    ('+0.9', '−0.3')
+    """
+    return f"{'+' if value > 0 else ''}{decimal(value, digits)}"
+
+
+def since_of(changes: Changes, row: int, names: Mapping[str, tuple[str, str]]) -> Since:
+    """What changed for one alert; `names` has the English and Chinese name of each driver."""
     told = changes.frame.iloc[row]
     if told["told"] != SPLIT:
         return Since(changes.since, told["told"], "", "", ())
@@ -254,10 +296,9 @@ def _since(changes: Changes, row: int, names: Mapping[str, tuple[str, str]]) -> 
         (Words("another model", "模型更换"), told["model"], None),
         (Words("calibration", "校准调整"), told["calibration"], None),
     ]
-    largest = sorted((p for p in parts if abs(p[1]) >= _LEAST), key=lambda p: -abs(p[1]))
-    shown = tuple((w, f"{'+' if v > 0 else ''}{decimal(v, 1)}", Words(*f[0]) if f else None) for w, v, f in largest[:_PARTS])
+    largest = sorted(((w, float(v), Words(*f[0]) if f else None) for w, v, f in parts if v), key=lambda p: -abs(p[1]))
     before, after = (of_100(1 / (1 + np.exp(-told[when]))) for when in ("before", "after"))
-    return Since(changes.since, SPLIT, before, after, shown)
+    return Since(changes.since, SPLIT, before, after, tuple(largest))
 
 
 def _doubts(

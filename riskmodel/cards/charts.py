@@ -1,7 +1,8 @@
 """Charts as SVG, drawn by templates from geometry computed here.
 
-Charts go into a page in both languages; its style sheet shows the chosen one. `waterfall_svg` is a file of its own in one language. Colours (after Okabe and Ito 2008)
-never carry a meaning alone: direction has an arrow, nature a shape and a name.
+Charts go into a page in both languages; its style sheet shows the chosen one. `waterfall_svg` is a file of its
+own in one language. Colours (after Okabe and Ito 2008) never carry a meaning alone: direction has an arrow, nature a
+shape and a name.
 """
 
 from __future__ import annotations
