@@ -369,6 +369,36 @@ def export(
     typer.echo(f"Chain of {chain.rows:,} decisions is whole; its head, to be kept elsewhere: {chain.head}")
 
 
+@review.command(name="import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workbooks from `riskmodel sheets`, filled in.")],
+    decisions: DecisionsAt,
+    alerts: Annotated[
+        Path | None,
+        typer.Option(help="Folder from `riskmodel score`; default: the one the workbook names.", show_default=False),
+    ] = None,
+) -> None:
+    """Record the decisions of filled workbooks; rows that break a rule go to FILE.quarantine.csv with what to do."""
+    from riskmodel.alerts.history import ScoredMonth
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.importing import import_workbook, scored_month_of, write_quarantine
+
+    months = [ScoredMonth.open(alerts or scored_month_of(file)) for file in files]
+    store = Decisions.open(decisions)
+    for file, month in zip(files, months, strict=True):
+        done = import_workbook(file, month, store)
+        typer.echo(
+            f"{file.name}: {done.recorded:,} decisions recorded, {done.again:,} were there already, {done.empty:,} rows "
+            "empty."
+        )
+        quarantine = file.with_name(f"{file.stem}.quarantine.csv")
+        if done.faulty or quarantine.exists():
+            write_quarantine(quarantine, done.faulty)
+        if done.faulty:
+            rows = len({fault.row for fault in done.faulty})
+            typer.echo(f"{rows:,} rows were not recorded: {quarantine}")
+
+
 @review.command()
 def verify(
     decisions: DecisionsAt,

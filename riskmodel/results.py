@@ -180,6 +180,7 @@ def explain_household(
         If the household is not on the list, or there is no such month.
     """
     from riskmodel.alerts.month import read_alert
+    from riskmodel.cards.alert_sheet import file_name
     from riskmodel.cards.charts import waterfall_svg
     from riskmodel.catalogue import load_catalogue
     from riskmodel.errors import UsageError
@@ -194,7 +195,7 @@ def explain_household(
     labels = {d.name: (d.en, d.zh) for d in catalogue.drivers}
     natures = {d.name: d.nature for d in catalogue.drivers}
     number = 0 if lang == "en" else 1
-    picture = folder / "explain" / f"{household_id}_{lang}.svg"
+    picture = folder / "explain" / file_name((household_id, lang), ".svg")
     picture.parent.mkdir(exist_ok=True)
     title = f"{household_id}, {alert['as_of']}"
     drawn = waterfall_svg(found["base"], found["drivers"], labels, natures, lang, title)
@@ -240,7 +241,8 @@ def _story_of_change(
     state = states(month, before or [earlier])[list(month.alerts()["household_id"]).index(household_id)]
     line = since_of(changes, 0, labels)
     said = [(("change: ", "变化：")[number] + STATES[state][number]), line.line[number], ""]
-    return earlier.as_of, said, tuple((w[number], v, f[number] if f else "") for w, v, f in line.all_parts)
+    parts = tuple((w[number], v, f[number] if f else "") for w, v, f in line.all_parts if abs(v) >= 0.005)
+    return earlier.as_of, said, parts
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,7 @@ def write_sheets(
     from riskmodel.register import commit_directory
     from riskmodel.review.decisions import Decisions
     from riskmodel.review.rules import load_rules
+    from riskmodel.review.standing import standing
 
     if notice and decisions_at is None:
         raise UsageError("--public-notice lists what people confirmed: give their decisions with --decisions.")
@@ -314,11 +317,15 @@ def write_sheets(
     else:
         step("what changed")
         changes = _changes(month, before[-1], register_path, tracking_uri)
-    decided = {}
+    decided, confirmed = {}, []
     if decisions_at is not None:
         table = Decisions.open(decisions_at, create=False, rules=rules).table()
         table = table[table["as_of"] == month.as_of]
         decided = {(row["county_id"], row["household_id"]): row for row in table.to_dict("records")}
+        held = standing(table)
+        held = held[held["status"].isin(["decided", "agreed"]) & (held["appeal"] != "open")]
+        held = held[held["last_action"].isin(["confirm", "override_cause"])]
+        confirmed = list(zip(held["county_id"], held["household_id"], strict=True))
     step("sheets")
     sheets = sheets_of(month, load_catalogue(), before, changes, level)
     by_area, by_county = defaultdict(list), defaultdict(list)
@@ -327,7 +334,6 @@ def write_sheets(
     ranked = sorted(sheets, key=lambda sheet: (sheet.key[0], sheet.rank))
     for sheet in ranked:
         by_county[sheet.key[0]].append(sheet)
-    confirmed = [key for key, row in decided.items() if row["action"] in ("confirm", "override_cause")]
     public = notice_page(month, confirmed, lang) if notice else None
 
     def write(stage: Path) -> None:
@@ -336,9 +342,9 @@ def write_sheets(
             (stage / file_name(area, ".html")).write_text(page, encoding="utf-8")
         step("workbooks")
         for county, rows in by_county.items():
-            write_workbook(stage / file_name(["review", county], ".xlsx"), rows, rules, lang, decided)
+            write_workbook(stage / file_name(["review", county], ".xlsx"), rows, rules, lang, decided, folder)
         if len(by_county) > 1:
-            write_workbook(stage / "review.xlsx", ranked, rules, lang, decided)
+            write_workbook(stage / "review.xlsx", ranked, rules, lang, decided, folder)
         if public is not None:
             (stage / "public_notice.html").write_text(public[0], encoding="utf-8")
 

@@ -38,7 +38,7 @@ STATES = {
 }
 _FACTS, _QUESTIONS, _MEASURES, _PARTS = 4, 4, 3, 3
 _LEAST = 0.05
-_LONGEST_NAME, _LONGEST_FILE = 36, 120
+_LONGEST_NAME, _LONGEST_ID, _LONGEST_FILE = 36, 80, 120
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def sheets_of(
             Sheet(
                 key=(place[0], row["household_id"]),
                 model_version=str(row["model_version"]),
-                household=_shortened(row["household_id"]),
+                household=_shortened(row["household_id"], _LONGEST_ID),
                 county=_shortened(place[0]),
                 township=_shortened(place[1]),
                 village=_shortened(place[2]),
@@ -245,9 +245,11 @@ def notice_page(month: ScoredMonth, households: Sequence[tuple[str, str]], lang:
     confirmed = np.array(
         [key in set(households) for key in zip(alerts["county_id"], alerts["household_id"], strict=True)], bool
     )
-    places = features.reindex(columns=["township_id", "village_id"]).fillna("").astype(str)
-    rows = pd.DataFrame({"county": alerts["county_id"], **places, "household": alerts["household_id"]})
-    shown = rows[confirmed & with_adult].sort_values(list(rows.columns)).map(_shortened)
+    township, village = (features.get(c, pd.Series("", features.index)).fillna("") for c in ("township_id", "village_id"))
+    rows = pd.DataFrame(
+        {"county": alerts["county_id"], "township": township, "village": village, "household": alerts["household_id"]}
+    )
+    shown = rows[confirmed & with_adult].astype(str).sort_values(list(rows.columns)).map(plain)
     page = render("notice.html.j2", rows=shown.to_dict("records"), as_of=month.as_of, lang=lang)
     return page, int((confirmed & ~with_adult).sum())
 
@@ -382,6 +384,6 @@ def _named(rows: Sequence[Any], names: str) -> list[Words]:
     return [by_name.get(name, Words(name, name)) for name in names.split(", ") if name]
 
 
-def _shortened(text: object) -> str:
+def _shortened(text: object, longest: int = _LONGEST_NAME) -> str:
     text = plain(text)
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -30,6 +30,8 @@ SHEET, HELP, LISTS = "review", "说明 How to", "lists"
 FIRST_ROW = 3
 """Row of the first alert, as a spreadsheet counts: names of the columns and their titles stand above."""
 RULED_OUT = Words("all ruled out on the visit", "走访已全部排除")
+SCORED_AT = 10
+"""Column of the lists in which the folder of the scored month stands."""
 _MOST_TEXT = 32_000
 
 
@@ -110,6 +112,7 @@ def write_workbook(
     rules: ReviewRules,
     lang: Language = "zh",
     decided: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    scored: Path | None = None,
 ) -> None:
     """Write a workbook for some alerts.
 
@@ -123,6 +126,8 @@ def write_workbook(
         Language of the contents; titles are in both.
     decided
         The last decision on an alert, by county and household, as the store of decisions gives it.
+    scored
+        The folder of the scored month; an import looks there where it is not told another place.
     """
     import xlsxwriter
 
@@ -131,7 +136,7 @@ def write_workbook(
         book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same alerts are the same bytes
         page = book.add_worksheet(SHEET)
         how = book.add_worksheet(HELP)
-        ranges = _write_lists(book, options(rules))
+        ranges = _write_lists(book, options(rules), "" if scored is None else str(scored.resolve()))
         _write_rows(book, page, sheets, rules, lang, decided or {})
         _let_choose(page, ranges, len(sheets))
         _lay_out(page, len(sheets))
@@ -231,11 +236,12 @@ def _write_rows(
                 page.write_string(number, place, value, looks[column.kind])
 
 
-def _write_lists(book: Workbook, lists: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The lists on a sheet that cannot be shown; gives the range of each."""
+def _write_lists(book: Workbook, lists: Mapping[str, Mapping[str, str]], scored: str) -> dict[str, str]:
+    """The lists, and the folder of the month, on a sheet that cannot be shown; gives the range of each list."""
     page = book.add_worksheet(LISTS)
     page.very_hidden()
     page.protect()
+    page.write_string(0, SCORED_AT, scored)
     ranges = {}
     for place, (name, given) in enumerate(lists.items()):
         for row, text in enumerate(given):

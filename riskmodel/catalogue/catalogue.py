@@ -82,16 +82,25 @@ class Condition:
 
 @dataclass(frozen=True)
 class Measure:
-    """A kind of help that answers some drivers."""
+    """A kind of help that answers some drivers; `department` is responsible, "English / 中文"."""
 
     name: str
     drivers: tuple[str, ...]
     when: Expression | None
     never: Expression | None
-    department_en: str
-    department_zh: str
+    department: str
     en: str
     zh: str
+
+    @property
+    def department_en(self) -> str:
+        """The department in English."""
+        return self.department.partition(" / ")[0].strip()
+
+    @property
+    def department_zh(self) -> str:
+        """The department in Chinese."""
+        return self.department.partition(" / ")[2].strip()
 
 
 @dataclass(frozen=True)
@@ -445,8 +454,7 @@ def _measures(content: dict, file: str, known: set[str], drivers: set[str]) -> l
                 tuple(row["drivers"]),
                 _condition(row["when"], known, place) if "when" in row else None,
                 _condition(row["never"], known, place) if "never" in row else None,
-                english.strip(),
-                chinese.strip(),
+                row["department"],
                 row["en"],
                 row["zh"],
             )  # fmt: skip

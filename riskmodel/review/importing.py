@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from riskmodel.alerts.history import ScoredMonth
-from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, NAMES, SHEET, options, row_hash
+from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, LISTS, NAMES, SCORED_AT, SHEET, options, row_hash
 from riskmodel.display import plain
 from riskmodel.errors import Conflict, ContractError, NotFound, Refused, UsageError
 from riskmodel.months import first_day, month_number
 from riskmodel.register import commit_file
-from riskmodel.review.decisions import Decision, Decisions
+from riskmodel.review.decisions import Decision, Decisions, reviewer_name
 from riskmodel.review.rules import ReviewRules
 
 _OPEN = tuple(c.name for c in COLUMNS if c.kind == "open")
@@ -109,19 +109,41 @@ def write_quarantine(path: Path, faulty: Sequence[Faulty]) -> None:
     commit_file(path, lines.getvalue().encode("utf-8-sig"))
 
 
-def _read(file: Path) -> list[dict[str, str]]:
-    """The rows as texts by column name, empty ones included; a row's place tells its number."""
+def scored_month_of(file: Path) -> Path:
+    """The folder of the scored month that a workbook was made from.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file, or the folder that it names is not here.
+    ContractError
+        If it is no workbook of `riskmodel sheets`.
+    """
+    lists = _sheet(file, LISTS, None)
+    folder = str(lists.iloc[0, SCORED_AT]) if lists.shape[1] > SCORED_AT else ""
+    if not folder or not Path(folder).is_dir():
+        raise NotFound(f"{file.name}: the scored month that it was made from is not here. Give its folder: --alerts DIR.")
+    return Path(folder)
+
+
+def _sheet(file: Path, name: str, header: int | None) -> pd.DataFrame:
+    """A sheet of the workbook, all as text."""
     import fastexcel
 
     if not file.is_file():
         raise NotFound(f"{file}: no such file.")
     try:
-        table = fastexcel.read_excel(file).load_sheet(SHEET, header_row=0, dtypes="string").to_pandas()
+        return fastexcel.read_excel(file).load_sheet(name, header_row=header, dtypes="string").to_pandas()
     except fastexcel.FastExcelError:
         raise ContractError(
-            f"{file.name}: no workbook with a sheet {SHEET!r}. Export it with `riskmodel sheets`, fill it in and save it as "
+            f"{file.name}: no workbook with a sheet {name!r}. Export it with `riskmodel sheets`, fill it in and save it as "
             "xlsx."
         ) from None
+
+
+def _read(file: Path) -> list[dict[str, str]]:
+    """The rows as texts by column name, empty ones included; a row's place tells its number."""
+    table = _sheet(file, SHEET, 0)
     lacking = [name for name in NAMES if name not in table]
     if lacking:
         raise ContractError(
@@ -218,7 +240,7 @@ def _same(decision: Decision, row: Mapping[str, Any]) -> bool:
     mine = {name: plain(getattr(decision, name)).strip() for name in _KEPT}
     return (
         mine == {name: row[name] for name in _KEPT}
-        and " ".join(decision.reviewer.split()) == row["reviewer"]
+        and reviewer_name(decision.reviewer) == row["reviewer"]
         and decision.decided_at[:10] == row["decided_at"][:10]
     )
 
