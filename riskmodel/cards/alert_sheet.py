@@ -36,6 +36,7 @@ STATES = {
     "continuing": Words("on the list before", "持续在列"),
     "": Words("no earlier list at hand", "无往期名单"),
 }
+_MIXED = Words("mixed; its subjective part is only a clue, to be verified", "主客观综合，其中主观因素仅为线索，待核实")
 _FACTS, _QUESTIONS, _MEASURES, _PARTS = 4, 4, 3, 3
 _LEAST = 0.05
 _LONGEST_NAME, _LONGEST_ID, _LONGEST_FILE = 36, 80, 120
@@ -134,6 +135,8 @@ def sheets_of(
         What `area` of a sheet names.
     """
     alerts = month.alerts()
+    if alerts.empty:
+        return []
     features = pd.read_parquet(month.folder / "features.parquet")
     drivers = _drivers(month, alerts, catalogue)
     held = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
@@ -180,7 +183,7 @@ def sheets_of(
                 waterfall=small_waterfall_svg(base, drivers.iloc[i].to_dict(), names, natures),
                 trend=trend_svg(history[row["household_id"]]) if len(history[row["household_id"]]) > 1 else None,
                 facts=facts[:_FACTS],
-                verdict=Words(*verdict_words(row["verdict"])),
+                verdict=_MIXED if row["verdict"] == "mixed" else Words(*verdict_words(row["verdict"])),
                 judged=row["verdict"] in JUDGED,
                 objective_share=row["objective_share"],
                 subjective_share=row["subjective_share"],
@@ -218,7 +221,7 @@ def sheets_page(
         source=month.source or "",
         area=[_shortened(part) for part in sheets[0].area],
         actions=[(a, Words(a.en, a.zh), Words(a.help_en, a.help_zh)) for a in rules.actions],
-        causes=[Words(*verdict_words(v)) for v in VERDICTS],
+        causes=[Words(*(f"“{words}”" for words in verdict_words(v))) for v in VERDICTS],
         reasons=[(r.name, Words(r.en, r.zh)) for r in rules.reasons],
         past=past,
         lang=lang,

@@ -187,7 +187,7 @@ def small_waterfall_svg(
     ends = [base, *(s.end for s in steps)]
     low, high = min(ends), max(ends)
     room = max(0.05 * (high - low), 0.1)
-    left, width, row = 154, 88, 15
+    left, width, row = 154, 80, 15
 
     def x(log_odds: float) -> float:
         return round(left + width * (log_odds - low + room) / (high - low + 2 * room), 1)
