@@ -14,6 +14,7 @@ from riskmodel.alerts.history import ScoredMonth, earlier_months, month_named, s
 from riskmodel.errors import IntegrityError, NotFound, UsageError
 from riskmodel.explain.causes import JUDGED
 from riskmodel.model.bundle import RiskModel
+from riskmodel.model.calibration import Calibration
 from riskmodel.model.tracking import load_model
 from riskmodel.register import Register, ingest
 from riskmodel.results import explain_household
@@ -114,6 +115,24 @@ def test_a_model_that_did_not_score_the_month_is_refused(county: County, folders
     month, earlier = ScoredMonth.open(folders[AS_OF]), ScoredMonth.open(folders["2023-02"])
     with pytest.raises(IntegrityError, match="not with 99"):
         changes_since(Register.open(county.register), month, earlier, (model, replace(model, version="99")))
+
+
+def test_a_recalibrated_version_with_other_definitions_shows_in_the_calibration_part(
+    county: County, folders: dict[str, Path], model: RiskModel, since_february: Changes, tmp_path: Path
+) -> None:
+    """What the old definitions see at the later month is computed from the register as well."""
+    catalogue = replace(model.catalogue, sources=(*model.catalogue.sources, ("note.yaml", "")))
+    new = replace(model, calibration=Calibration(0.8, 0.5), catalogue=catalogue, version="2")
+    risks = new.risk(pd.read_parquet(folders[AS_OF] / "features.parquet"))
+    rows = {n: {"risk": risk} for n, risk in enumerate(risks)}
+    month = changed_month(folders[AS_OF], tmp_path / AS_OF, alerts=rows, model_version="2")
+    found = changes_since(Register.open(county.register), month, ScoredMonth.open(folders["2023-02"]), (model, new))
+    split = (found.frame["told"] == SPLIT).to_numpy()
+    assert found.frame["told"].tolist() == since_february.frame["told"].tolist()
+    pd.testing.assert_frame_equal(found.facts, since_february.facts)
+    assert (found.frame["model"][split] == 0).all() and (found.frame["calibration"][split].abs() > 0.05).any()
+    parts = found.facts.sum(axis=1) + found.frame["model"] + found.frame["calibration"]
+    np.testing.assert_allclose(parts[split], (found.frame["after"] - found.frame["before"])[split], atol=1e-9)
 
 
 def test_new_and_continuing_alerts_are_told_apart(folders: dict[str, Path]) -> None:
