@@ -87,7 +87,7 @@ def sign_in(page, site: Site, name: str = "Li Na", lang: str = "en") -> None:
 def access_key(page, key: str) -> None:
     """Alt and a key as a keyboard sends them: the browser looks for an access key by what Alt leaves out."""
     session = page.context.new_cdp_session(page)
-    for kind in ("rawKeyDown", "keyUp"):
+    for kind in ("rawKeyDown", "char", "keyUp"):
         session.send("Input.dispatchKeyEvent", {"type": kind, "modifiers": 1, "key": key, "unmodifiedText": key})
 
 
