@@ -140,9 +140,7 @@ def sheets_of(
     features = pd.read_parquet(month.folder / "features.parquet")
     drivers = _drivers(month, alerts, catalogue)
     held = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
-    asked = [q.when for q in catalogue.questions if q.when is not None]
-    answers = iter(answer.fillna(False).to_numpy(bool) for answer in holds(asked, features))
-    apply = [np.ones(len(alerts), bool) if q.when is None else next(answers) for q in catalogue.questions]
+    apply = questions_that_apply(catalogue, features)
     told = [c for c in features if any(f"{{{c}" in f.en + f.zh for f in catalogue.facts)]
     values = features[told].to_dict("records")
     state = states(month, earlier)
@@ -189,7 +187,7 @@ def sheets_of(
                 subjective_share=row["subjective_share"],
                 signs=_named(catalogue.signs, row["signs"]),
                 doubts=_doubts(catalogue, row, raising, natures, names),
-                questions=_questions(catalogue, raising, [a[i] for a in apply]),
+                questions=visit_questions(catalogue, raising, apply[i]),
                 measures=_measures(catalogue, row["measures"]),
             )
         )
@@ -364,8 +362,24 @@ def _doubts(
     return found
 
 
-def _questions(catalogue: Catalogue, raising: Sequence[str], applies: Sequence[bool]) -> list[Words]:
-    """Questions of the drivers that raise the risk: the first of each, strongest driver first, then the second ones."""
+def questions_that_apply(catalogue: Catalogue, features: pd.DataFrame) -> np.ndarray:
+    """Whether each question of the catalogue may be put to each household: alerts x questions."""
+    asked = [q.when for q in catalogue.questions if q.when is not None]
+    answers = iter(answer.fillna(False).to_numpy(bool) for answer in holds(asked, features))
+    apply = [np.ones(len(features), bool) if q.when is None else next(answers) for q in catalogue.questions]
+    return np.array(apply, bool).reshape(len(apply), len(features)).T
+
+
+def visit_questions(catalogue: Catalogue, raising: Sequence[str], applies: Sequence[bool]) -> list[Words]:
+    """Questions of the drivers that raise the risk: the first of each, strongest driver first, then the second ones.
+
+    Parameters
+    ----------
+    raising
+        Names of drivers, the strongest first.
+    applies
+        The household's row of `questions_that_apply`.
+    """
     by_driver = {
         driver: [q for q, apply in zip(catalogue.questions, applies, strict=True) if q.driver == driver and apply]
         for driver in raising

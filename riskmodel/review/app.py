@@ -211,6 +211,7 @@ def create_app(worklist: Worklist, guard: Guard) -> FastAPI:
             query=urlencode(_query(chosen)),
             longest=LONGEST_TEXT,
             judge=JUDGE,
+            horizon=worklist.manifest["about"].get("horizon_months"),
         )
 
     @app.get("/alerts/{key}")

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from riskmodel.cards.rendering import plain
+from riskmodel.display import plain
 from riskmodel.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
 from riskmodel.review.rules import APPEAL, ReviewRules, faults, load_rules
 

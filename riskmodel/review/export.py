@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from riskmodel.alerts.month import write_excel
+from riskmodel.display import cells
 from riskmodel.errors import UsageError
 from riskmodel.register import commit_file, read_manifest
 from riskmodel.review.decisions import COLUMNS, KEY
 
 FORMATS = (".csv", ".parquet", ".xlsx")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def decisions_with_alerts(folder: Path, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def write_decisions(frame: pd.DataFrame, out: Path) -> None:
         If the ending is none of `FORMATS`.
     """
     if out.suffix == ".csv":
-        text = formula_safe(frame).to_csv(index=False, lineterminator="\n")
+        text = cells(frame).to_csv(index=False, lineterminator="\n")
         commit_file(out, text.encode("utf-8-sig"))
     elif out.suffix == ".parquet":
         buffer = io.BytesIO()
@@ -62,16 +62,3 @@ def write_decisions(frame: pd.DataFrame, out: Path) -> None:
             commit_file(out, file.read_bytes())
     else:
         raise UsageError(f"--out {out.name}: choose a name that ends in {', '.join(FORMATS)}.")
-
-
-def formula_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    r"""The table with an apostrophe before every text that a spreadsheet would run as a formula.
-
-    >>> formula_safe(pd.DataFrame({"note": ["=cmd|' /C calc'!A0", "ill"], "risk": [-0.1, 0.2]}))["note"].tolist()
-    ["'=cmd|' /C calc'!A0", 'ill']
-    """
-    safe = frame.copy()
-    for column in safe.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in safe.dtypes]]:
-        risky = safe[column].map(lambda value: isinstance(value, str) and value.lstrip(" \n").startswith(_FORMULA))
-        safe[column] = safe[column].astype(object).where(~risky, "'" + safe[column].astype(str))
-    return safe

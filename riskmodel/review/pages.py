@@ -16,6 +16,7 @@ from riskmodel import cards
 from riskmodel.cards import rendering
 from riskmodel.cards.rendering import Language, Words
 from riskmodel.cards.wording import NATURES
+from riskmodel.display import plain
 from riskmodel.explain.causes import VERDICTS, verdict_words
 
 CAUSES = {name: Words(*verdict_words(name)) for name in VERDICTS}
@@ -37,14 +38,14 @@ def page(template: str, lang: Language, **values: object) -> str:
 def _t(context: Context, en: str, zh: str, **values: object) -> Markup:
     """A text in the language of the page, with values filled in and escaped."""
     lang = context["lang"]
-    own = {k: getattr(v, lang) if isinstance(v, Words) else rendering.plain(v) for k, v in values.items()}
+    own = {k: getattr(v, lang) if isinstance(v, Words) else plain(v) for k, v in values.items()}
     return Markup(escape(en if lang == "en" else zh).format(**own))
 
 
 @pass_context
 def _w(context: Context, words: Words) -> str:
     """Words in the language of the page."""
-    return rendering.plain(getattr(words, context["lang"]))
+    return plain(getattr(words, context["lang"]))
 
 
 def _local(moment: str) -> str:
@@ -69,7 +70,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     found.globals |= {"t": _t, "w": _w, "causes": CAUSES, "statuses": STATUS, "natures": NATURES, "named": _in}
-    found.filters |= {f.__name__: f for f in (rendering.count, rendering.percent, rendering.of_100, rendering.plain)}
+    found.filters |= {f.__name__: f for f in (rendering.count, rendering.percent, rendering.of_100, plain)}
     found.filters["local"] = _local
     return found
 

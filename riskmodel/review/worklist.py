@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from riskmodel.cards.alert_sheet import questions_that_apply, visit_questions
 from riskmodel.cards.rendering import Words
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.conditions import ask, words
@@ -48,7 +49,7 @@ class Household:
     drivers: Mapping[str, float]
     base: float
     basis: Mapping[str, tuple[Words, ...]]
-    measures: tuple[tuple[Words, str], ...]
+    measures: tuple[tuple[Words, Words], ...]
     checks: tuple[Words, ...]
     hidden: bool
 
@@ -84,6 +85,7 @@ class Worklist:
         self._judging = [d.name for d in self.catalogue.drivers if d.nature == "subjective"]
         self._features = pd.read_parquet(folder / "features.parquet")
         self._facts = ask(self.catalogue.facts, self._features).fillna(False).to_numpy(bool)
+        self._asked = questions_that_apply(self.catalogue, self._features)
         self._drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id")
         self.alerts = _alerts(folder, self._features, blind_half)
         self._at = {key: row for row, key in enumerate(self.alerts["key"])}
@@ -161,7 +163,10 @@ class Worklist:
             base=self.manifest["about"]["base_log_odds"],
             basis=basis,
             measures=tuple(self._measure(name) for name in str(alert["measures"]).split("; ") if name),
-            checks=_checks(alert, leading, basis, hidden),
+            checks=(
+                *visit_questions(self.catalogue, [d.name for d in leading if d.log_odds > 0], self._asked[place]),
+                *_doubts_to_settle(alert, basis, hidden),
+            ),
             hidden=hidden,
         )
 
@@ -202,9 +207,11 @@ class Worklist:
     def _named(self, column: str, name: str) -> Words:
         return self._words[column].get(name, Words(name, name))
 
-    def _measure(self, name: str) -> tuple[Words, str]:
+    def _measure(self, name: str) -> tuple[Words, Words]:
         known = next((m for m in self.catalogue.measures if m.name == name), None)
-        return (Words(known.en, known.zh), known.department) if known else (Words(name, name), "")
+        if known is None:
+            return Words(name, name), Words("", "")
+        return Words(known.en, known.zh), Words(known.department_en, known.department_zh)
 
 
 def alert_key(as_of: str, county_id: str, household_id: str) -> str:
@@ -246,20 +253,9 @@ def _catalogue_words(catalogue: Catalogue) -> dict[str, dict[str, Words]]:
     return {column: {row.name: Words(row.en, row.zh) for row in rows} for column, rows in parts.items()}
 
 
-def _checks(
-    alert: Mapping[str, Any], leading: tuple[Driver, ...], basis: Mapping[str, tuple[Words, ...]], hidden: bool
-) -> tuple[Words, ...]:
-    """What the visit should find out."""
-    found = []
-    for driver in leading:
-        if driver.facts and driver.nature == "objective":
-            fact = driver.facts[0]
-            found.append(Words(f"Does this still hold: {fact.en}?", f"核实是否仍然如此：{fact.zh}。"))
-    bare = [d.words for d in leading if not d.facts and d.nature != "background"]
-    found += [
-        Words(f"What lies behind “{d.en}”? No dated fact is on record.", f"“{d.zh}”缺少有日期的事实，请查明。") for d in bare
-    ]
-    found += [Words(f"Can this be ruled out: {w.en}?", f"能否排除：{w.zh}？") for w in basis["unchecked"]]
+def _doubts_to_settle(alert: Mapping[str, Any], basis: Mapping[str, tuple[Words, ...]], hidden: bool) -> list[Words]:
+    """What the visit should find out beside the questions of the drivers."""
+    found = [Words(f"Can this be ruled out: {w.en}?", f"能否排除：{w.zh}？") for w in basis["unchecked"]]
     if not hidden and alert["verdict"] in (*JUDGED, "undetermined"):
         found.append(
             Words(
@@ -269,7 +265,7 @@ def _checks(
         )
     if "fresh" in _split(alert["failed_gates"]):
         found.append(Words("The record is older than three months: bring it up to date.", "记录已超过三个月，请更新。"))
-    return tuple(found)
+    return found
 
 
 def _split(names: object) -> list[str]:
