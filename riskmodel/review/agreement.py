@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.evaluation.bootstrap import Interval, percentile_interval, resample
+from riskmodel.evaluation.verdicts import clopper_pearson_lower, clopper_pearson_upper
 from riskmodel.explain.causes import VERDICTS
 from riskmodel.review.decisions import KEY
 from riskmodel.review.standing import REJECTED, first_judgements
@@ -129,6 +130,9 @@ def anchoring(decisions: pd.DataFrame) -> dict[str, Any]:
 def share_interval(event: pd.Series, households: pd.Series) -> Interval:
     """A share with its interval over households; not defined where there are no cases.
 
+    Where all cases have it, or none, every resample would say so: the interval is then that of Clopper and Pearson (1934)
+    for as many households.
+
     Parameters
     ----------
     event
@@ -138,7 +142,12 @@ def share_interval(event: pd.Series, households: pd.Series) -> Interval:
     """
     if event.empty:
         return percentile_interval(float("nan"), [], _INTERVALS.level)
-    values = event.to_numpy(float)
+    values, tail = event.to_numpy(float), (1 - _INTERVALS.level) / 2
+    count = int(households.nunique())
+    if not values.any():
+        return Interval(0.0, 0.0, clopper_pearson_upper(0, count, 1 - tail))
+    if values.all():
+        return Interval(1.0, clopper_pearson_lower(count, count, 1 - tail), 1.0)
     found = resample({"": lambda w: {"": float(np.average(values, weights=w))}}, households, _INTERVALS, _SEED)
     return found.intervals()[""][""]
 
@@ -162,7 +171,8 @@ def _tables(
 def _told(cases: pd.DataFrame, first: pd.Series, second: pd.Series, categories: Sequence[str]) -> dict[str, Any]:
     if cases.empty:
         return {"alerts": 0, **dict.fromkeys(FIGURES)}
-    return {"alerts": len(cases), **_intervals(_tables(first, second, categories), cases)}
+    agreed = share_interval(first == second, cases["county_id"] + "/" + cases["household_id"])
+    return {"alerts": len(cases), **_intervals(_tables(first, second, categories), cases), "agreement": agreed.as_json()}
 
 
 def _intervals(measure: Callable[[np.ndarray | None], dict[str, float]], cases: pd.DataFrame) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from riskmodel.explain.causes import VERDICTS
-from riskmodel.review.agreement import agreement_figures, anchoring, between_reviewers, with_model
+from riskmodel.review.agreement import agreement_figures, anchoring, between_reviewers, share_interval, with_model
 from riskmodel.review.decisions import Decisions, in_blind_half
 from riskmodel.review.outcomes import outcomes_of, oversight
 from riskmodel.review.rules import load_rules
@@ -116,6 +116,13 @@ def test_oversight_counts_what_was_decided_and_is_json() -> None:
     assert found["regret"]["return"]["not_known_yet"] == 1
     text = json.dumps(found)
     assert "Wang" not in text and "NaN" not in text  # no reviewer is named
+
+
+def test_no_case_among_few_is_no_proof_of_none() -> None:
+    few = share_interval(pd.Series([False] * 10), pd.Series(list("abcdefghij")))
+    assert (few.value, few.low) == (0, 0) and few.high == pytest.approx(1 - 0.025 ** (1 / 10))
+    same = share_interval(pd.Series([True] * 10), pd.Series(["a"] * 10))  # one household is one case
+    assert (same.value, same.high) == (1, 1) and same.low == pytest.approx(0.025)
 
 
 def test_oversight_of_nothing_is_told_too(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from riskmodel.catalogue import load_catalogue
 from riskmodel.catalogue.reading import read_lined
 from riskmodel.catalogue.signs import read_rule
 from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.model.tracking import load_model
 from riskmodel.review.decisions import Decision, Decisions
 from riskmodel.review.rules import load_rules
 from riskmodel.review.thresholds import adjudicated_cases, rule_text, set_margin
@@ -44,7 +45,7 @@ def adjudicate(file: Path, month: Path, cause: str) -> pd.DataFrame:
 
 
 def test_the_margin_follows_from_the_households_called_falsely(county: County, month: Path, tmp_path: Path) -> None:
-    model = county.study.model
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
     decisions = adjudicate(tmp_path / "decisions.db", month, "objective")
     cases = adjudicated_cases([month], decisions, 2, model.version)
     assert len(cases) == 80 and set(cases["adjudicated"]) == {"objective"}
@@ -65,7 +66,7 @@ def test_the_margin_follows_from_the_households_called_falsely(county: County, m
 
 
 def test_too_few_are_said_to_be_too_few(county: County, month: Path, tmp_path: Path) -> None:
-    model = county.study.model
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
     cases = adjudicated_cases([month], adjudicate(tmp_path / "decisions.db", month, "objective"), 2, model.version)
     with pytest.raises(NotEnoughData, match="80 households an objective one: not enough.*299"):
         set_margin(model, cases, load_rules().adjudication)
