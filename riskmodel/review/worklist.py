@@ -83,6 +83,7 @@ class Worklist:
         self.catalogue = catalogue or load_catalogue()
         self._words = _catalogue_words(self.catalogue)
         self._judging = [d.name for d in self.catalogue.drivers if d.nature == "subjective"]
+        self._answers_behaviour = {m.name for m in self.catalogue.measures if set(m.drivers) <= set(self._judging)}
         self._features = pd.read_parquet(folder / "features.parquet")
         self._facts = ask(self.catalogue.facts, self._features).fillna(False).to_numpy(bool)
         self._asked = questions_that_apply(self.catalogue, self._features)
@@ -154,6 +155,7 @@ class Worklist:
         if hidden:
             names, log_odds, told = self._unjudged(names, log_odds, told, guarded=bool(basis["protected"]))
         names += [d for d in told if d not in names and log_odds.get(d, 0.0) > 0]
+        suggested = [n for n in str(alert["measures"]).split("; ") if n and not (hidden and n in self._answers_behaviour)]
         leading = tuple(self._driver(name, log_odds, told) for name in names)
         return Household(
             key=key,
@@ -162,7 +164,7 @@ class Worklist:
             drivers=log_odds,
             base=self.manifest["about"]["base_log_odds"],
             basis=basis,
-            measures=tuple(self._measure(name) for name in str(alert["measures"]).split("; ") if name),
+            measures=tuple(self._measure(name) for name in suggested),
             checks=(
                 *visit_questions(self.catalogue, [d.name for d in leading if d.log_odds > 0], self._asked[place]),
                 *_doubts_to_settle(alert, basis, hidden),

@@ -22,7 +22,7 @@ ORIGIN = "http://127.0.0.1"
 SITE = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
 SUBJECTIVE = alert(
     "0500", verdict="subjective", driver_1="work", driver_2="land", signs="work_low, land_idle", strong_signs="work_low",
-    subjective_share=0.7, objective_share=0.1, risk=0.2, failed_gates="",
+    subjective_share=0.7, objective_share=0.1, risk=0.2, failed_gates="", measures="one_to_one; land_trust; training",
 )  # fmt: skip
 
 
@@ -325,8 +325,9 @@ def test_a_hidden_proposal_shows_nowhere_before_somebody_has_judged(tmp_path: Pa
     assert "clue to a subjective factor" in visible(client.get(address(shown)).text.split('id="decide"')[0])
     page = client.get(address(hidden)).text
     before = visible(page.split('id="decide"')[0])
-    for telling in ("clue to a subjective", "work left undone", "land left idle", "peers", "97", "subjective"):
+    for telling in ("clue to a subjective", "work left undone", "land left idle", "one-to-one", "land trust", "peers", "97"):
         assert telling not in before, telling
+    assert "subjective" not in before and "training with tracked outcome" in before
     assert "worked 30% of the days" in before  # the fact is shown, that it was judged is not
     drawn = re.sub(r"<style>.*?</style>", "", client.get(address(hidden) + "/waterfall.svg").text, flags=re.S)
     assert "subjective" not in drawn and "work left undone" not in drawn and "not judged" in drawn
