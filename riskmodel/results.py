@@ -363,20 +363,18 @@ def _changes(
     month: Any, earlier: Any, register_path: Path, tracking_uri: str | None, households: Sequence[str] | None = None
 ) -> Any:
     from riskmodel.alerts.change import changes_since
+    from riskmodel.model.tracking import load_model
     from riskmodel.register import Register
 
-    models = tuple(_model_of(scored, tracking_uri) for scored in (earlier, month))
-    return changes_since(Register.open(register_path), month, earlier, models, households)
+    uris = [_version_uri(scored) for scored in (earlier, month)]
+    loaded = {uri: load_model(uri, tracking_uri) for uri in dict.fromkeys(uris)}
+    return changes_since(Register.open(register_path), month, earlier, tuple(loaded[uri] for uri in uris), households)
 
 
-def _model_of(scored: Any, tracking_uri: str | None) -> Any:
+def _version_uri(scored: Any) -> str:
     """The version that a month was scored with, wherever an alias points now."""
-    from riskmodel.model.tracking import load_model
-
     uri = scored.about["inputs"]["model"]
-    if uri.startswith("models:/") and "@" in uri:
-        uri = f"{uri.partition('@')[0]}/{scored.about['model_version']}"
-    return load_model(uri, tracking_uri)
+    return f"{uri.partition('@')[0]}/{scored.about['model_version']}" if uri.startswith("models:/") and "@" in uri else uri
 
 
 def report_review(
