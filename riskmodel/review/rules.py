@@ -136,8 +136,9 @@ def load_rules(file: str | Path = "review.yaml") -> ReviewRules:
         check_keys(row, Choice._fields, Choice._fields, _place(name, row, "appeal"))
         appeal.append(Choice(*(row[k] for k in Choice._fields)))
     _exactly([a.name for a in appeal], APPEALS, top)
+    adjudication = _adjudication(content["adjudication"], name)
     shields = {c.name: Choice(c.name, c.en, c.zh) for c in load_catalogue().protected}
-    return ReviewRules(tuple(actions), tuple(reasons), tuple(appeal), _adjudication(content["adjudication"], name), shields)
+    return ReviewRules(tuple(actions), tuple(reasons), tuple(appeal), adjudication, shields)
 
 
 def faults(decision: Decision, rules: ReviewRules, protected: str) -> list[Fault]:

@@ -176,7 +176,7 @@ def test_processes_at_the_same_time_make_one_chain(place: str, store: Decisions)
     assert store.verify().rows == 8 + 2 * 8
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("xyz"), st.booleans()), max_size=12))
 def test_whatever_the_order_each_decision_has_seen_the_one_before(steps: list[tuple[str, str, bool]]) -> None:
     """Reviewers look again or do not before they decide; who did not look is told of the conflict, and nothing is lost."""
