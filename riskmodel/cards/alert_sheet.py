@@ -220,7 +220,7 @@ def sheets_page(
         area=[_shortened(part) for part in sheets[0].area],
         actions=[(a, Words(a.en, a.zh), Words(a.help_en, a.help_zh)) for a in rules.actions],
         causes=[Words(*(f"“{words}”" for words in verdict_words(v))) for v in VERDICTS],
-        reasons=[(r.name, Words(r.en, r.zh)) for r in rules.reasons],
+        reasons=[(r.name, Words(r.en, r.zh)) for r in rules.offered],
         past=past,
         lang=lang,
     )

@@ -87,7 +87,7 @@ def options(rules: ReviewRules) -> dict[str, dict[str, str]]:
     rows = {
         "actions": [(a.name, a.en, a.zh) for a in rules.actions],
         "causes": [(v, *verdict_words(v)) for v in VERDICTS],
-        "reasons": [(r.name, r.en, r.zh) for r in rules.reasons],
+        "reasons": [(r.name, r.en, r.zh) for r in rules.offered],
         "appeal": [(a.name, a.en, a.zh) for a in rules.appeal],
         "ruled_out": [("yes", *RULED_OUT)],
     }
@@ -316,7 +316,7 @@ def _write_help(book: Workbook, page: Worksheet, rules: ReviewRules) -> None:
         row += 1
     for title, given in (
         ("决定 Decisions", [(a.name, f"{a.zh}：{a.help_zh}", f"{a.en}: {a.help_en}") for a in rules.actions]),
-        ("理由 Reasons", [(r.name, r.zh, r.en) for r in rules.reasons]),
+        ("理由 Reasons", [(r.name, r.zh, r.en) for r in rules.offered]),
     ):
         row += 1
         page.write_string(row, 0, title, looks["bold"])

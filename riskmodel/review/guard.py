@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -53,7 +54,7 @@ class Guard:
     user_header: str | None = None
     proxies: frozenset[str] = frozenset({"127.0.0.1", "::1"})
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _names: OrderedDict[str, str] = field(default_factory=OrderedDict, repr=False)
+    _names: OrderedDict[str, tuple[str, float]] = field(default_factory=OrderedDict, repr=False)
 
     def refusal(self, request: Request) -> tuple[int, str, str] | None:
         """Why a request is turned away: status and a sentence in both languages; None where it is not."""
@@ -76,7 +77,8 @@ class Guard:
     def reviewer(self, request: Request) -> str:
         """The reviewer who sent a request; empty where nobody signed in."""
         if not self.user_header:
-            return self._names.get(_token(request), "")
+            name, since = self._names.get(_token(request), ("", 0.0))
+            return name if time.monotonic() - since < _HOURS * 3600 else ""
         given = request.headers.getlist(self.user_header)
         if len(given) != 1 or _client(request) not in self.proxies:
             return ""
@@ -110,7 +112,7 @@ class Guard:
         """Give a reviewer a new session."""
         self._names.pop(_token(request), None)
         session = secrets.token_urlsafe(32)
-        self._names[session] = reviewer_name(name)
+        self._names[session] = reviewer_name(name), time.monotonic()
         self.keep(request, response, session)
         while len(self._names) > _MOST_SESSIONS:
             self._names.popitem(last=False)

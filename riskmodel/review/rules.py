@@ -80,9 +80,14 @@ class ReviewRules:
         """An action by name."""
         return next(a for a in self.actions if a.name == name)
 
+    @property
+    def offered(self) -> list[Reason]:
+        """The reason codes that a reviewer can choose."""
+        return [r for r in self.reasons if r.name != UNSEEN]
+
     def reasons_for(self, action: str) -> list[Reason]:
-        """The reason codes that a reviewer can choose for an action."""
-        return [r for r in self.reasons if action in r.actions and r.name != UNSEEN]
+        """Those of them that go with an action."""
+        return [r for r in self.offered if action in r.actions]
 
 
 class Fault(NamedTuple):
@@ -167,12 +172,14 @@ def faults(decision: Decision, rules: ReviewRules, protected: str) -> list[Fault
         # One sentence for both: which of the two it is would tell the proposal.
         if not noted:
             found.append(Fault("note", "Say in your own words what your judgement rests on.", "请用自己的话说明判断依据。"))
+        if decision.reason != UNSEEN:
+            found.append(
+                Fault("reason", f"A judgement without the proposal has the reason {UNSEEN}.", "独立判断的理由代码不符。")
+            )
         return found + _cause_faults(decision, rules, protected)
     if "reason" in action.needs and not decision.reason:
         found.append(Fault("reason", f"“{action.en}” needs a reason.", f"“{action.zh}”须选择理由。"))
-    elif decision.reason and decision.action not in next(
-        (r.actions for r in rules.reasons if r.name == decision.reason), ()
-    ):
+    elif decision.reason and decision.reason not in [r.name for r in rules.reasons_for(decision.action)]:
         found.append(Fault("reason", f"This reason does not go with “{action.en}”.", f"该理由不适用于“{action.zh}”。"))
     if "note" in action.needs and not noted:
         found.append(Fault("note", f"“{action.en}” needs a note in your own words.", f"“{action.zh}”须填写说明。"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from copy import copy
 from pathlib import Path
 
@@ -221,6 +222,14 @@ def test_the_session_goes_with_no_request_from_elsewhere(office: Office) -> None
     assert done.headers["location"] == "/" and client.cookies[COOKIE] != before
     done = client.post("/sign-out", data={"csrf": token(client.get("/").text)}, headers=SITE)
     assert client.get("/").headers["location"] == "/sign-in"
+
+
+def test_a_session_ends_after_twelve_hours(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, now = office.browser(), time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 11 * 3600)
+    assert client.get("/").status_code == 200
+    monkeypatch.setattr(time, "monotonic", lambda: now + 13 * 3600)
+    assert client.get("/").status_code == 303
 
 
 def test_nobody_sees_a_household_before_signing_in(office: Office) -> None:

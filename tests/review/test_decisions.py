@@ -269,6 +269,7 @@ def test_an_override_needs_a_reason_and_a_note_in_both_languages(tmp_path: Path)
     assert "须选择理由" in told.value.faults[0].zh and "needs a reason" in told.value.faults[0].en
     for wrong, field in (
         (override(reason="income_secure"), "reason"),
+        (override(reason="judged_unseen"), "reason"),
         (override(cause="objective"), "cause"),
         (override(cause=""), "cause"),
         (decision(cause="mixed"), "cause"),
