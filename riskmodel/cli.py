@@ -22,7 +22,8 @@ app = typer.Typer(
     name="riskmodel",
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
-    "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large.",
+    "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
+    "13 decision refused.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -42,6 +43,14 @@ class Language(StrEnum):
 
     en = "en"
     zh = "zh"
+
+
+class Area(StrEnum):
+    """Places that a page of alert sheets is made for."""
+
+    county = "county"
+    township = "township"
+    village = "village"
 
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
@@ -102,7 +111,7 @@ def demo(
     months: Annotated[int, typer.Option(min=24, help="Months to simulate.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
 ) -> None:
-    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card."""
+    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets."""
     from riskmodel.demo import run_demo
 
     with _progress("demo") as step:
@@ -293,11 +302,19 @@ def explain(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
     household: Annotated[str, typer.Option(help="Household id.")],
     lang: Annotated[Language, typer.Option(help="Language.")] = Language.en,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Earlier month, YYYY-MM or a folder; default: the last beside DIR.", show_default=False),
+    ] = None,
+    register: Annotated[
+        Path | None, typer.Option(help="Register that both were scored from: tells what changed.", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print one household's story and save its waterfall."""
+    """Print one household's story, with --register also what changed since an earlier month, and save its waterfall."""
     from riskmodel.results import explain_household
 
-    story = explain_household(folder, household, lang.value)
+    story = explain_household(folder, household, lang.value, since=since, register_path=register, tracking_uri=tracking_uri)
     for line in story.lines:
         typer.echo(line)
     title, *columns = {
@@ -305,6 +322,12 @@ def explain(
         Language.zh: ("各因素对数几率", "因素", "性质", "对数几率"),
     }[lang]
     _table(title, columns, [[name, nature, f"{value:+.2f}"] for name, nature, value in story.drivers])
+    if story.changed:
+        title, *columns = {
+            Language.en: (f"change of the log-odds since {story.since}", "part", "log-odds", "new facts"),
+            Language.zh: (f"与{story.since}相比对数几率的变化", "组成", "对数几率", "新事实"),
+        }[lang]
+        _table(title, columns, [[name, f"{value:+.2f}", facts] for name, value, facts in story.changed])
     typer.echo(f"\n{story.waterfall}")
 
 
@@ -322,6 +345,192 @@ def card(
     found, later = load_model(model, tracking_uri), later_evaluations(model, tracking_uri)
     write_card(found, out, lang.value, later, promotion_of(model, tracking_uri))
     typer.echo(str(out))
+
+
+review = typer.Typer(help="Decisions of people on alerts.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(review, name="review")
+DecisionsAt = Annotated[
+    str, typer.Option("--decisions", help="SQLite file, or URL such as postgresql://user@host/database.", metavar="FILE|URL")
+]
+Scored = Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")]
+
+
+@review.command()
+def serve(
+    folder: Scored,
+    decisions: DecisionsAt,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    user_header: Annotated[
+        str | None, typer.Option(help="Header in which a reverse proxy names the reviewer, such as X-Remote-User.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of that proxy; repeatable. Default: this machine.")
+    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="Host name under which it is reached; repeatable.")] = None,
+    blind_half: Annotated[
+        bool, typer.Option("--blind-half", help="Hide half of the proposed causes until somebody has judged them.")
+    ] = False,
+) -> None:
+    """Serve the review app: a queue, a page per household, a form."""
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.serving import serve as run
+
+    run(
+        folder,
+        Decisions.open(decisions),
+        lambda text: typer.echo(text, err=text.startswith("warning")),
+        host=host,
+        port=port,
+        user_header=user_header,
+        proxies=trusted_proxy or (),
+        hosts=allow_host or (),
+        blind_half=blind_half,
+    )
+
+
+@review.command()
+def export(
+    folder: Scored,
+    decisions: DecisionsAt,
+    out: Annotated[Path, typer.Option("--out", help="File to write: .csv, .parquet or .xlsx.")],
+) -> None:
+    """Write the alerts of a month with the decisions on them; the chain is checked first."""
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.export import decisions_with_alerts, write_decisions
+
+    store = Decisions.open(decisions, create=False)
+    chain = store.verify()
+    frame = decisions_with_alerts(folder, store.table())
+    write_decisions(frame, out)
+    typer.echo(f"{out}: {len(frame):,} rows, {int(frame['decision_seq'].notna().sum()):,} decisions.")
+    typer.echo(f"Chain of {chain.rows:,} decisions is whole; its head, to be kept elsewhere: {chain.head}")
+
+
+@review.command(name="import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workbooks from `riskmodel sheets`, filled in.")],
+    decisions: DecisionsAt,
+    alerts: Annotated[
+        Path | None,
+        typer.Option(help="Folder from `riskmodel score`; default: the one the workbook names.", show_default=False),
+    ] = None,
+) -> None:
+    """Record the decisions of filled workbooks; rows that break a rule go to FILE.quarantine.csv with what to do."""
+    from riskmodel.alerts.history import ScoredMonth
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.importing import import_workbook, scored_month_of, write_quarantine
+
+    months = [ScoredMonth.open(alerts or scored_month_of(file)) for file in files]
+    store = Decisions.open(decisions)
+    for file, month in zip(files, months, strict=True):
+        done = import_workbook(file, month, store)
+        typer.echo(
+            f"{file.name}: {done.recorded:,} decisions recorded, {done.again:,} were there already, {done.empty:,} rows "
+            "empty."
+        )
+        quarantine = file.with_name(f"{file.stem}.quarantine.csv")
+        if done.faulty or quarantine.exists():
+            write_quarantine(quarantine, done.faulty)
+        if done.faulty:
+            rows = len({fault.row for fault in done.faulty})
+            typer.echo(f"{rows:,} rows were not recorded: {quarantine}")
+
+
+@review.command()
+def verify(
+    decisions: DecisionsAt,
+    head: Annotated[str | None, typer.Option(help="Head from an earlier export: it must still be in the chain.")] = None,
+) -> None:
+    """Check that no decision was changed, put in or removed."""
+    from riskmodel.review.decisions import Decisions
+
+    chain = Decisions.open(decisions, create=False).verify(head)
+    typer.echo(f"Chain of {chain.rows:,} decisions is whole; its head, to be kept elsewhere: {chain.head}")
+
+
+@review.command()
+def report(
+    decisions: DecisionsAt,
+    register: Annotated[Path | None, typer.Option(help="Register, for what happened after the horizon.")] = None,
+    model: Annotated[
+        str, typer.Option(help="With --register: model whose label says what a return is.")
+    ] = "models:/return-risk@champion",
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Agreement of reviewers with each other and the model, overrides, anchoring, and whether overrides were right."""
+    from riskmodel.results import report_review
+
+    found = report_review(decisions, register, model, out, tracking_uri)
+    _print_oversight(found)
+    if out:
+        typer.echo(f"\n{out}")
+
+
+@review.command()
+def thresholds(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders from `riskmodel score`.")],
+    decisions: DecisionsAt,
+    model: Annotated[
+        str | None, typer.Option(help="Model that scored them; default: the one that the first folder names.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write: a verdict.yaml with the new margin.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Set the verdict's margin on causes that people have adjudicated, where there are enough."""
+    from riskmodel.results import set_thresholds
+
+    margin, tested, before = set_thresholds(folders, decisions, model, out, tracking_uri)
+    _table(
+        "false-subjective rate on adjudicated cases, strictest margin first",
+        ["margin", "called subjective", "objective households", "upper bound", "holds"],
+        [
+            [f"{r['candidate']:g}", f"{r['events']}", f"{r['cases']}", f"{r['upper']:.4f}", "yes" if r["holds"] else "no"]
+            for r in tested
+        ],
+    )
+    if margin is None:
+        typer.echo("\nNot even the strictest margin holds the bound: nothing was written. Call no household subjective.")
+    else:
+        typer.echo(f"\nMargin {margin:g} (now {before:g}).")
+        if out:
+            typer.echo(f"{out}: put it in place of configs/verdict.yaml, and train.")
+
+
+@app.command()
+def sheets(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
+    out: Out,
+    by: Annotated[Area, typer.Option(help="A page for each of these.")] = Area.county,
+    lang: Annotated[Language, typer.Option(help="Language shown first, and that of the workbooks.")] = Language.zh,
+    earlier: Annotated[
+        list[Path] | None, typer.Option(help="Earlier scored months; default: the folders beside DIR.", show_default=False)
+    ] = None,
+    register: Annotated[
+        Path | None, typer.Option(help="Register that DIR was scored from: the sheets then say what changed.")
+    ] = None,
+    decisions: Annotated[str | None, typer.Option(help="Decisions so far: a file, or postgresql://...")] = None,
+    public_notice: Annotated[
+        bool, typer.Option("--public-notice", help="Also a public notice of what people confirmed; needs --decisions.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write alert sheets for the visit (HTML for A4, two households a page) and workbooks for the review."""
+    from riskmodel.results import write_sheets
+
+    with _progress("sheets") as step:
+        done = write_sheets(
+            folder, out, level=by.value, lang=lang.value, earlier=earlier or (), register_path=register,
+            decisions_at=decisions, notice=public_notice, tracking_uri=tracking_uri, step=step,
+        )  # fmt: skip
+    typer.echo(f"{done.alerts:,} alerts, {done.pages:,} pages to print, {done.workbooks:,} workbooks: {out}")
+    if done.earlier:
+        typer.echo(f"Earlier months: {', '.join(done.earlier)}.")
+    if done.unsaid:
+        typer.echo(done.unsaid)
+    if done.left_out:
+        typer.echo(f"{done.left_out:,} confirmed households are not on the notice: no adult is known to live there.")
 
 
 @app.command()
@@ -455,6 +664,36 @@ def _print_assessment(found: dict[str, Any]) -> None:
     for sheet in assessment_sheets(found):
         typer.echo("")
         _table(sheet.title, sheet.columns, sheet.rows)
+
+
+def _print_oversight(found: dict[str, Any]) -> None:
+    """Human oversight in a few lines; all of it stands in the JSON."""
+    typer.echo(f"{found['decisions']:,} decisions on {found['alerts']:,} alerts by {found['reviewers']} reviewers.")
+    regret = found["regret"]
+    rows = {
+        "cause changed by the first reviewer": found["overridden"],
+        "rejected as not at risk": found["rejected"],
+        "agreement with the proposed cause": found["with_model"]["agreement"],
+        "AC1 with the proposed cause": found["with_model"]["ac1"],
+        "kappa with the proposed cause": found["with_model"]["kappa"],
+        "agreement of two reviewers": found["between_reviewers"]["agreement"],
+        "AC1 of two reviewers": found["between_reviewers"]["ac1"],
+        "kappa of two reviewers": found["between_reviewers"]["kappa"],
+        "anchoring: agreement shown less hidden": (found["anchoring"]["difference"] or {}).get("agreement"),
+        "reviewers: objective called subjective": found["false_subjective"]["reviewers"],
+        "model: objective called subjective": found["false_subjective"]["model"],
+        "changed causes where the proposal was right": regret["cause"]["wrong"],
+    }
+    if regret["return"] is not None:
+        rows |= {
+            "rejected, and returned": regret["return"]["rejected_returned"],
+            "kept, and returned": regret["return"]["kept_returned"],
+        }
+    _table(
+        "share or figure",
+        ["what", "value and interval"],
+        [[n, "-" if f is None else _plain_figure(f)] for n, f in rows.items()],
+    )
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from riskmodel.results import explain_household, score_and_write, train_and_write
+from riskmodel.results import explain_household, score_and_write, train_and_write, write_sheets
 from riskmodel.settings import Intervals, find_config, load_run
 
 
@@ -24,7 +24,7 @@ class Demo:
 
 
 def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[[str], None]) -> Demo:
-    """Simulate, ingest, train, promote, score, explain and write the card, all below `out`."""
+    """Simulate, ingest, train, promote, score, explain, write the card and the alert sheets, all below `out`."""
     from riskmodel.cards.model_card import write_card
     from riskmodel.model.tracking import load_model, promote, promotion_of
     from riskmodel.register import Register, ingest
@@ -48,10 +48,13 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     alerts = pd.read_parquet(out / "alerts" / "alerts.parquet")
     step("card")
     write_card(load_model(uri, tracking.uri), out / "card.html", promotion=promotion_of(uri, tracking.uri))
+    write_sheets(out / "alerts", out / "sheets", step=step)
     story = explain_household(out / "alerts", alerts["household_id"].iloc[0])
     paths = {
         "model card": out / "card.html",
         "alerts": out / "alerts" / "alerts.xlsx",
+        "sheets": min((out / "sheets").glob("*.html")),
+        "to review": min((out / "sheets").glob("*.xlsx")),
         "one alert": story.waterfall,
         "results": out / "results" / "results.json",
         "MLflow": f"mlflow ui --backend-store-uri {tracking.uri}",

@@ -68,3 +68,29 @@ class TooLarge(RiskmodelError):
     """A training needs more memory or disk than it may take; no feature was computed and nothing fitted."""
 
     exit_code = 11
+
+
+class Conflict(RiskmodelError):
+    """Somebody else decided on the same alert in the meantime; nothing was recorded.
+
+    `between` holds the decisions that came in between, oldest first.
+    """
+
+    exit_code = 12
+
+    def __init__(self, message: str, between: list[dict]) -> None:
+        super().__init__(message)
+        self.between = between
+
+
+class Refused(RiskmodelError):
+    """A decision breaks a rule of the review; nothing was recorded.
+
+    `faults` holds the field and a sentence in English and Chinese for each rule.
+    """
+
+    exit_code = 13
+
+    def __init__(self, faults: list) -> None:
+        super().__init__(" ".join(fault.en for fault in faults))
+        self.faults = faults

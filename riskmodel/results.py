@@ -214,28 +214,63 @@ def _engine(engine: str, master: str | None, register: str) -> AbstractContextMa
 
 @dataclass(frozen=True)
 class Story:
-    """One household's story: lines to print, drivers (name, nature, log-odds) by size, and its picture."""
+    """One household's story: lines to print, drivers (name, nature, log-odds) by size, its picture, what changed.
+
+    `changed` has the parts of the change since `since`, largest first, which add up to it: name, log-odds, new facts.
+    """
 
     lines: list[str]
     drivers: list[tuple[str, str, float]]
     waterfall: Path
+    since: str = ""
+    changed: tuple[tuple[str, float, str], ...] = ()
 
 
-def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"] = "en") -> Story:
-    """The story of a household on the list; its waterfall is saved in `DIR/explain/`."""
+def explain_household(
+    folder: Path,
+    household_id: str,
+    lang: Literal["en", "zh"] = "en",
+    *,
+    since: str | None = None,
+    register_path: Path | None = None,
+    tracking_uri: str | None = None,
+) -> Story:
+    """The story of a household on the list; its waterfall is saved in `DIR/explain/`.
+
+    Parameters
+    ----------
+    folder
+        A folder of `riskmodel score`.
+    since
+        What changed since an earlier scored month: its folder, or its month (`YYYY-MM`) among the folders beside; needs
+        `register_path`.
+    register_path
+        The register that both were scored from; without `since` the last month beside is taken.
+
+    Raises
+    ------
+    UsageError
+        If `since` is given without a register.
+    NotFound
+        If the household is not on the list, or there is no such month.
+    """
     from riskmodel.alerts.month import read_alert
+    from riskmodel.cards.alert_sheet import file_name
     from riskmodel.cards.charts import waterfall_svg
     from riskmodel.catalogue import load_catalogue
+    from riskmodel.errors import UsageError
     from riskmodel.explain.causes import verdict_words
     from riskmodel.register import commit_file
 
+    if since and not register_path:
+        raise UsageError("--since needs the register that the months were scored from: --register REGISTER.")
     found = read_alert(folder, household_id)
     alert = found["alert"]
     catalogue = load_catalogue()
     labels = {d.name: (d.en, d.zh) for d in catalogue.drivers}
     natures = {d.name: d.nature for d in catalogue.drivers}
     number = 0 if lang == "en" else 1
-    picture = folder / "explain" / f"{household_id}_{lang}.svg"
+    picture = folder / "explain" / file_name((household_id, lang), ".svg")
     picture.parent.mkdir(exist_ok=True)
     title = f"{household_id}, {alert['as_of']}"
     drawn = waterfall_svg(found["base"], found["drivers"], labels, natures, lang, title)
@@ -251,7 +286,214 @@ def explain_household(folder: Path, household_id: str, lang: Literal["en", "zh"]
     lines = [f"{name:<12}{value}" for name, value in zip(said, values, strict=True)]
     lines += ["", alert[f"reason_{lang}"], ""]
     drivers = sorted(found["drivers"].items(), key=lambda item: -abs(item[1]))
-    return Story(lines, [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005], picture)
+    told = [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005]
+    if register_path is None:
+        return Story(lines, told, picture)
+    earlier, said, parts = _story_of_change(folder, household_id, labels, number, since, register_path, tracking_uri)
+    return Story([*lines, *said], told, picture, earlier, parts)
+
+
+def _story_of_change(
+    folder: Path,
+    household_id: str,
+    labels: dict[str, tuple[str, str]],
+    number: int,
+    since: str | None,
+    register_path: Path,
+    tracking_uri: str | None,
+) -> tuple[str, list[str], tuple[tuple[str, float, str], ...]]:
+    """The earlier month, what to say of the change, and its parts, largest first."""
+    from riskmodel.alerts.history import ScoredMonth, earlier_months, month_named, states
+    from riskmodel.cards.alert_sheet import STATES, since_of
+    from riskmodel.errors import NotFound
+
+    month = ScoredMonth.open(folder)
+    before = earlier_months(month)
+    if since is None and not before:
+        raise NotFound(f"no earlier scored month beside {folder}: name one with --since.")
+    earlier = month_named(month, since) if since else before[-1]
+    changes = _changes(month, earlier, register_path, tracking_uri, [household_id])
+    state = states(month, before or [earlier])[list(month.alerts()["household_id"]).index(household_id)]
+    line = since_of(changes, 0, labels)
+    said = [(("change: ", "变化：")[number] + STATES[state][number]), line.line[number], ""]
+    parts = tuple((w[number], v, f[number] if f else "") for w, v, f in line.all_parts if abs(v) >= 0.005)
+    return earlier.as_of, said, parts
+
+
+@dataclass(frozen=True)
+class SheetsWritten:
+    """What `write_sheets` wrote: alerts, files by kind, what it could not tell, households left out of the notice."""
+
+    alerts: int
+    pages: int
+    workbooks: int
+    earlier: list[str]
+    unsaid: str
+    left_out: int | None
+
+
+def write_sheets(
+    folder: Path,
+    out: Path,
+    *,
+    level: Literal["county", "township", "village"] = "county",
+    lang: Literal["en", "zh"] = "zh",
+    earlier: Sequence[Path] = (),
+    register_path: Path | None = None,
+    decisions_at: str | None = None,
+    notice: bool = False,
+    tracking_uri: str | None = None,
+    step: Step = lambda what: None,
+) -> SheetsWritten:
+    """Alert sheets of a scored month (a page a place) and workbooks for the review (one a county, one of all), at once.
+
+    Parameters
+    ----------
+    folder
+        A folder of `riskmodel score`.
+    level
+        A page for each county, township or village.
+    earlier
+        Scored months before it; those beside it by default.
+    register_path
+        The register it was scored from; with it the sheets say what changed since the last earlier month.
+    decisions_at
+        Decisions so far, shown in the workbooks; a decision made later than the workbook is then told as a conflict.
+    notice
+        Also write a public notice of the households that were confirmed.
+    """
+    from collections import defaultdict
+
+    from riskmodel.alerts.history import ScoredMonth, earlier_months
+    from riskmodel.cards.alert_sheet import file_name, notice_page, sheets_of, sheets_page
+    from riskmodel.cards.rendering import Words
+    from riskmodel.cards.workbook import write_workbook
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.errors import UsageError
+    from riskmodel.register import commit_directory
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.rules import load_rules
+    from riskmodel.review.standing import standing
+
+    if notice and decisions_at is None:
+        raise UsageError("--public-notice lists what people confirmed: give their decisions with --decisions.")
+    rules = load_rules()
+    month = ScoredMonth.open(folder)
+    before = earlier_months(month, earlier)
+    changes, unsaid = None, None
+    if not before:
+        unsaid = Words(
+            "No earlier scored month is at hand: it is not known who is new.", "没有往期评分，无法判断哪些户为新增。"
+        )
+    elif register_path is None:
+        unsaid = Words(
+            "What changed is told where the register is given (--register).", "提供台账（--register）后可说明变化原因。"
+        )
+    else:
+        step("what changed")
+        changes = _changes(month, before[-1], register_path, tracking_uri)
+    decided, confirmed = {}, []
+    if decisions_at is not None:
+        table = Decisions.open(decisions_at, create=False, rules=rules).table()
+        table = table[table["as_of"] == month.as_of]
+        decided = {(row["county_id"], row["household_id"]): row for row in table.to_dict("records")}
+        held = standing(table)
+        held = held[held["status"].isin(["decided", "agreed"]) & (held["appeal"] != "open")]
+        held = held[held["last_action"].isin(["confirm", "override_cause"])]
+        confirmed = list(zip(held["county_id"], held["household_id"], strict=True))
+    step("sheets")
+    sheets = sheets_of(month, load_catalogue(), before, changes, level)
+    by_area, by_county = defaultdict(list), defaultdict(list)
+    for sheet in sheets:
+        by_area[sheet.area].append(sheet)
+    ranked = sorted(sheets, key=lambda sheet: (sheet.key[0], sheet.rank))
+    for sheet in ranked:
+        by_county[sheet.key[0]].append(sheet)
+    public = notice_page(month, confirmed, lang) if notice else None
+
+    def write(stage: Path) -> None:
+        for area, rows in by_area.items():
+            page = sheets_page(rows, month, rules, lang, unsaid)
+            (stage / file_name(area, ".html")).write_text(page, encoding="utf-8")
+        step("workbooks")
+        for county, rows in by_county.items():
+            write_workbook(stage / file_name(["review", county], ".xlsx"), rows, rules, lang, decided, folder)
+        if len(by_county) > 1:
+            write_workbook(stage / "review.xlsx", ranked, rules, lang, decided, folder)
+        if public is not None:
+            (stage / "public_notice.html").write_text(public[0], encoding="utf-8")
+
+    commit_directory(out, write, kind="sheets", about={"as_of": month.as_of, "level": level, "scores": str(folder)})
+    return SheetsWritten(
+        alerts=len(sheets),
+        pages=len(by_area),
+        workbooks=len(by_county) + (len(by_county) > 1),
+        earlier=[other.as_of for other in before],
+        unsaid=unsaid.en if unsaid else "",
+        left_out=public[1] if public else None,
+    )
+
+
+def _changes(
+    month: Any, earlier: Any, register_path: Path, tracking_uri: str | None, households: Sequence[str] | None = None
+) -> Any:
+    from riskmodel.alerts.change import changes_since
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import Register
+
+    uris = [_version_uri(scored) for scored in (earlier, month)]
+    loaded = {uri: load_model(uri, tracking_uri) for uri in dict.fromkeys(uris)}
+    return changes_since(Register.open(register_path), month, earlier, tuple(loaded[uri] for uri in uris), households)
+
+
+def _version_uri(scored: Any) -> str:
+    """The version that a month was scored with, wherever an alias points now."""
+    uri = scored.about["inputs"]["model"]
+    return f"{uri.partition('@')[0]}/{scored.about['model_version']}" if uri.startswith("models:/") and "@" in uri else uri
+
+
+def report_review(
+    decisions: str, register_path: Path | None, model_uri: str, out: Path | None, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Human oversight so far (`review/outcomes.py`); `out` then holds it as JSON. The chain is checked first."""
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import Register, commit_file
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.outcomes import outcomes_of, oversight
+
+    store = Decisions.open(decisions, create=False)
+    store.verify()
+    table, outcomes = store.table(), None
+    if register_path is not None:
+        run = load_model(model_uri, tracking_uri).run
+        outcomes = outcomes_of(Register.open(register_path), table, run.label, run.at_risk)
+    found = oversight(table, store.rules, outcomes)
+    if out is not None:
+        commit_file(out, json.dumps(found, ensure_ascii=False, indent=1).encode("utf-8"))
+    return found
+
+
+def set_thresholds(
+    folders: Sequence[Path], decisions: str, model_uri: str | None, out: Path | None, tracking_uri: str | None = None
+) -> tuple[float | None, list[dict[str, Any]], float]:
+    """The margin that adjudicated cases allow (None: none), a row per margin tested, and the margin of the model.
+
+    `out` then holds the rule as a `verdict.yaml`, where there is one.
+    """
+    from riskmodel.model.tracking import load_model
+    from riskmodel.register import commit_file, read_manifest
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.thresholds import adjudicated_cases, rule_text, set_margin
+
+    store = Decisions.open(decisions, create=False)
+    store.verify()
+    uri = model_uri or read_manifest(folders[0], kind="scores")["about"]["inputs"]["model"]
+    model, asked = load_model(uri, tracking_uri), store.rules.adjudication
+    cases = adjudicated_cases(folders, store.table(), asked.reviewers, model.version)
+    rule, tested = set_margin(model, cases, asked)
+    if rule is not None and out is not None:
+        commit_file(out, rule_text(rule).encode("utf-8"))
+    return None if rule is None else rule.margin, tested, model.catalogue.rule.margin
 
 
 def _json(path: Path, content: Any) -> None:

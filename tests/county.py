@@ -39,10 +39,10 @@ class County:
         promote(self.study.tracking["version"], "first", self.tracking)
         self.manifest = self.score("10")
 
-    def score(self, capacity: str | None, out: Path | None = None) -> dict:
+    def score(self, capacity: str | None, out: Path | None = None, as_of: str = AS_OF) -> dict:
         model = "models:/return-risk@champion"
         return score_and_write(
-            self.register, model, AS_OF, out or self.alerts, capacity, lambda what: None, tracking_uri=self.tracking.uri
+            self.register, model, as_of, out or self.alerts, capacity, lambda what: None, tracking_uri=self.tracking.uri
         )
 
     def cut(self, parts: int, folder: Path) -> Path:

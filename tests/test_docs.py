@@ -27,6 +27,10 @@ def test_every_command_and_option_is_documented() -> None:
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f"riskmodel {name}" in page, name
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            name = command.name or command.callback.__name__
+            assert f"riskmodel {group.name} {name}" in page, name
 
 
 def test_every_exit_code_is_documented() -> None:

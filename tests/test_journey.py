@@ -261,6 +261,8 @@ def test_help_answers_in_well_under_a_second() -> None:
         (["score", "nowhere", "--as-of", "2023-06", "--out", "o"], 4, "nowhere"),
         (["explain", "nowhere", "--household", "1"], 4, "nowhere"),
         (["card", "nowhere", "--out", "card.html"], 4, "no model there"),
+        (["sheets", "nowhere", "--out", "o"], 4, "nowhere"),
+        (["review", "import", "nowhere.xlsx", "--decisions", "d.db"], 4, "no such file"),
         (["simulate", "s", "--world", "flat"], 2, "easy or hard"),
     ],
 )

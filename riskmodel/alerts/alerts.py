@@ -15,7 +15,7 @@ from riskmodel.catalogue import Catalogue, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import nested_lists
-from riskmodel.explain.causes import judge_causes, verdict_words
+from riskmodel.explain.causes import JUDGED, judge_causes, verdict_words
 from riskmodel.explain.drivers import driver_contributions, effects, peer_bounds
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel, check_additive
@@ -25,8 +25,6 @@ ALERT_COLUMNS = (
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
 BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
-JUDGED = ("subjective", "mixed")
-"""Verdicts that rest on signs of behaviour; elsewhere no sign is handed on."""
 BEHAVIOUR = "behaviour"
 _LEAST = 0.01
 _FACTS_SHOWN = 4
@@ -153,10 +151,15 @@ def verdicts_of(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
     UsageError
         If the model gives no contributions.
     """
-    features = features.reset_index(drop=True)
-    found = _attributed(model, features[["household_id"]], features)
-    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
+    found = attribute_households(model, features)
+    causes = judge_causes(model.catalogue, found.drivers, found.features, found.bounds, found.behaviour)
     return causes.verdicts["verdict"].to_numpy(str)
+
+
+def attribute_households(model: RiskModel, features: pd.DataFrame) -> Attributed:
+    """Attribute the risk of some households, wherever their features come from; parameters and errors as `verdicts_of`."""
+    features = features.reset_index(drop=True)
+    return _attributed(model, features[["household_id"]], features)
 
 
 def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) -> Attributed:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from riskmodel.alerts.alerts import Explained
 from riskmodel.alerts.scoring import Scores
 from riskmodel.catalogue import Feature
+from riskmodel.display import cells
 from riskmodel.errors import NotFound
 from riskmodel.evaluation.capacity import actions
 from riskmodel.explain.causes import missing_drivers
@@ -74,6 +75,7 @@ def about_month(
             verdicts[verdict] = verdicts.get(verdict, 0) + count
     return {
         "as_of": as_of,
+        "horizon_months": model.run.label.horizon_months,
         "model_version": model.version,
         "base_log_odds": next((f["base_log_odds"] for f in facts if f["counts"]["alerts"]), 0.0),
         "catalogue_sha256": model.catalogue.sha256,
@@ -115,14 +117,14 @@ def join_tables(folders: Iterable[Path], stage: Path) -> None:
 
 
 def write_lists(stage: Path) -> None:
-    """Write the alerts of a folder as CSV and as Excel, where it has any."""
+    """Write the alerts of a folder, where it has any, as CSV (texts as `riskmodel.display.cell`) and as Excel."""
     if not (stage / "alerts.parquet").is_file():
         return
     file = pq.ParquetFile(stage / "alerts.parquet")
     with (stage / "alerts.csv").open("w", encoding="utf-8-sig", newline="") as lines:
         file.schema_arrow.empty_table().to_pandas().to_csv(lines, index=False, lineterminator="\n")
         for batch in file.iter_batches():
-            batch.to_pandas().to_csv(lines, index=False, header=False, lineterminator="\n")
+            cells(batch.to_pandas()).to_csv(lines, index=False, header=False, lineterminator="\n")
     if file.metadata.num_rows <= MOST_IN_A_WORKBOOK:
         write_excel(file.read().to_pandas(), stage / "alerts.xlsx")
         return

@@ -1,8 +1,8 @@
 """Charts as SVG, drawn by templates from geometry computed here.
 
-`calibration_svg`, `driver_bars_svg` and `icon_array_svg` go into a page in both languages; its style sheet
-shows the chosen one. `waterfall_svg` is a file of its own in one language. Colours (after Okabe and Ito 2008)
-never carry a meaning alone: direction has an arrow, nature a shape and a name.
+Charts go into a page in both languages; its style sheet shows the chosen one. `waterfall_svg` is a file of its
+own in one language. Colours (after Okabe and Ito 2008) never carry a meaning alone: direction has an arrow, nature a
+shape and a name.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from riskmodel.cards.rendering import LANGUAGES, Language, Words, decimal, of_100, plain, render
+from riskmodel.cards.rendering import LANGUAGES, Language, Words, decimal, of_100, render
 from riskmodel.cards.wording import NATURES
+from riskmodel.display import plain
 
 _ENDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
 _TICKS_BY_RANK = (0, 1, 0.5, 0.1, 0.01, 0.2, 0.05, 0.02, 0.3, 0.4, 0.6, 0.8, 0.005, 0.001)
@@ -25,7 +26,7 @@ _RISKS = (
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95,
     0.98, 0.99, 0.995, 0.998, 0.999,
 )  # fmt: skip
-_BARS = 8
+_BARS, _SMALL_BARS = 8, 6
 _SMALL = 0.05
 _LABEL = 30
 
@@ -175,17 +176,70 @@ def waterfall_svg(
     )
 
 
+def small_waterfall_svg(
+    base: float, drivers: Mapping[str, float], labels: Mapping[str, tuple[str, str]], natures: Mapping[str, str]
+) -> Markup:
+    """The waterfall of one household for a page in both languages, at most seven bars; nature by fill and mark.
+
+    The page around it defines the fills `fill-objective`, `fill-subjective` and `fill-background` (`sheet.html.j2`).
+    """
+    steps, chinese = (waterfall_steps(base, drivers, labels, natures, lang, _SMALL_BARS) for lang in LANGUAGES)
+    ends = [base, *(s.end for s in steps)]
+    low, high = min(ends), max(ends)
+    room = max(0.05 * (high - low), 0.1)
+    left, width, row = 154, 80, 15
+
+    def x(log_odds: float) -> float:
+        return round(left + width * (log_odds - low + room) / (high - low + 2 * room), 1)
+
+    bars = [
+        {
+            "y": row * (i + 1),
+            "from": x(s.start),
+            "to": x(s.end),
+            "shape": _arrow(x(s.start), x(s.end), row * (i + 1) + 3, 9),
+            "label": {"en": _short(s.label, 25), "zh": _short(z.label, 25)},
+            "nature": s.nature,
+            "value": f"{'▲ +' if s.change >= 0 else '▼ '}{decimal(s.change, 2)}",
+        }
+        for i, (s, z) in enumerate(zip(steps, chinese, strict=True))
+    ]
+    start, end = ({"x": x(at), "risk": of_100(_risk(at))} for at in (base, ends[-1]))
+    return _inline("small_waterfall", bars=bars, natures=NATURES, start=start, end=end, row=row, right=left + width)
+
+
+def trend_svg(points: Sequence[Any]) -> Markup:
+    """A household's risk over the scored months as a small line; a ring is another version of the model.
+
+    Parameters
+    ----------
+    points
+        `as_of`, `risk` and `same_model` of each month, first to last.
+    """
+    left, width, top, height = 8, 200, 6, 22
+    highest = max(max(p.risk for p in points), 0.05)
+    step = width / max(len(points) - 1, 1)
+    dots = [
+        {"x": round(left + step * i, 1), "y": round(top + height * (1 - p.risk / highest), 1), "same": p.same_model}
+        for i, p in enumerate(points)
+    ]
+    words = {"first": points[0].as_of, "last": points[-1].as_of}
+    risks = {"from": of_100(points[0].risk), "to": of_100(points[-1].risk)}
+    return _inline("trend", dots=dots, foot=top + height, left=left, width=width, **words, risks=risks)
+
+
 def waterfall_steps(
     base: float,
     drivers: Mapping[str, float],
     labels: Mapping[str, tuple[str, str]],
     natures: Mapping[str, str],
     lang: Language = "en",
+    most: int = _BARS,
 ) -> list[_Step]:
-    """Steps of a waterfall: the largest drivers, then the others as one; each starts where the last ended."""
+    """Steps of a waterfall: the `most` largest drivers, then the others as one; each starts where the last ended."""
     number = LANGUAGES.index(lang)
     ordered = sorted(drivers.items(), key=lambda item: (-abs(item[1]), item[0]))
-    large = [(name, value) for i, (name, value) in enumerate(ordered) if i < _BARS and abs(value) >= _SMALL]
+    large = [(name, value) for i, (name, value) in enumerate(ordered) if i < most and abs(value) >= _SMALL]
     rest = ordered[len(large) :]
     changes = [(plain(labels.get(name, (name, name))[number]), natures.get(name, ""), value) for name, value in large]
     others = sum(value for _, value in rest)
@@ -210,9 +264,8 @@ def _arrow(start: float, end: float, y: float, height: float) -> str:
     return f"{start},{y} {neck},{y} {end},{middle} {neck},{y + height} {start},{y + height}"
 
 
-def _short(label: str) -> str:
+def _short(label: str, room: int = _LABEL) -> str:
     """A label cut to the room that it has; a wide character takes the room of two."""
-    room = _LABEL
     for i, c in enumerate(label):
         room -= 2 if unicodedata.east_asian_width(c) in "WF" else 1
         if room < 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from riskmodel.display import plain
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABSENT = "–"
 _BETWEEN_SENTENCES = re.compile(r'</span>\s+<span lang="en">')
-_TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Words(NamedTuple):
@@ -54,19 +54,6 @@ def listed(items: Iterable[Words]) -> Words:
     """
     parts = list(items)
     return Words("; ".join(p.en for p in parts), "、".join(p.zh for p in parts))
-
-
-def plain(text: object) -> str:
-    r"""Text without control characters, lone surrogates and marks that turn the direction of what follows.
-
-    >>> plain("Li\u202e\u0000 village")
-    'Li village'
-    """
-
-    def harmless(c: str) -> bool:
-        return c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
-
-    return "".join(filter(harmless, str(text)))
 
 
 def count(n: int) -> str:

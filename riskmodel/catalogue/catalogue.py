@@ -82,13 +82,33 @@ class Condition:
 
 @dataclass(frozen=True)
 class Measure:
-    """A kind of help that answers some drivers."""
+    """A kind of help that answers some drivers; `department` is responsible, "English / 中文"."""
 
     name: str
     drivers: tuple[str, ...]
     when: Expression | None
     never: Expression | None
     department: str
+    en: str
+    zh: str
+
+    @property
+    def department_en(self) -> str:
+        """The department in English."""
+        return self.department.partition(" / ")[0].strip()
+
+    @property
+    def department_zh(self) -> str:
+        """The department in Chinese."""
+        return self.department.partition(" / ")[2].strip()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to find out on a visit to a household whose risk a driver raises; `when` asks for more."""
+
+    driver: str
+    when: Expression | None
     en: str
     zh: str
 
@@ -107,6 +127,7 @@ class Catalogue:
     peers: PeerGroup
     rule: VerdictRule
     measures: tuple[Measure, ...]
+    questions: tuple[Question, ...]
     sources: tuple[tuple[str, str], ...]
 
     @cached_property
@@ -227,6 +248,7 @@ def load_catalogue(
         features=tuple(rows),
         drivers=tuple(known_drivers),
         measures=tuple(_measures(read_lined(measure_file), measure_file.name, known, names)),
+        questions=_questions(driver_rows, driver_file.name, known, names),
         signs=read_signs(driver_rows, driver_file.name, known, {d.name: d.nature for d in known_drivers}),
         peers=read_peers(driver_rows, driver_file.name, known),
         rule=read_rule(read_lined(rule_file), rule_file.name),
@@ -423,6 +445,9 @@ def _measures(content: dict, file: str, known: set[str], drivers: set[str]) -> l
         for driver in row["drivers"]:
             if driver not in drivers:
                 raise place.refuse(f"unknown driver {driver!r}{meant(driver, drivers)}")
+        english, _, chinese = str(row["department"]).partition(" / ")
+        if not english.strip() or not chinese.strip():
+            raise place.refuse("department is written in both languages: English / 中文")
         found.append(
             Measure(
                 row["name"],
@@ -435,3 +460,18 @@ def _measures(content: dict, file: str, known: set[str], drivers: set[str]) -> l
             )  # fmt: skip
         )
     return found
+
+
+def _questions(content: dict, file: str, known: set[str], drivers: set[str]) -> tuple[Question, ...]:
+    found = []
+    for driver, rows in content.get("questions", {}).items():
+        if driver == LINE:
+            continue
+        for row in rows:
+            place = Place(file, row[LINE], f"question of {driver!r}")
+            check_keys(row, ("when", "en", "zh"), ("en", "zh"), place)
+            if driver not in drivers:
+                raise place.refuse(f"unknown driver {driver!r}{meant(driver, drivers)}")
+            when = _condition(row["when"], known, place) if "when" in row else None
+            found.append(Question(driver, when, row["en"], row["zh"]))
+    return tuple(found)

@@ -33,6 +33,8 @@ from riskmodel.cohort.conditions import ask, holds
 
 ACTIVITY = "activity"
 VERDICTS = ("subjective", "objective", "mixed", "undetermined")
+JUDGED = ("subjective", "mixed")
+"""Verdicts that rest on signs of behaviour; elsewhere no sign is handed on."""
 
 WORDS = {
     "subjective": ("clue to a subjective factor, to be verified", "主观因素线索，待核实"),
@@ -102,7 +104,7 @@ def judge_causes(
     doubtful = strong.any(axis=1).to_numpy() & ~excused.any(axis=1).to_numpy() & ~shields.any(axis=1).to_numpy()
     doubtful = (doubtful | enough_signs) & ~judged
 
-    settled = _settled(catalogue, drivers, excused, judged)
+    settled = settle(catalogue, drivers, excused, judged)
     facts, open_facts = facts_by_driver(catalogue, features)
     push = settled.clip(lower=0)
     counted = push.where(facts[push.columns], 0.0)
@@ -154,8 +156,18 @@ def find_signs(
     return weak, strong
 
 
-def _settled(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:
-    """Log-odds per driver with the subjective parts of households that are not judged moved elsewhere."""
+def settle(catalogue: Catalogue, drivers: pd.DataFrame, excused: pd.DataFrame, judged: np.ndarray) -> pd.DataFrame:
+    """Log-odds per driver with the subjective parts of households that are not judged moved elsewhere.
+
+    Parameters
+    ----------
+    drivers
+        Log-odds, households x drivers.
+    excused
+        Whether each excuse of the catalogue is known to hold, households x excuses.
+    judged
+        Whether the household's behaviour is judged, shape (households,).
+    """
     moved = drivers.copy()
     for name in (ACTIVITY, *(e.driver for e in catalogue.excuses)):
         if name not in moved:

@@ -27,7 +27,7 @@ def fill_ranks(columns: Columns, X: np.ndarray, top: int, ranks: np.ndarray) -> 
 def count_patterns(layout: Layout, ranks: np.ndarray, counts: np.ndarray) -> None:
     """Number of background rows with each pattern of unmet groups, per leaf with a table."""
     for tree in range(len(layout.first_leaf) - 1):
-        patterns = _patterns(layout, ranks, tree)
+        patterns = leaf_patterns(layout, ranks, tree)
         for leaf in range(layout.first_leaf[tree], layout.first_leaf[tree + 1]):
             table = _table(layout, leaf, counts)
             if len(table):
@@ -72,7 +72,7 @@ def add_tables(
 ) -> None:
     """Add the contributions of all leaves with a table to `values`, rows x groups."""
     for tree in trees:
-        patterns = _patterns(layout, ranks, tree)
+        patterns = leaf_patterns(layout, ranks, tree)
         for leaf in range(layout.first_leaf[tree], layout.first_leaf[tree + 1]):
             b, e = _table(layout, leaf, B), _table(layout, leaf, E)
             if len(b):
@@ -134,7 +134,7 @@ def _table(layout: Layout, leaf: int, entries: np.ndarray) -> np.ndarray:
     return entries[layout.table_start[leaf] : layout.table_start[leaf + 1]]
 
 
-def _patterns(layout: Layout, ranks: np.ndarray, tree: int) -> list[np.ndarray]:
+def leaf_patterns(layout: Layout, ranks: np.ndarray, tree: int) -> list[np.ndarray]:
     """Pattern of unmet groups of each row at each leaf of a tree."""
     first, rows = layout.first_split[tree], ranks.shape[1]
     at_leaf = [np.zeros(rows, np.int64)] * (layout.first_leaf[tree + 1] - layout.first_leaf[tree])

@@ -40,7 +40,7 @@ def test_blocks_and_workers_change_no_byte(
         name: hashes(score_month(register, model, AS_OF, tmp_path / name, inputs={}, capacity=8, **how))
         for name, how in ways.items()
     }
-    assert len(found["whole"]) >= 8
+    assert len(found["whole"]) >= 7
     for name in ways:
         assert found[name] == found["whole"], name
 

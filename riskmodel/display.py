@@ -1,0 +1,40 @@
+"""Text that others wrote, made harmless where people read it: on a page, in a workbook, in a CSV file."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pandas as pd
+
+_TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def plain(text: object) -> str:
+    r"""Text without control characters, lone surrogates and marks that turn the direction of what follows.
+
+    >>> plain("Li\u202e\u0000 village")
+    'Li village'
+    """
+
+    def harmless(c: str) -> bool:
+        return c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
+
+    return "".join(filter(harmless, str(text)))
+
+
+def cell(text: str) -> str:
+    """Plain text for a file that a spreadsheet opens: what it would take for a formula gets an apostrophe in front.
+
+    >>> cell("0412"), cell("=cmd|'/c calc'!A0"), cell(" +1")
+    ('0412', "'=cmd|'/c calc'!A0", "' +1")
+    """
+    text = plain(text)
+    return f"'{text}" if text.lstrip().startswith(_STARTS_A_FORMULA) or text.startswith("\t") else text
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with `cell` done to its texts; the others stay as they are."""
+    texts = [c for c in table if not pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c])]
+    safe = {c: table[c].map(lambda value: cell(value) if isinstance(value, str) else value) for c in texts}
+    return table.assign(**safe)

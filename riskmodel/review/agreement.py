@@ -1,0 +1,181 @@
+"""How far reviewers agree with each other and with the model, with intervals over households.
+
+Cohen's kappa takes chance agreement from both raters' margins (Cohen 1960); it falls where one category is common, even if
+raters hardly ever differ. Gwet's AC1 does not (Gwet 2008), so both are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.evaluation.bootstrap import Interval, percentile_interval, resample
+from riskmodel.evaluation.verdicts import clopper_pearson_lower, clopper_pearson_upper
+from riskmodel.explain.causes import VERDICTS
+from riskmodel.review.decisions import KEY
+from riskmodel.review.standing import REJECTED, first_judgements
+from riskmodel.settings import Intervals
+
+FIGURES = ("agreement", "kappa", "ac1")
+VIEWS = (*VERDICTS, REJECTED)
+_SEED = 20260101
+_INTERVALS = Intervals(over="household", replicates=1000)
+
+
+def agreement_figures(
+    first: Sequence[str], second: Sequence[str], categories: Sequence[str], weight: np.ndarray | None = None
+) -> dict[str, float]:
+    """Observed agreement, Cohen's kappa and Gwet's AC1 of two raters.
+
+    Parameters
+    ----------
+    first, second
+        One category per case, shape (n,).
+    categories
+        All that could have been given: AC1 depends on their number.
+    weight
+        Weight of each case, shape (n,); 1 by default.
+
+    Returns
+    -------
+    dict
+        `agreement`, `kappa`, `ac1`; NaN where not defined, as kappa is where both raters give one category alone.
+
+    >>> a = ["yes"] * 118 + ["yes"] * 5 + ["no"] * 2  # Gwet's 125 cases
+    >>> b = ["yes"] * 118 + ["no"] * 5 + ["yes"] * 2
+    >>> {name: round(value, 3) for name, value in agreement_figures(a, b, ["yes", "no"]).items()}
+    {'agreement': 0.944, 'kappa': -0.023, 'ac1': 0.941}
+    """
+    return _tables(first, second, categories)(weight)
+
+
+def _figures(table: np.ndarray) -> dict[str, float]:
+    """The figures of a table of the first rater's categories by the second's."""
+    total = table.sum()
+    if total == 0:
+        return dict.fromkeys(FIGURES, float("nan"))
+    share = table / total
+    observed = float(np.trace(share))
+    rows, columns = share.sum(axis=1), share.sum(axis=0)
+    by_chance = float(rows @ columns)
+    mean = (rows + columns) / 2
+    ac1_chance = float((mean * (1 - mean)).sum() / (len(share) - 1))
+    return {
+        "agreement": observed,
+        "kappa": (observed - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan"),
+        "ac1": (observed - ac1_chance) / (1 - ac1_chance) if ac1_chance < 1 else float("nan"),
+    }
+
+
+def between_reviewers(decisions: pd.DataFrame) -> dict[str, Any]:
+    """How far the second reviewer of an alert agrees with the first, each by the first view they gave.
+
+    The second one saw what the first had decided, so that this is agreement after a look, not of independent raters.
+
+    Returns
+    -------
+    dict
+        `alerts`, and an interval for each of `FIGURES`.
+    """
+    judged = decisions[decisions["action"] != "defer"].drop_duplicates([*KEY, "reviewer"], keep="first")
+    view = judged["cause"].where(judged["action"] != "reject", REJECTED)
+    judged = judged.assign(view=view, turn=judged.groupby(list(KEY)).cumcount())
+    first, second = (judged[judged["turn"] == turn][[*KEY, "view"]] for turn in (0, 1))
+    pairs = first.merge(second, on=list(KEY), suffixes=("", "_second"))
+    return _told(pairs, pairs["view"], pairs["view_second"], VIEWS)
+
+
+def with_model(decisions: pd.DataFrame) -> dict[str, Any]:
+    """How far the first judgement of each alert's cause agrees with the proposed verdict.
+
+    Returns
+    -------
+    dict
+        `alerts`, and an interval for each of `FIGURES`.
+    """
+    judged = _causes(decisions)
+    return _told(judged, judged["proposed"], judged["view"], VERDICTS)
+
+
+def anchoring(decisions: pd.DataFrame) -> dict[str, Any]:
+    """What the sight of the proposal does: agreement with it where it was shown less agreement where it was hidden.
+
+    Half of the alerts are hidden by the household's and the month's hash (`--blind-half`), so that the difference is due
+    to the sight alone. Months in which nothing was hidden are left out.
+
+    Returns
+    -------
+    dict
+        `shown` and `hidden`, the numbers of alerts, and `difference`, the interval of the difference in agreement and
+        in AC1; no figures where one of the two is empty.
+    """
+    judged = _causes(decisions)
+    judged = judged[judged["as_of"].isin(judged.loc[judged["hidden"], "as_of"])]
+    hidden = judged["hidden"].to_numpy(bool)
+    counts = {"shown": int((~hidden).sum()), "hidden": int(hidden.sum())}
+    if not all(counts.values()):
+        return {**counts, "difference": None}
+    parts = [(_tables(judged["proposed"], judged["view"], VERDICTS), rows) for rows in (~hidden, hidden)]
+
+    def measure(weight: np.ndarray | None) -> dict[str, float]:
+        shown, unseen = (of(rows if weight is None else rows * weight) for of, rows in parts)
+        return {name: shown[name] - unseen[name] for name in ("agreement", "ac1")}
+
+    return {**counts, "difference": _intervals(measure, judged)}
+
+
+def share_interval(event: pd.Series, households: pd.Series) -> Interval:
+    """A share with its interval over households; not defined where there are no cases.
+
+    Where all cases have it, or none, every resample would say so: the interval is then that of Clopper and Pearson (1934)
+    for as many households.
+
+    Parameters
+    ----------
+    event
+        Whether each case has it, shape (n,).
+    households
+        Household of each case, shape (n,).
+    """
+    if event.empty:
+        return percentile_interval(float("nan"), [], _INTERVALS.level)
+    values, tail = event.to_numpy(float), (1 - _INTERVALS.level) / 2
+    count = int(households.nunique())
+    if not values.any():
+        return Interval(0.0, 0.0, clopper_pearson_upper(0, count, 1 - tail))
+    if values.all():
+        return Interval(1.0, clopper_pearson_lower(count, count, 1 - tail), 1.0)
+    found = resample({"": lambda w: {"": float(np.average(values, weights=w))}}, households, _INTERVALS, _SEED)
+    return found.intervals()[""][""]
+
+
+def _causes(decisions: pd.DataFrame) -> pd.DataFrame:
+    """First judgements that name a cause."""
+    judged = first_judgements(decisions)
+    return judged[judged["view"] != REJECTED].reset_index(drop=True)
+
+
+def _tables(
+    first: Sequence[str], second: Sequence[str], categories: Sequence[str]
+) -> Callable[[np.ndarray | None], dict[str, float]]:
+    """The figures of two raters as a function of row weights."""
+    index = pd.Index(categories)
+    size = len(index)
+    cell = index.get_indexer(pd.Index(first)) * size + index.get_indexer(pd.Index(second))
+    return lambda weight: _figures(np.bincount(cell, weights=weight, minlength=size * size).reshape(size, size))
+
+
+def _told(cases: pd.DataFrame, first: pd.Series, second: pd.Series, categories: Sequence[str]) -> dict[str, Any]:
+    if cases.empty:
+        return {"alerts": 0, **dict.fromkeys(FIGURES)}
+    agreed = share_interval(first == second, cases["county_id"] + "/" + cases["household_id"])
+    return {"alerts": len(cases), **_intervals(_tables(first, second, categories), cases), "agreement": agreed.as_json()}
+
+
+def _intervals(measure: Callable[[np.ndarray | None], dict[str, float]], cases: pd.DataFrame) -> dict[str, Any]:
+    households = cases["county_id"] + "/" + cases["household_id"]
+    found = resample({"": measure}, households, _INTERVALS, _SEED).intervals()[""]
+    return {name: interval.as_json() for name, interval in found.items()}
