@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.errors import IntegrityError, UsageError
+from riskmodel.explain.drivers import driver_contributions
 from riskmodel.explain.games import find_paths, shapley_weights
 from riskmodel.explain.margins import log_odds
 from riskmodel.explain.plain import fill_ranks, leaf_patterns
@@ -90,7 +91,7 @@ def facts_change(model: RiskModel, before: pd.DataFrame, after: pd.DataFrame) ->
     if not isinstance(model.estimator, LightGBM):
         if not model.explains:
             raise UsageError(f"{model.estimator.name} gives no contributions: its changes cannot be told by driver.")
-        then, now = (model.driver_contributions(features.reset_index(drop=True))[0] for features in (before, after))
+        then, now = (driver_contributions(model, features.reset_index(drop=True))[0] for features in (before, after))
         return now - then
     forest = read_forest(model.estimator.booster_)
     of = {name: model.catalogue.by_name[name].driver for name in model.inputs}

@@ -43,7 +43,7 @@ def changed_month(
     for row, values in (alerts or {}).items():
         for column, value in values.items():
             tables["alerts"].loc[row, column] = value
-    for name in ("scores", "alerts", "drivers", "shap", "features"):
+    for name in ("scores", "alerts", "drivers", "features"):
         copies = [tables[name]]
         for n in range(1, times):
             copies.append(tables[name].assign(household_id=tables[name]["household_id"] + f"-{n}"))
