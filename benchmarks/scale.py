@@ -73,14 +73,20 @@ def train(register: Path, out: Path) -> None:
     RiskModel(LightGBM(overrides=shape).fit(X, fell), Calibration(), Run(), catalogue).save(out)
 
 
+@cache
+def _opened(register: Path, model: Path) -> tuple[Any, Any]:
+    from riskmodel.model.bundle import RiskModel
+    from riskmodel.register import Register
+
+    return Register.open(register), RiskModel.load(model)
+
+
 def ours_one(register: Path, model: Path, out: Path, county: str) -> int:
     """Risks of a county, and drivers of those on its list, written as Parquet; gives the number of alerts."""
     from riskmodel.alerts.scoring import score_county
     from riskmodel.explain.drivers import driver_contributions
-    from riskmodel.model.bundle import RiskModel
-    from riskmodel.register import Register
 
-    opened, kept = Register.open(register), RiskModel.load(model)
+    opened, kept = _opened(register, model)
     scores = score_county(opened, kept, MONTH_NO, county, capacity=SHARE)
     rows = np.flatnonzero(scores.frame["rank"].to_numpy() <= np.ceil(len(scores) * SHARE))
     drivers, _ = driver_contributions(kept, scores.features_of(rows))
