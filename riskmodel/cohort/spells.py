@@ -127,39 +127,43 @@ def open_runs(
         if register.has_revisions
         else ""
     )
-    of_those = f"AND household_id IN ({households})" if households else ""
+    of_those = f"WHERE household_id IN ({households})" if households else ""
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE assessed AS
+        WITH mine AS MATERIALIZED (
+            SELECT household_id, month, known_at, welfare, line FROM read_parquet({quoted(file)}) {of_those})
         SELECT as_of_no, household_id, {month_no("month")} AS month_no, welfare < line AS below,
                CAST(welfare AS DOUBLE) / nullif(line, 0) AS ratio
-        FROM (SELECT as_of_no, household_id, month, welfare, line FROM read_parquet({quoted(file)})
-              JOIN (VALUES {months}) AS asked(as_of_no, day) ON known_at <= day AND month <= day
-              WHERE true {of_those} {latest})
-        WHERE welfare IS NOT NULL AND line IS NOT NULL
+        FROM (SELECT as_of_no, household_id, month, welfare, line
+              FROM mine JOIN (VALUES {months}) AS asked(as_of_no, day) ON known_at <= day AND month <= day {latest})
+        WHERE welfare IS NOT NULL AND line IS NOT NULL ORDER BY as_of_no, household_id, month_no
         """
         if file
         else "CREATE OR REPLACE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, "
         "true AS below, 0.0 AS ratio WHERE false"
     )
-    near = f"month_no - before_no <= {step + bridge_months}"
+    # The table lies in order, so that the row before is the assessment before: windows without PARTITION BY are streamed.
+    same = "before_household = household_id AND before_as_of = as_of_no"
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE runs AS
         WITH steps AS (
-            SELECT *, lag(month_no) OVER course AS before_no, lag(below) OVER course AS before_below
-            FROM assessed WINDOW course AS (PARTITION BY as_of_no, household_id ORDER BY month_no)),
+            SELECT *, lag(as_of_no) OVER () AS before_as_of, lag(household_id) OVER () AS before_household,
+                   lag(month_no) OVER () AS before_no, lag(below) OVER () AS before_below
+            FROM assessed),
+        joins AS (
+            SELECT *, coalesce({same} AND month_no - before_no <= {step + bridge_months}, false) AS joins FROM steps),
         numbered AS (
-            SELECT *, coalesce({near}, false) AS joins,
-                   sum(CASE WHEN coalesce({near} AND below = before_below, false) THEN 0 ELSE 1 END)
-                       OVER (PARTITION BY as_of_no, household_id ORDER BY month_no) AS run_no
-            FROM steps),
+            SELECT *, sum(CASE WHEN joins AND below = before_below THEN 0 ELSE 1 END)
+                      OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS run_no
+            FROM joins),
         grouped AS (
-            SELECT as_of_no, household_id, run_no, any_value(below) AS below, min(month_no) AS from_no,
-                   max(month_no) AS last_no, count(*) AS assessments, arg_min(joins, month_no) AS start_known,
-                   arg_max(ratio, month_no) AS last_ratio,
-                   count(*) FILTER (WHERE below = before_below AND month_no - before_no = {step}) AS inner_steps
-            FROM numbered GROUP BY as_of_no, household_id, run_no)
+            SELECT any_value(as_of_no) AS as_of_no, any_value(household_id) AS household_id, run_no,
+                   any_value(below) AS below, min(month_no) AS from_no, max(month_no) AS last_no, count(*) AS assessments,
+                   arg_min(joins, month_no) AS start_known, arg_max(ratio, month_no) AS last_ratio,
+                   count(*) FILTER (WHERE joins AND below = before_below AND month_no - before_no = {step}) AS inner_steps
+            FROM numbered GROUP BY run_no)
         SELECT as_of_no, household_id, below, from_no, last_no,
                CASE WHEN lead(start_known) OVER course THEN lead(from_no) OVER course END AS until_no,
                assessments, start_known, run_no, last_ratio, inner_steps,

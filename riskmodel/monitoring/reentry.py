@@ -6,7 +6,9 @@ of the last one, and income over the line (Allison 1982; Stevens 1999 for povert
 `1 - prod(1 - hazard)`.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
-of them, against the base rate and against the Kaplan-Meier curve by months since the exit.
+of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
+where it was watched to the end of the horizon, whether it came back or not: in a panel that watches for a short time the
+early re-entries would otherwise be known and the households that stay out would not.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from riskmodel.catalogue.compiler import quoted
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.spells import open_monitoring, open_runs
 from riskmodel.evaluation.bootstrap import resample
@@ -34,6 +37,8 @@ FEATURES = ("since", "earlier", "last_spell", "start_known", "ratio", "low_ratio
 """Months since the exit; spells before; length of the last one and whether its start is known; income over the line at the
 last assessment, and its lowest in the twelve months before; whether monitoring ended by help."""
 _SEEN_WITHIN, _YEAR = 3, 12
+_OUT = (3, 6, 12, 24)
+"""Months since the exit at which the hazard may step."""
 
 
 def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
@@ -98,8 +103,8 @@ def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd
 class _History:
     """Landmarks of the past with what followed, as known at `first_test` and at the report.
 
-    `frame` has `event_first`, `seen_first`, `event_last`, `seen_last`: month of the re-entry and last month seen. `stays`
-    are months out with whether they ended in a re-entry, as known at `first_test`.
+    `frame` has `event_*`, `seen_*` and `watched_*` (`_followed`) for `first`, as known at `first_test`, and `last`, as known
+    at the report. `stays` are months out with whether they ended in a re-entry, as known at `first_test`.
     """
 
     frame: pd.DataFrame
@@ -171,46 +176,56 @@ def _county_history(
     drawn = f"CAST('0x' || left(md5(household_id), 8) AS UBIGINT) < {int(share * 2**32)}"
     if kind == POVERTY:
         file = asked.register.file("records", county)
-        those = f"SELECT household_id FROM read_parquet('{file}') WHERE welfare < line AND {drawn}"
+        those = f"SELECT household_id FROM read_parquet({quoted(file)}) WHERE welfare < line AND {drawn}"
         open_runs(connection, asked.register, county, views, bridge, those)
-        events = "SELECT as_of_no, household_id, month_no AS event_no FROM assessed WHERE below"
-        stays = "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs " \
-                "WHERE NOT below AND start_known"  # fmt: skip
-        seen = (
-            f"SELECT as_of_no, household_id, max(month_no) + {step - 1} AS seen_no FROM assessed "
-            "GROUP BY as_of_no, household_id"
+        stays = (
+            "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
+            "WHERE NOT below AND start_known"
         )
     else:
         open_monitoring(connection, asked.register, county, views)
         connection.execute(f"DELETE FROM monitoring WHERE NOT ({drawn})")
-        connection.execute("CREATE TABLE chosen AS SELECT DISTINCT household_id FROM monitoring")
-        held = {"welfare", "line"} <= set(asked.register.columns("records"))
-        if held:
-            open_runs(connection, asked.register, county, views, bridge, "SELECT household_id FROM chosen")
+        if {"welfare", "line"} <= set(asked.register.columns("records")):
+            those = "SELECT household_id FROM monitoring"
+            open_runs(connection, asked.register, county, views, bridge, those)
         else:
             no_assessments(connection)
-        events = "SELECT as_of_no, household_id, from_no AS event_no FROM monitoring"
         stays = (
             f"SELECT greatest(coalesce(next_no, as_of_no + {step - 1}) - until_no, 0) AS months, "
             "next_no IS NOT NULL AS ended FROM (SELECT *, lead(from_no) OVER (PARTITION BY as_of_no, household_id "
             "ORDER BY from_no) AS next_no FROM monitoring) WHERE until_no IS NOT NULL"
         )
-        seen = f"SELECT DISTINCT as_of_no, household_id, as_of_no + {step - 1} AS seen_no FROM monitoring"
     frame = landmarks(connection, kind, step)
     connection.register("marks", frame[["household_id", "as_of_no"]])
     for name, view in (("first", first_test), ("last", asked.as_of)):
-        followed = connection.execute(
-            f"""
-            SELECT m.household_id, m.as_of_no, min(event_no) AS event_{name}, any_value(seen_no) AS seen_{name}
-            FROM marks m LEFT JOIN (SELECT * FROM ({events}) WHERE as_of_no = {view}) e
-            ON e.household_id = m.household_id AND event_no > m.as_of_no + {step - 1}
-            LEFT JOIN (SELECT * FROM ({seen}) WHERE as_of_no = {view}) s ON s.household_id = m.household_id
-            GROUP BY m.household_id, m.as_of_no
-            """
-        ).df()
+        followed = connection.execute(_followed(kind, name, view, step)).df()
         frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
     known = f"{stays} AND as_of_no = {first_test}"
     return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
+
+
+def _followed(kind: str, name: str, view: int, step: int) -> str:
+    """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
+    month without one) and `watched_*` (last month in which the household was seen at all)."""
+    watched = (
+        f"SELECT household_id, max(month_no) + {step - 1} AS w FROM assessed WHERE as_of_no = {view} GROUP BY household_id"
+    )
+    columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
+    if kind == POVERTY:
+        then = f"""
+            SELECT m.household_id, m.as_of_no, CASE WHEN until_no > m.as_of_no THEN until_no END AS event_no,
+                   coalesce(until_no, last_no) + {step - 1} AS seen_no
+            FROM marks m JOIN runs r ON r.household_id = m.household_id AND r.as_of_no = {view}
+            AND NOT below AND from_no <= m.as_of_no
+            QUALIFY row_number() OVER (PARTITION BY m.household_id, m.as_of_no ORDER BY run_no DESC) = 1"""
+    else:
+        then = f"""
+            SELECT m.household_id, m.as_of_no, min(from_no) AS event_no,
+                   coalesce(min(from_no), any_value(w), {view + step - 1}) AS seen_no
+            FROM marks m LEFT JOIN (SELECT * FROM monitoring WHERE as_of_no = {view}) s
+            ON s.household_id = m.household_id AND from_no > m.as_of_no + {step - 1}
+            LEFT JOIN ({watched}) v ON v.household_id = m.household_id GROUP BY m.household_id, m.as_of_no"""
+    return f"SELECT household_id, as_of_no, {columns} FROM ({then}) LEFT JOIN ({watched}) USING (household_id)"
 
 
 def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
@@ -270,8 +285,10 @@ def _matrix(frame: pd.DataFrame, lead: int) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, low = (np.log(np.clip(numbers[name], 0.05, 20)) for name in ("ratio", "low_ratio"))
     ahead = np.full(len(frame), np.log(lead))
+    out = np.maximum(numbers["since"], 0) + lead
     return pd.DataFrame({
-        "log_months_since_exit": np.log1p(np.maximum(numbers["since"], 0) + lead),
+        "log_months_since_exit": np.log(out),
+        **{f"out_over_{months}_months": (out > months).astype(float) for months in _OUT},
         "log_months_ahead": ahead,
         "earlier_spells": np.minimum(numbers["earlier"], 5),
         "log_last_spell": np.log1p(np.maximum(numbers["last_spell"], 0)),
@@ -291,7 +308,7 @@ def _evaluated(asked: Asked, kind: str, history: _History, horizon: int, longest
     test = frame[frame["as_of_no"].isin(history.tests)]
     reach = test["as_of_no"] + step - 1 + horizon
     fell = test["event_last"].notna() & (test["event_last"] <= reach)
-    known = fell | (test["seen_last"] >= reach)
+    known = (test["watched_last"] >= reach) & (fell | (test["seen_last"] >= reach))
     test, y = test[known], fell[known].to_numpy(float)
     if train["event_first"].notna().sum() < rules.least_entries or not rules.least_entries <= y.sum() < len(y):
         return None

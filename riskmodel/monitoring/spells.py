@@ -113,7 +113,8 @@ _ENTRY = "CASE WHEN {} THEN 'again' ELSE 'first' END"
 def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
     rules, step = asked.rules.spells, asked.register.step_months
     open_runs(connection, asked.register, county, [asked.as_of], rules.bridge_months)
-    connection.execute("CREATE TABLE listed AS SELECT household_id, from_no, until_no FROM runs WHERE below")
+    open_now = f"until_no IS NULL AND last_no >= {asked.as_of - step - rules.bridge_months}"
+    connection.execute(f"CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open FROM runs WHERE below")
     found = {
         "spells": f"""
             SELECT {_ENTRY.format("seen_below")} AS entry, start_known AS counted, until_no IS NOT NULL AS ended,
@@ -215,7 +216,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
                greatest(until_no, coalesce(next_no, seen_no, {last})) AS last_no
         FROM (SELECT *, lead(from_no) OVER (PARTITION BY household_id ORDER BY from_no) AS next_no FROM monitoring)
         LEFT JOIN watched USING (household_id) WHERE until_no IS NOT NULL;
-        CREATE OR REPLACE TABLE listed AS SELECT household_id, from_no, until_no FROM monitoring
+        CREATE OR REPLACE TABLE listed AS SELECT household_id, from_no, until_no IS NULL AS open FROM monitoring
         """
     )
     months = f"CAST(coalesce(until_no, greatest({last}, from_no)) - from_no AS INTEGER)"
@@ -256,10 +257,10 @@ def _lists(asked: Asked) -> dict[str, str]:
         "long_stays": f"""
             SELECT household_id, arg_max(from_no, from_no) AS since_no, {last} - max(from_no) AS months,
                    {recent} AS entries FROM listed GROUP BY household_id
-            HAVING arg_max(until_no IS NULL, from_no) AND {last} - max(from_no) >= {rules.long_stay_months}""",
+            HAVING arg_max(open, from_no) AND {last} - max(from_no) >= {rules.long_stay_months}""",
         "frequent_entries": f"""
             SELECT household_id, max(from_no) AS since_no,
-                   CASE WHEN arg_max(until_no IS NULL, from_no) THEN {last} - max(from_no) END AS months,
+                   CASE WHEN arg_max(open, from_no) THEN {last} - max(from_no) END AS months,
                    {recent} AS entries FROM listed GROUP BY household_id HAVING {recent} >= {rules.frequent_entries}""",
     }
 
@@ -414,7 +415,9 @@ def _summary(counts: pd.DataFrame) -> pd.DataFrame:
             for months in _TOLD_BY:
                 row[f"beyond_{months}_share"] = float(curve.predict(months)) if last >= months else np.nan
         rows.append(row)
-    return pd.DataFrame(rows).replace({np.inf: np.nan})
+    shown = ["median_months", "median_low", "median_high", *(f"beyond_{m}_share" for m in _TOLD_BY)]
+    names = [*_SPELL_KEYS, "spells", "ended", "open", "start_unknown", "entered_later", *shown]
+    return pd.DataFrame(rows, columns=names).replace({np.inf: np.nan})
 
 
 def _exits(ends: pd.DataFrame) -> pd.DataFrame:
