@@ -108,7 +108,8 @@ def _tables(county: str, n: int, months: int) -> dict[str, str]:
                    CASE WHEN found + stay < {months} THEN ({day("found + stay")} + 19) END AS eliminated_on,
                    CASE WHEN found + stay < {months} THEN 'assisted' END AS elimination_mode
             FROM (FROM {poor} UNION ALL
-                  SELECT * REPLACE (found + stay + 2 + (hash(household_id || 'w') % 8)::INTEGER AS found, 40 AS stay) FROM {poor}
+                  SELECT * REPLACE (found + stay + 2 + (hash(household_id || 'w') % 8)::INTEGER AS found, 40 AS stay)
+                  FROM {poor}
                   WHERE found + stay + 9 < {months - 1} AND hash(household_id || 'r') % 4 = 0)
             ORDER BY household_id, identified_on""",
         "assistance": f"""

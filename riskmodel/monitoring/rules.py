@@ -38,11 +38,19 @@ class ReentryRules(Strict):
     intervals: Intervals = Intervals(replicates=200)
 
 
+class MissRules(Strict):
+    """How misses are sorted."""
+
+    reach_months: int = Field(3, ge=0, description="a stale row takes what was found so many months later, no later")
+    mistake: float = Field(0.2, gt=0, description="an amount off by this share from before and after is a mistake")
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
     spells: SpellRules = SpellRules()
     reentry: ReentryRules = ReentryRules()
+    misses: MissRules = MissRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
