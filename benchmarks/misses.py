@@ -28,7 +28,7 @@ from riskmodel.cohort.labels import build_labels
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.training import fit_model
-from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, report_misses
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, agrees, report_misses
 from riskmodel.monitoring.part import Asked, scored_months
 from riskmodel.monitoring.rules import load_rules
 from riskmodel.months import month_number, month_text
@@ -108,8 +108,8 @@ def _true_classes(
         risks = score(registers[name], model, month_text(month)).frame.set_index("household_id")["risk"]
         labels = build_labels(registers[name], [month], RUN.label, RUN.at_risk).set_index("household_id")["outcome"]
         risk, outcome = misses["household_id"].map(risks), misses["household_id"].map(labels)
-        agrees = risk.isna() | (outcome.notna() & ((risk >= least) == outcome.eq(1)))
-        true[(true == "") & agrees.to_numpy()] = name
+        right = agrees(misses.assign(least_listed=least), risk, outcome, load_rules().misses.material_odds)
+        true[(true == "") & right] = name
     place, streams = found_county(world, households=households, months=MONTHS, seed=seed)
     falls = falls_without(place, streams, month - place.start, RUN.label.horizon_months)
     homes = registers["as_it_is"].read("households")["household_id"].sort_values(ignore_index=True)

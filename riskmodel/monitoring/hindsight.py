@@ -5,8 +5,9 @@ Each step builds on the one before, as the misses are sorted (`monitoring/misses
 - `recorded_late`: every row known by the day of the report counts as known on the day that it is about.
 - `not_visited`: a row carried forward, or missing, holds what the next visit or comparison found, up to `reach_months`
   later, unless something befell the household in between.
-- `data_wrong`: an amount that differs by more than `mistake` from what stood before and after it, which agree with each
-  other, is a mistake: the mean of the two takes its place, and income per person changes with it.
+- `data_wrong`: a value that is missing is the household's last known one, else its next one. An amount that differs by more
+  than `mistake` from what stood before and after it, which agree with each other, is a mistake: the mean of the two takes
+  its place, and income per person changes with it.
 
 The registers lie in a passing folder; the tables that a step does not change are links.
 """
@@ -186,9 +187,13 @@ def _struck_between(
 
 
 def _put_right(records: Path, target: Path, rules: MissRules) -> None:
-    """Amounts that stood out from what stood before and after, put right; income per person with them."""
+    """Gaps filled; amounts that stood out from what stood before and after, put right, and income per person with them."""
     table = pq.read_table(records, partitioning=None)
     household = pd.factorize(table["household_id"].to_pandas())[0]
+    for place, column in enumerate(table.column_names):
+        if table[column].null_count and column not in ("visited_on", "source"):
+            nearest = _nearest_known(table[column].is_valid().to_numpy(), household)
+            table = table.set_column(place, column, table[column].take(pa.array(nearest, mask=nearest < 0)))
     size = table["hh_size"].to_pandas().to_numpy(float, na_value=np.nan)
     shift = np.zeros(len(household))
     for column in (*_GAINS, *_COSTS, *_OTHER_AMOUNTS):
@@ -205,6 +210,16 @@ def _put_right(records: Path, target: Path, rules: MissRules) -> None:
     kind = table.schema.field("welfare").type
     table = table.set_column(place, "welfare", pa.array(welfare, from_pandas=True).cast(kind))
     pq.write_table(table, target, compression="zstd")
+
+
+def _nearest_known(known: np.ndarray, household: np.ndarray) -> np.ndarray:
+    """For each row the last known row of its household, else the next one; -1 without any."""
+    rows = np.arange(len(known))
+    before = np.maximum.accumulate(np.where(known, rows, -1))
+    before = np.where((before >= 0) & (household[before] == household), before, -1)
+    after = np.minimum.accumulate(np.where(known, rows, len(known))[::-1])[::-1]
+    after = np.where((after < len(known)) & (household[np.minimum(after, len(known) - 1)] == household), after, -1)
+    return np.where(before >= 0, before, after)
 
 
 def without_mistakes(values: np.ndarray, household: np.ndarray, mistake: float) -> np.ndarray:

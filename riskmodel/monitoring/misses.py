@@ -5,8 +5,8 @@ Outcomes are told as known on the day of the report. Each miss goes to the first
 
 1. `recorded_late`, 2. `not_visited`, 3. `data_wrong`: with the register put right so far (`monitoring/hindsight.py`), list
    and outcome agree: the model, scoring the month again, puts the household above the lowest risk that was listed (or finds
-   it fallen already, so that no list was needed), or below it, or the outcome was another. These are human deviations: of
-   the process, never of a person.
+   it fallen already, so that no list was needed), or below it, and by a material step (`material_odds`), or the outcome was
+   another. These are human deviations: of the process, never of a person.
 4. `shock_after_score` (missed returns): an event with its onset after the month that was scored, without which the household
    would not have fallen: a guarantee or sudden difficulty after it, or income that lies above the line once what the event
    took is added back. A natural deviation: nobody could know.
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.cohort.labels import build_labels
@@ -168,8 +169,32 @@ def _agrees(asked: Asked, model: RiskModel, register: Register, month: int, miss
     risk = misses["household_id"].map(risks.set_index("household_id")["risk"])
     outcomes = _outcomes(register, asked, model, month, np.array(counties)).set_index("household_id")["outcome"]
     outcome = misses["household_id"].map(outcomes)
-    listed = risk >= misses["least_listed"]
-    return (risk.isna() | (outcome.notna() & listed.eq(outcome.eq(1)))).to_numpy()
+    return agrees(misses, risk, outcome, asked.rules.misses.material_odds)
+
+
+def agrees(misses: pd.DataFrame, risk: pd.Series, outcome: pd.Series, material_odds: float) -> np.ndarray:
+    """Whether list and outcome agree once the register is put right.
+
+    Parameters
+    ----------
+    misses
+        `risk` as it was, `least_listed` (the lowest risk on the list), and `miss`.
+    risk, outcome
+        With the register put right; the risk is missing where the household is then not at risk.
+    material_odds
+        Factor of the odds by which a correction must move a risk for the list to count as another; a household at the very
+        end of the list changes places for the smallest reason.
+
+    >>> miss = pd.DataFrame({"miss": [MISSED] * 3, "risk": [0.1, 0.1, 0.19], "least_listed": 0.2})
+    >>> agrees(miss, pd.Series([0.3, 0.15, 0.21]), pd.Series([1.0, 1.0, 1.0]), 1.5).tolist()
+    [True, False, False]
+    """
+    returned = misses["miss"].eq(MISSED)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = np.abs(logit(risk.to_numpy(float)) - logit(misses["risk"].to_numpy(float))) >= np.log(material_odds)
+    relisted = (risk >= misses["least_listed"]).eq(returned) & moved
+    other_outcome = outcome.notna() & outcome.eq(1).ne(returned)
+    return (risk.isna() | (relisted & ~other_outcome) | (other_outcome & ~relisted)).to_numpy()
 
 
 def _natural(

@@ -149,7 +149,9 @@ def test_spells_of_a_perfectly_kept_register_are_those_that_were_lived(tmp_path:
 
 def ledger(*rows: tuple[str, str, str | None]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["household_id", "identified_on", "eliminated_on"])
-    return frame.assign(known_at=frame["identified_on"], elimination_mode=frame["eliminated_on"].map(lambda d: d and "natural"))
+    return frame.assign(
+        known_at=frame["identified_on"], elimination_mode=frame["eliminated_on"].map(lambda d: d and "natural")
+    )
 
 
 def monitored(folder: Path, *rows: tuple[str, str, str | None], as_of: str = "2023-12") -> pd.DataFrame:
@@ -169,6 +171,8 @@ def test_a_spell_from_before_the_register_counts_from_its_first_month(tmp_path: 
 
 
 def test_overlapping_spells_are_one(tmp_path: Path) -> None:
-    found = monitored(tmp_path, ("001", "2023-02-10", "2023-06-05"), ("001", "2023-04-01", "2023-09-30"), ("001", "2023-11-01", None))
+    found = monitored(
+        tmp_path, ("001", "2023-02-10", "2023-06-05"), ("001", "2023-04-01", "2023-09-30"), ("001", "2023-11-01", None)
+    )
     assert found["from_no"].map(lambda n: month_text(int(n))).tolist() == ["2023-02", "2023-11"]
     assert found["until_no"].map(lambda n: month_text(int(n)), na_action="ignore").tolist()[0] == "2023-09"
