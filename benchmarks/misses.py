@@ -6,6 +6,9 @@ with which list and outcome agree names the class. For what is left the county l
 after the scored month (a return that vanishes: shock after the score), or with no new help working (a return that appears:
 help worked); the rest is model error.
 
+A mistake is what stands in the books and is wrong or missing. What nobody ever wrote down (an illness, a care duty, an
+event) no register can tell: `never_written` is the share of misses for which list and outcome agree only once it is.
+
     python benchmarks/misses.py --world hard --seed 1 --households 4000 --json figures.json
 """
 
@@ -42,7 +45,7 @@ from riskmodel.simulation.world import Recording, World, world_of
 MONTHS, TRAINED_TO = 48, 24
 SCORED = (30, 34, 38)
 """Months that are scored, counted from the first; each is after all training outcomes."""
-OFFICES = ("recorded_late", "not_visited", "data_wrong")
+OFFICES, COMPLETE = ("recorded_late", "not_visited", "data_wrong"), "complete"
 RUN = Run(
     cohorts=Cohorts(warm_up_months=6),
     split=Split(calibration_months=9),
@@ -58,11 +61,9 @@ def offices(recording: Recording) -> dict[str, Recording]:
         punctual, visit_done=1.0, never_visited=0.0, department=1.0, department_sees_all=True, row_missing=0.0,
         left_register=0.0,
     )  # fmt: skip
-    exact = replace(
-        visiting, field_missing=(0.0, 0.0), field_mistaken=0.0, money_error=0.0, event_unrecorded=0.0,
-        illness_unrecorded=0.0, care_unrecorded=0.0,
-    )  # fmt: skip
-    return {"as_it_is": recording, **dict(zip(OFFICES, (punctual, visiting, exact), strict=True))}
+    exact = replace(visiting, field_missing=(0.0, 0.0), field_mistaken=0.0, money_error=0.0)
+    complete = replace(exact, event_unrecorded=0.0, illness_unrecorded=0.0, care_unrecorded=0.0)
+    return dict(zip(("as_it_is", *OFFICES, COMPLETE), (recording, punctual, visiting, exact, complete), strict=True))
 
 
 def sorted_and_true(world: str, seed: int, households: int, folder: Path, low_effort: float | None = None) -> pd.DataFrame:
@@ -104,12 +105,15 @@ def _true_classes(
     scores = score(registers["as_it_is"], model, month_text(month)).frame
     least = scores[scores["rank"] <= np.ceil(RUN.capacity.share * len(scores))]["risk"].min()
     true = np.full(len(misses), "", dtype=object)
-    for name in OFFICES:
+    for name in (*OFFICES, COMPLETE):
         risks = score(registers[name], model, month_text(month)).frame.set_index("household_id")["risk"]
         labels = build_labels(registers[name], [month], RUN.label, RUN.at_risk).set_index("household_id")["outcome"]
         risk, outcome = misses["household_id"].map(risks), misses["household_id"].map(labels)
         right = agrees(misses.assign(least_listed=least), risk, outcome, load_rules().misses.material_odds)
-        true[(true == "") & right] = name
+        if name == COMPLETE:
+            misses["never_written"] = (true == "") & right
+        else:
+            true[(true == "") & right] = name
     place, streams = found_county(world, households=households, months=MONTHS, seed=seed)
     falls = falls_without(place, streams, month - place.start, RUN.label.horizon_months)
     homes = registers["as_it_is"].read("households")["household_id"].sort_values(ignore_index=True)
@@ -126,6 +130,7 @@ def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
     right = pairs["miss_class"].eq(pairs["true_class"])
     low, high = wilson(right.sum(), len(pairs))
     figures: dict[str, float] = {"misses": len(pairs), "right": float(right.mean()), "right_low": low, "right_high": high}
+    figures["never_written"] = float(pairs["never_written"].mean())
     for miss in (MISSED, FALSE):
         figures[f"{miss}_right"] = float(right[pairs["miss"] == miss].mean())
         figures[f"{miss}s"] = int(pairs["miss"].eq(miss).sum())

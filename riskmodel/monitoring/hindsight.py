@@ -120,38 +120,40 @@ def _refreshed(register: Register, records: Path, target: Path, county: str, rul
     step, day = register.step_months, np.timedelta64(1, "D")
     table = pq.read_table(records, partitioning=None)
     household, names = pd.factorize(table["household_id"].to_pandas())
-    month = _months(table["month"])
+    month, source = _months(table["month"]), table["source"].to_pandas()
     key = household * _WIDE + month
-    bounds = pd.Series(month).groupby(household).agg(["min", "max"])
-    length = (bounds["max"] - bounds["min"]).to_numpy() // step + 1
-    who = np.repeat(bounds.index.to_numpy(), length)
-    when = np.repeat(bounds["min"].to_numpy(), length) + step * (
-        np.arange(len(who)) - np.repeat(length.cumsum() - length, length)
-    )
-    wanted = who * _WIDE + when
-    own = np.searchsorted(key, wanted)
-    missing = key[np.minimum(own, len(key) - 1)] != wanted
-    fresh = np.flatnonzero(table["source"].to_pandas().ne(CARRIED).to_numpy(bool))
-    place = np.searchsorted(key[fresh], wanted)
-    next_fresh = fresh[np.minimum(place, len(fresh) - 1)] if len(fresh) else np.zeros(len(wanted), int)
-    carried = table["source"].to_pandas().eq(CARRIED).to_numpy(bool)
-    stale = missing | carried[np.minimum(own, len(key) - 1)]
-    found = stale & (place < len(fresh)) & (household[next_fresh] == who) & (month[next_fresh] - when <= rules.reach_months)
+    who, when = _every_month(household, month, step)
     ends = _first_day(when + step) - day
-    fills = found & ~_struck_between(register, county, names, who, ends, _first_day(month[next_fresh] + step) - day)
+
+    own = np.minimum(np.searchsorted(key, who * _WIDE + when), len(key) - 1)
+    missing = key[own] != who * _WIDE + when
+    carried = source.eq(CARRIED).to_numpy(bool)
+    rows = np.flatnonzero(~carried)
+    place = np.searchsorted(key[rows], who * _WIDE + when)
+    fresh = rows[np.minimum(place, len(rows) - 1)] if len(rows) else np.zeros(len(who), int)
+    there = (place < len(rows)) & (household[fresh] == who) & (month[fresh] - when <= rules.reach_months)
+    told = there & ~_struck_between(register, county, names, who, ends, _first_day(month[fresh] + step) - day)
+    fills = told & (missing | carried[own])
     kept = fills | ~missing
-    taken = np.where(fills, next_fresh, own)[kept]
+    taken = np.where(fills, fresh, own)[kept]
     made = table.take(pa.array(taken))
     changed = {"month": _first_day(when)[kept], "known_at": ends[kept]}
     if "visited_on" in table.column_names:
         changed["visited_on"] = np.minimum(made["visited_on"].to_pandas().to_numpy("datetime64[D]"), ends[kept])
     if "line" in table.column_names:
         line = table["line"].to_pandas().to_numpy(float, na_value=np.nan)
-        changed["line"] = np.where(missing, line[next_fresh], line[np.minimum(own, len(key) - 1)])[kept]
+        changed["line"] = np.where(missing, line[fresh], line[own])[kept]
     for column, values in changed.items():
-        kind = table.schema.field(column).type
-        made = made.set_column(made.column_names.index(column), column, pa.array(values, from_pandas=True).cast(kind))
+        made = _replaced(made, column, pa.array(values, from_pandas=True))
     pq.write_table(made, target, compression="zstd")
+
+
+def _every_month(household: np.ndarray, month: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Household and month of every period from a household's first to its last."""
+    bounds = pd.Series(month).groupby(household).agg(["min", "max"])
+    length = (bounds["max"] - bounds["min"]).to_numpy() // step + 1
+    in_order = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    return np.repeat(bounds.index.to_numpy(), length), np.repeat(bounds["min"].to_numpy(), length) + step * in_order
 
 
 _WIDE = 100_000
@@ -194,22 +196,36 @@ def _put_right(records: Path, target: Path, rules: MissRules) -> None:
         if table[column].null_count and column not in ("visited_on", "source"):
             nearest = _nearest_known(table[column].is_valid().to_numpy(), household)
             table = table.set_column(place, column, table[column].take(pa.array(nearest, mask=nearest < 0)))
-    size = table["hh_size"].to_pandas().to_numpy(float, na_value=np.nan)
     shift = np.zeros(len(household))
     for column in (*_GAINS, *_COSTS, *_OTHER_AMOUNTS):
-        if column not in table.column_names:
-            continue
-        given = table[column].to_pandas().to_numpy(float, na_value=np.nan)
-        right = without_mistakes(given, household, rules.mistake)
-        sign = 1 if column in _GAINS else -1 if column in _COSTS else 0
-        shift += sign * np.nan_to_num(right - given) / size
-        place = table.column_names.index(column)
-        table = table.set_column(place, column, pa.array(right, from_pandas=True).cast(table.schema.field(column).type))
-    place = table.column_names.index("welfare")
-    welfare = table["welfare"].to_pandas().to_numpy(float, na_value=np.nan) + np.nan_to_num(shift)
-    kind = table.schema.field("welfare").type
-    table = table.set_column(place, "welfare", pa.array(welfare, from_pandas=True).cast(kind))
-    pq.write_table(table, target, compression="zstd")
+        if column in table.column_names:
+            given = _numbers(table[column])
+            right = without_mistakes(given, household, rules.mistake)
+            shift += _sign(column) * np.nan_to_num(right - given)
+            table = _replaced(table, column, pa.array(right, from_pandas=True))
+    pq.write_table(_with_shift(table, shift), target, compression="zstd")
+
+
+def _sign(column: str) -> int:
+    """What one yuan more does to income."""
+    return 1 if column in _GAINS else -1 if column in _COSTS else 0
+
+
+def _with_shift(table: pa.Table, shift: np.ndarray) -> pa.Table:
+    """Income per person changed by so many yuan a household."""
+    if not {"welfare", "hh_size"} <= set(table.column_names) or not shift.any():
+        return table
+    welfare = _numbers(table["welfare"]) + np.nan_to_num(shift / _numbers(table["hh_size"]))
+    return _replaced(table, "welfare", pa.array(welfare, from_pandas=True))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_pandas().to_numpy(float, na_value=np.nan)
+
+
+def _replaced(table: pa.Table, column: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    place = table.column_names.index(column)
+    return table.set_column(place, column, values.cast(table.schema.field(column).type))
 
 
 def _nearest_known(known: np.ndarray, household: np.ndarray) -> np.ndarray:
