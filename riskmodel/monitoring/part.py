@@ -62,6 +62,11 @@ class Asked:
     progress: Callable[[str], None] = lambda what: None
 
     @property
+    def counties(self) -> list[str]:
+        """Counties with records, sorted."""
+        return [county for county in self.register.counties if self.register.file("records", county)]
+
+    @property
     def day(self) -> dt.date:
         """The last day that counts as known."""
         return as_of_day(self.as_of, self.register.step_months)

@@ -158,7 +158,7 @@ def _history(asked: Asked, kind: str, days: Sequence[int], left: int) -> _Histor
             return _county_history(connection, asked, county, kind, views, tests[0], share)
 
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, asked.register.counties))
+        found = list(pool.map(one, asked.counties))
     frame, stays = (pd.concat([part[i] for part in found], ignore_index=True) for i in (0, 1))
     return _History(frame[frame["as_of_no"].isin(days)].reset_index(drop=True), stays, tests[0], tuple(tests))
 

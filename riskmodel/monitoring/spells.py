@@ -42,8 +42,10 @@ def report_spells(asked: Asked) -> Found:
         left out and said in a note.
     """
     kinds = kinds_of(asked)
+    if not kinds:
+        return Found({}, notes=[_NOTHING])
     with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(lambda county: _county(asked, county, kinds), asked.register.counties))
+        parts = list(pool.map(lambda county: _county(asked, county, kinds), asked.counties))
     found = {
         name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(set().union(*parts))
     }
@@ -94,7 +96,7 @@ def _county(asked: Asked, county: str, kinds: list[str]) -> dict[str, pd.DataFra
         lists_of = MONITORING if MONITORING in kinds else POVERTY
         for name, sql in _lists(asked).items():
             made[name] = [_placed(connection, asked, county, lists_of, sql)]
-        if lists_of == MONITORING:
+        if lists_of == MONITORING and asked.register.file("spells", county) is not None:
             made["removed"] = [_removed_early(connection, asked, county)]
         asked.progress(f"spells of {county}")
         return {name: pd.concat(rows, ignore_index=True).assign(county_id=county) for name, rows in made.items()}
@@ -540,6 +542,10 @@ _READING = (
     "Kaplan-Meier, each spell counted for itself. Rates of entry: intervals over households.",
     "历次：报告日之后才知悉的记录一律不计。首次观察时已在进行中的，起点不明，只计数、不计入时长。尚未结束的按删失处理。"
     "时长采用 Kaplan-Meier 估计，每次单独计算；进入率的区间按户计算。",
+)
+_NOTHING = (
+    "The register holds neither monitoring spells nor income with a line: there are no spells to report.",
+    "登记数据中既无监测台账，也无收入和监测线，无法统计历次情况。",
 )
 _NO_SPELLS = (
     "The register holds no monitoring spells: long stays and frequent entries are those below the line.",

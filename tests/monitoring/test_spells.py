@@ -132,6 +132,12 @@ def test_without_spells_the_lists_are_of_those_below_the_line_and_it_is_said(tmp
     assert any("no monitoring spells" in en for en, _ in found.notes)
 
 
+def test_a_register_without_a_line_or_spells_gives_no_tables_and_says_so(tmp_path: Path) -> None:
+    found = report(make_register(tmp_path, records=monthly("001", "2023-01", [150.0, 90]).drop(columns="line")))
+    assert found.tables == {}
+    assert "neither" in found.notes[0][0]
+
+
 def test_lists_carry_the_causes_of_their_alerts(county: County) -> None:
     register = Register.open(county.register)
     as_of = month_number("2023-12")
