@@ -8,6 +8,7 @@ help worked); the rest is model error.
 
 A mistake is what stands in the books and is wrong or missing. What nobody ever wrote down (an illness, a care duty, an
 event) no register can tell: `never_written` is the share of misses for which list and outcome agree only once it is.
+`commonest_class` is what naming the commonest true class of missed returns and of false alerts would get right.
 
     python benchmarks/misses.py --world hard --seed 1 --households 4000 --json figures.json
 """
@@ -131,6 +132,8 @@ def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
     low, high = wilson(right.sum(), len(pairs))
     figures: dict[str, float] = {"misses": len(pairs), "right": float(right.mean()), "right_low": low, "right_high": high}
     figures["never_written"] = float(pairs["never_written"].mean())
+    commonest = pairs.groupby("miss")["true_class"].agg(lambda names: names.value_counts().max())
+    figures["commonest_class"] = float(commonest.sum() / len(pairs))
     for miss in (MISSED, FALSE):
         figures[f"{miss}_right"] = float(right[pairs["miss"] == miss].mean())
         figures[f"{miss}s"] = int(pairs["miss"].eq(miss).sum())

@@ -140,9 +140,10 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     figures = {"households": asked.households, "months": asked.months, "parts": asked.parts}
-    figures |= {"seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
+    figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1)}
+    figures["peak_gib"] = round(used.ru_maxrss / 2**20, 2)
     print(json.dumps(figures))
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -129,7 +129,10 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame) -> Found:
     risks = risks.sort_values(by, ascending=[False, True], ignore_index=True)
     tables = {"reentry_risks": risks, "reentry_terms": now.terms().assign(kind=kind)}
     notes, figures = [], {f"{kind}_reentries_learned_from": events}
-    evaluation = [_evaluated(asked, kind, history, horizon, longest) for horizon in horizons]
+    train = history.frame[history.frame["as_of_no"] < history.first_test]
+    enough = train["event_first"].notna().sum() >= rules.least_entries
+    before = _Hazard.fit(train, "first", longest, step) if enough else None
+    evaluation = [_evaluated(asked, kind, history, before, horizon) if before else None for horizon in horizons]
     if any(e is None for e in evaluation):
         notes.append(_untested(kind))
     if found := [e for e in evaluation if e is not None]:
@@ -300,8 +303,8 @@ def _matrix(frame: pd.DataFrame, lead: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _evaluated(asked: Asked, kind: str, history: _History, horizon: int, longest: int) -> pd.DataFrame | None:
-    """Chances on the test days against what followed; None where either side holds too few re-entries."""
+def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horizon: int) -> pd.DataFrame | None:
+    """Chances on the test days against what followed; None where these hold too few re-entries."""
     rules, step = asked.rules.reentry, asked.register.step_months
     frame = history.frame
     train = frame[frame["as_of_no"] < history.first_test]
@@ -310,13 +313,13 @@ def _evaluated(asked: Asked, kind: str, history: _History, horizon: int, longest
     fell = test["event_last"].notna() & (test["event_last"] <= reach)
     known = (test["watched_last"] >= reach) & (fell | (test["seen_last"] >= reach))
     test, y = test[known], fell[known].to_numpy(float)
-    if train["event_first"].notna().sum() < rules.least_entries or not rules.least_entries <= y.sum() < len(y):
+    if not rules.least_entries <= y.sum() < len(y):
         return None
     curve = _curve(history.stays["months"], history.stays["ended"], history.stays["n"])
     begun = np.maximum(test["since"].to_numpy(float), 0)
     before = np.asarray(curve.predict(begun))
     risks = {
-        MODEL: _Hazard.fit(train, "first", longest, step).chance(test, horizon),
+        MODEL: model.chance(test, horizon),
         BASE_RATE: np.full(len(test), _rate(train, horizon, step)),
         BY_TIME: 1 - np.asarray(curve.predict(begun + horizon)) / np.where(before > 0, before, 1.0),
     }

@@ -35,7 +35,7 @@ class ReentryRules(Strict):
     warm_up_months: int = Field(6, ge=0, description="months of history before the first such day")
     households: int = Field(20_000, ge=100, description="households that left, drawn by their id, that it learns from")
     least_entries: int = Field(30, ge=1, description="with fewer re-entries in training or test it is not estimated")
-    intervals: Intervals = Intervals(replicates=200)
+    intervals: Intervals = Intervals(replicates=100)
 
 
 class MissRules(Strict):

@@ -154,7 +154,8 @@ def test_a_withheld_cell_cannot_be_worked_out_from_the_totals() -> None:
 
 @pytest.mark.slow
 def test_nine_misses_in_ten_are_sorted_into_their_true_class(tmp_path: Path) -> None:
-    figures = figures_of(sorted_and_true("easy", seed=3, households=1000, folder=tmp_path))
-    assert figures["misses"] > 80
+    figures = figures_of(sorted_and_true("easy", seed=3, households=800, folder=tmp_path))
+    assert figures["misses"] > 60
     assert figures["right"] >= 0.9
+    assert figures["right"] > figures["commonest_class"]
     assert figures["shock_after_score_recall"] >= 0.8
