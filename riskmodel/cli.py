@@ -296,7 +296,10 @@ def monitor(
         )  # fmt: skip
     for name, figures in manifest["about"]["parts"].items():
         rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
-        _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
+        if rows:
+            _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
+        for note in manifest["about"]["notes"][name]:
+            typer.echo(f"{name}: {note}", err=True)
     typer.echo(f"\nOpen {', '.join(str(out / f'{name}.xlsx') for name in manifest['about']['parts'])}")
 
 

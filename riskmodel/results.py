@@ -189,6 +189,7 @@ def monitor_and_write(
         write_summary(stage, about, found)
 
     about["parts"] = {name: dict(part.figures) for name, part in found.items()}
+    about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
     return commit_directory(out, write, kind="monitoring", about=about)
 
 

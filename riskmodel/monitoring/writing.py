@@ -139,11 +139,13 @@ def _write_sheet(sheet: Any, words: Words, name: str, rows: pd.DataFrame, format
         for place, (column, value) in enumerate(zip(rows, row, strict=True)):
             if isinstance(value, str):
                 sheet.write_string(number, place, words.value(column, value))
+            elif pd.isna(value):
+                continue
             elif isinstance(value, bool):
                 sheet.write_string(number, place, "yes / 是" if value else "no / 否")
             elif isinstance(value, dt.date):
                 sheet.write_string(number, place, value.isoformat()[:10])
-            elif pd.notna(value):
+            else:
                 kind = "share" if column in _SHARES or column.endswith("_share") else kinds[column]
                 sheet.write_number(number, place, float(value), formats[kind or "number"])
     sheet.freeze_panes(2, 1)

@@ -91,6 +91,14 @@ def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")["household_id"].tolist() == bad
 
 
+def test_what_is_not_known_is_an_empty_cell(tmp_path: Path) -> None:
+    gaps = {"household_id": ["1", None], "helped_on": pd.to_datetime(["2023-01-05", None]), "months": [None, 3]}
+    write_part(tmp_path, "spells", Found({"removed_early": pd.DataFrame(gaps)}))
+    sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["removed_early"]
+    rows = [row for row in sheet.iter_rows(min_row=3, values_only=True)]
+    assert rows == [("1", "2023-01-05", None), (None, None, 3)]
+
+
 def test_a_table_too_long_for_a_sheet_is_in_the_other_files_and_the_sheet_says_so(tmp_path: Path) -> None:
     found = Found({"long_stays": pd.DataFrame({"household_id": [str(i) for i in range(MOST_IN_A_SHEET + 1)]})})
     write_part(tmp_path, "spells", found)
