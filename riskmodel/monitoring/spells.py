@@ -184,6 +184,8 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
     shares["line"] = "a.line - b.line"
     most = "greatest(" + ", ".join(shares.values()) + ")"
     reason = " ".join(f"WHEN {sql} = {most} THEN '{name}'" for name, sql in shares.items())
+    latest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1"
+    latest = latest if asked.register.has_revisions else ""
     columns = ", ".join(["line", *(["hh_size"] if parts else []), *(f"{sql} AS {name}" for name, sql in parts.items())])
     file = asked.register.file("records", county)
     if file is None:
@@ -195,7 +197,7 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
         told AS (
             SELECT household_id, {month_no("month")} AS month_no, {columns} FROM read_parquet({quoted(file)})
             WHERE known_at <= DATE '{asked.day}' AND household_id IN (SELECT household_id FROM ends)
-            QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1)
+            {latest})
         SELECT CASE WHEN {f"NOT coalesce({most} > 0, false)" if parts else "true"} THEN 'not_known' {reason} END AS reason,
                CASE WHEN start_known THEN CAST(until_no - from_no AS INTEGER) END AS months, count(*) AS n
         FROM ends JOIN told a ON a.household_id = ends.household_id AND a.month_no = last_no
