@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from riskmodel.simulation.dynamics import Course, live
+from riskmodel.simulation.founding import quiet_county
 from riskmodel.simulation.life import NO_LOW_EFFORT, NO_SHOCKS, Intervention
 from riskmodel.simulation.world import FAMILIES
 from tests.simulation.counties import lived
@@ -100,3 +101,23 @@ def test_low_effort_has_nothing_to_do_with_sex_ethnicity_or_place():
     for group in (households.minority, households.female_head, households.remote):
         inside, outside = prone[group[able]].mean(), prone[~group[able]].mean()
         assert abs(inside - outside) < 0.035
+
+
+@pytest.mark.parametrize("world", ["easy", "hard"])
+def test_from_a_quiet_month_on_nothing_new_strikes_and_what_came_before_stays(world):
+    county, streams, factual = lived(world, **SMALL)
+    start = county.burn_in + 12
+    other = live(quiet_county(county, streams, start), streams, Intervention(no_shock_from=start), written=True)
+    for name in ("below", "failing", "sudden", "monitored", "low_effort"):
+        assert np.array_equal(getattr(other, name)[:12], getattr(factual, name)[:12]), name
+    assert max(h.month for h in factual.chronicle.events) >= start
+    assert max(h.month for h in other.chronicle.events) < start
+    assert other.below[12:].sum() < factual.below[12:].sum()
+
+
+def test_without_new_help_the_months_before_stay_and_more_fall_later():
+    county, streams, factual = lived("easy", **SMALL)
+    start = county.burn_in + 12
+    other = live(county, streams, Intervention(no_help_from=start), written=True)
+    assert np.array_equal(other.below[:13], factual.below[:13]), "help works from the next month on"
+    assert other.below[13:].sum() > factual.below[13:].sum()
