@@ -373,7 +373,7 @@ def _turned(figure: Interval) -> dict[str, float | None]:
 
 def versions() -> dict[str, str]:
     """Versions of what the result depends on."""
-    names = ("household-riskmodel", "lightgbm", "scikit-learn", "duckdb", "numpy", "pandas")
+    names = ("household-riskmodel", "lightgbm", "scikit-learn", "duckdb", "numba", "numpy", "pandas", "pyarrow")
     found = {"python": platform.python_version()}
     for name in names:
         try:
