@@ -24,7 +24,15 @@ from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.assisted import by_assistance
 from riskmodel.evaluation.bootstrap import Interval, resample
 from riskmodel.evaluation.calibration import action_coverage, calibration_in_the_large, interval_coverage
-from riskmodel.evaluation.capacity import actions, churn, lead_time, length_for_recall, list_figures, nested_lists
+from riskmodel.evaluation.capacity import (
+    actions,
+    churn,
+    figures_by_length,
+    lead_time,
+    length_for_recall,
+    list_figures,
+    nested_lists,
+)
 from riskmodel.evaluation.fairness import audit, audit_groups, audit_over_time
 from riskmodel.evaluation.metrics import decision_curve, ece_null_band
 from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, situations
@@ -35,6 +43,8 @@ from riskmodel.register import Register
 from riskmodel.settings import Run
 
 RECALLS = (0.5, 0.7, 0.8, 0.9)
+LENGTHS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Lists of these shares of those at risk are compared."""
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 TRANSFER = 0.1
 """Welfare of the budget: a tenth of the line per month for each listed household."""
@@ -63,8 +73,9 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     Returns
     -------
     dict
-        `months, rows, known, events, lists, minimum_list, churn, lead_time, ece_null, decision, welfare, level,
-        intervals, fairness, helped, misses`, all plain JSON; a part that the register cannot give holds `{"none": why}`.
+        `months, rows, known, events, lists, by_length, by_month, by_county, minimum_list, churn, lead_time, ece_null,
+        decision, welfare, level, intervals, fairness, helped, misses`, all plain JSON; a part that the register cannot
+        give holds `{"none": why}`.
 
     Raises
     ------
@@ -88,6 +99,9 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
         "lists": _lists(seen, run),
+        "by_length": _records(figures_by_length(seen["outcome"], seen["risk"], LENGTHS, _list_codes(seen))),
+        "by_month": _counts_by(seen, "as_of"),
+        "by_county": _counts_by(seen, "county_id"),
         "minimum_list": _records(length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen))),
         "churn": _churn(rows),
         "lead_time": _lead_time(rows, run),
@@ -122,6 +136,17 @@ def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
         **{name: _plain(row) for name, row in found.iterrows()},
         "by_level": [{"level": k, "rows": int(r["size"]), "precision": float(r["mean"])} for k, r in by.iterrows()],
     }
+
+
+def _counts_by(seen: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    """Rows, households, falls, falls expected, listed and falls listed of each month or county."""
+    rows = seen.assign(caught=seen["listed"] * seen["outcome"])
+    found = rows.groupby(column, sort=True).agg(
+        rows=("outcome", "size"), households=("household_id", "nunique"), events=("outcome", "sum"),
+        expected=("risk", "sum"), listed=("listed", "sum"), caught=("caught", "sum"),
+    )  # fmt: skip
+    whole = ["rows", "households", "events", "listed", "caught"]
+    return _records(found.astype(dict.fromkeys(whole, int)).reset_index(names="group"))
 
 
 def _churn(rows: pd.DataFrame) -> list[dict[str, Any]]:

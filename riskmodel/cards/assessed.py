@@ -18,8 +18,8 @@ def lists(model: RiskModel) -> dict[str, Any]:
     if not found:
         return {"ready": False}
     known = {"rows": found["known"], "events": found["events"]}
-    months = len(found["months"])
-    if not disclosure.tells(known["events"], known["rows"], disclosure.LEAST * months):
+    ten, least = model.run.smallest_cell, _rows_of_ten(model, found)
+    if not disclosure.tells(known["events"], known["rows"], least):
         return {"ready": False}
     listed = found["lists"]["listed"]
     lead = found["lead_time"]
@@ -32,9 +32,9 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "best": found["lists"]["best"],
         "floors": [found["capacity"].get("village_floor", 0), found["capacity"].get("township_floor", 0)],
         "minimum": found["minimum_list"],
-        "churn": [_month_of_list(row) for row in found["churn"]],
-        "lead": lead if lead["falls"] >= disclosure.LEAST and lead["caught"] >= disclosure.LEAST else None,
-        "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= disclosure.LEAST * months],
+        "churn": [_month_of_list(row, ten) for row in found["churn"]],
+        "lead": lead if lead["falls"] >= ten and lead["caught"] >= ten else None,
+        "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= least],
         "welfare": found["welfare"] if "none" not in found["welfare"] else None,
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
         "ece_null": found["ece_null"],
@@ -47,7 +47,7 @@ def level(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found or "level" not in found:
         return {"warning": None, "covered": None}
-    if not disclosure.tells(found["events"], found["known"], disclosure.LEAST * len(found["months"])):
+    if not disclosure.tells(found["events"], found["known"], _rows_of_ten(model, found)):
         return {"warning": None, "covered": None}
     large, intervals = found["level"], found["intervals"]
     rows = [] if "none" in intervals else intervals["by_county"]
@@ -57,7 +57,7 @@ def level(model: RiskModel) -> dict[str, Any]:
         "covered": intervals["coverage"][0] if rows else None,
         "counties": len(rows),
         "apart": sum(not row["holds"] for row in rows),
-        "actions": actions if actions and actions["events"] >= disclosure.LEAST else None,
+        "actions": actions if actions and actions["events"] >= model.run.smallest_cell else None,
     }
 
 
@@ -103,9 +103,9 @@ def misses(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found:
         return {"ready": False}
-    table = found["misses"]["situations"]
-    shown = [r for r in table if disclosure.tells(r["caught"], r["events"]) and r["events"] >= disclosure.LEAST]
-    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"])]
+    table, ten = found["misses"]["situations"], model.run.smallest_cell
+    shown = [r for r in table if disclosure.tells(r["caught"], r["events"], ten) and r["events"] >= ten]
+    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"], ten)]
     helped = found["helped"]
     return {
         "ready": True,
@@ -124,8 +124,9 @@ def misses(model: RiskModel) -> dict[str, Any]:
             for i, r in enumerate(shown)
         ],
         "small": len(table) - len(shown),
-        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"])],
-        "helped": None if "none" in helped else _by_help(helped),
+        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"], ten)],
+        "helped": None if "none" in helped else _by_help(helped, ten),
+        "cell": ten,
     }
 
 
@@ -159,10 +160,16 @@ def choice(model: RiskModel) -> dict[str, Any] | None:
     }
 
 
-def _month_of_list(row: Mapping[str, Any]) -> dict[str, Any]:
+def _rows_of_ten(model: RiskModel, found: Mapping[str, Any]) -> int:
+    """Rows of an assessment that stand for ten households, were they the same ones in every month."""
+    return model.run.smallest_cell * len(found["months"])
+
+
+def _month_of_list(row: Mapping[str, Any], ten: int) -> dict[str, Any]:
     """A month's list, with no count below ten, nor one that could be worked out."""
-    cells = disclosure.shown_together([row["new"], row["continuing"], row["returned"]])
-    return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"]), "cells": cells, "turnover": row["turnover"]}
+    mark = disclosure.small_mark(ten)
+    cells = disclosure.shown_together([row["new"], row["continuing"], row["returned"]], ten, mark)
+    return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"], ten, mark), "cells": cells}
 
 
 def _later(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +187,7 @@ def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:
     return {"value": show(row["value"]), "range": f"{show(row['low'])} – {show(row['high'])}"}
 
 
-def _by_help(found: Mapping[str, Any]) -> dict[str, Any]:
+def _by_help(found: Mapping[str, Any], ten: int) -> dict[str, Any]:
     metrics: Sequence[str] = ("roc_auc", "precision", "recall", "rate_error")
     return {
         "warning": found["warning"],
@@ -188,6 +195,6 @@ def _by_help(found: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [
             {"group": GROUPS[group], "figures": [figures.get(m) for m in metrics]}
             for group, figures in found["results"].items()
-            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"])
+            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"], ten)
         ],
     }

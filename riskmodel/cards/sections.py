@@ -110,22 +110,25 @@ def data(model: RiskModel) -> dict[str, Any]:
     least = _rows_of_ten(model)
     kinds = _kinds(model)
     missing, *rows = _missing_and_kinds(model)
-    events = disclosure.shown_together([k["events"] for k in kinds.values()], least)
+    mark = disclosure.small_mark(model.run.smallest_cell)
+    events = disclosure.shown_together([k["events"] for k in kinds.values()], least, mark)
     return {
         "register": facts["register"],
         "step": step_words(facts["register"]["step_months"]),
         "counties": counties_words(facts["register"]["counties"]),
         "lag": lag_words(facts["register"].get("reporting_lag_days") or 0),
         "months": facts["months"],
-        "at_risk": disclosure.shown(facts["at_risk"], least),
+        "at_risk": disclosure.shown(facts["at_risk"], least, mark),
         "missing": missing,
         "missing_share": _in_brackets("" if disclosure.withheld(missing) else percent(_missing_share(model))),
-        "parts": [(name, _part(facts[name])) for name in ("train", TEST)],
+        "parts": [(name, _part(model, name)) for name in ("train", TEST)],
         "kinds": [
             {"words": FALLS[kind], "rows": n, "events": fell, "rate": _rate(k, least, n, fell)}
             for (kind, k), n, fell in zip(kinds.items(), rows, events, strict=True)
         ],
         "who": model.run.at_risk,
+        "cell": model.run.smallest_cell,
+        "small": mark,
     }
 
 
@@ -187,7 +190,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
 
 def calibration(model: RiskModel) -> dict[str, Any]:
     curve = model.evidence.get("curve") or []
-    bins = disclosure.merged_bins(curve, disclosure.rows_of_ten(model.evidence["data"][TEST]))
+    bins = disclosure.merged_bins(curve, _rows_of_ten_in(model, TEST))
     figures = _test_figures(model)
     rows = sum(b["rows"] for b in bins)
     return {
@@ -198,6 +201,7 @@ def calibration(model: RiskModel) -> dict[str, Any]:
         "mean_risk": sum(b["risk"] * b["rows"] for b in bins) / rows if rows else None,
         "rate": sum(b["rate"] * b["rows"] for b in bins) / rows if rows else None,
         "joined": len(bins) < len(curve),
+        "cell": model.run.smallest_cell,
         "level": assessed.level(model),
     }
 
@@ -383,7 +387,11 @@ def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
 
 def _rows_of_ten(model: RiskModel) -> int:
     """Rows that stand for ten households, in training or test, whichever is more."""
-    return max(disclosure.rows_of_ten(model.evidence["data"][part]) for part in ("train", TEST))
+    return max(_rows_of_ten_in(model, part) for part in ("train", TEST))
+
+
+def _rows_of_ten_in(model: RiskModel, part: str) -> int:
+    return disclosure.rows_of_ten(model.evidence["data"][part], model.run.smallest_cell)
 
 
 def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:
@@ -394,7 +402,8 @@ def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:
 def _missing_and_kinds(model: RiskModel) -> list[str]:
     """Rows without an outcome and rows of each kind, as printed: together they are all rows at risk."""
     kinds = (kind["rows"] for kind in _kinds(model).values())
-    return disclosure.shown_together([model.evidence["data"]["missing_outcome"], *kinds], _rows_of_ten(model))
+    mark = disclosure.small_mark(model.run.smallest_cell)
+    return disclosure.shown_together([model.evidence["data"]["missing_outcome"], *kinds], _rows_of_ten(model), mark)
 
 
 def _missing_share(model: RiskModel) -> float:
@@ -419,7 +428,7 @@ def _in_brackets(text: str) -> Words:
 def _tells(model: RiskModel) -> bool:
     """Whether figures of the test give away no small group."""
     part = model.evidence["data"][TEST]
-    return part["events"] > 0 and disclosure.tells(part["events"], part["rows"], disclosure.rows_of_ten(part))
+    return part["events"] > 0 and disclosure.tells(part["events"], part["rows"], _rows_of_ten_in(model, TEST))
 
 
 def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: float) -> float:
@@ -429,10 +438,11 @@ def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: flo
     return recall["value"] * rate / precision["value"] if precision["value"] else 0.0
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, str]:
-    least = disclosure.rows_of_ten(part)
-    rows, events = disclosure.shown(part["rows"], least), disclosure.shown(part["events"], least)
-    households = disclosure.shown(part["households"])
+def _part(model: RiskModel, name: str) -> dict[str, str]:
+    part, ten, least = model.evidence["data"][name], model.run.smallest_cell, _rows_of_ten_in(model, name)
+    mark = disclosure.small_mark(ten)
+    rows, events = (disclosure.shown(part[column], least, mark) for column in ("rows", "events"))
+    households = disclosure.shown(part["households"], ten, mark)
     return {
         "rows": rows,
         "households": households,
