@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -185,6 +186,7 @@ def train(
         "drawn": drawn_together(frame.iloc[test_rows], run.intervals).name,
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cpus": os.cpu_count()},
     }
     if track:
         say("champion")

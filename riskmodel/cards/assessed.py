@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from riskmodel.cards import disclosure
+from riskmodel.cards.charts import by_length_svg
 from riskmodel.cards.rendering import Words, decimal, percent
+from riskmodel.cards.tables import counted
 from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
 from riskmodel.model.bundle import RiskModel
 
 _MOST_RULES = 5
+_MOST_COUNTIES = 40
 
 
 def lists(model: RiskModel) -> dict[str, Any]:
@@ -38,7 +41,9 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "welfare": found["welfare"] if "none" not in found["welfare"] else None,
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
         "ece_null": found["ece_null"],
-        "later": [_later(one) for one in model.evidence.get("later", ())],
+        "chart": _by_length(found, least),
+        "counties": counted(_largest(found.get("by_county", [])), least, ten),
+        "cell": ten,
     }
 
 
@@ -130,6 +135,17 @@ def misses(model: RiskModel) -> dict[str, Any]:
     }
 
 
+def precision_without_help(model: RiskModel) -> Mapping[str, float | None] | None:
+    """Of those listed who got no help, the share that fell; None where it is not known or tells too much."""
+    helped = (model.evidence.get("assessment") or {}).get("helped") or {"none": ""}
+    if "none" in helped or "not_helped" not in helped["results"]:
+        return None
+    figure, sizes = helped["results"]["not_helped"].get("precision"), helped["sizes"]["not_helped"]
+    if not figure or None in figure.values():
+        return None
+    return figure if disclosure.tells(sizes["events"], sizes["rows"], model.run.smallest_cell) else None
+
+
 def looks(model: RiskModel) -> dict[str, Any] | None:
     """This look at the test months and the earlier ones; None for a model of an earlier version."""
     return model.evidence.get("looks")
@@ -172,9 +188,27 @@ def _month_of_list(row: Mapping[str, Any], ten: int) -> dict[str, Any]:
     return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"], ten, mark), "cells": cells}
 
 
-def _later(one: Mapping[str, Any]) -> dict[str, Any]:
-    look, figures = one["looks"]["this"], one["metrics"]
-    return {"look": look, "recall": figures.get("recall_at_capacity"), "precision": figures.get("precision_at_capacity")}
+def _by_length(found: Mapping[str, Any], least: int) -> str:
+    """The chart of list lengths, of those lengths alone that give no small group away."""
+    points = [
+        row
+        for row in found.get("by_length", [])
+        if disclosure.tells(row["caught"], row["listed"], least)
+        and disclosure.tells(row["caught"], found["events"], least)
+        and disclosure.tells(row["listed"], found["known"], least)
+    ]
+    capacity = found["capacity"].get("share") or found["lists"]["listed"]["rows"] / found["known"]
+    return by_length_svg(points, capacity if capacity <= points[-1]["share"] else None) if len(points) > 1 else ""
+
+
+def _largest(counties: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The largest counties, and all others as one with an empty name."""
+    ordered = sorted(counties, key=lambda row: -row["rows"])
+    rest = ordered[_MOST_COUNTIES:]
+    if not rest:
+        return list(counties)
+    together = {name: sum(row[name] for row in rest) for name in rest[0] if name != "group"}
+    return [*ordered[:_MOST_COUNTIES], {**together, "group": ""}]
 
 
 def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:

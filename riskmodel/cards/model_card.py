@@ -1,8 +1,8 @@
 """The model card: one HTML file in Chinese and English, made from what the model carries with it.
 
 A section is one entry of `SECTIONS` in `sections.py`: a title, a function that takes its facts out of the
-model, and the template `templates/sections/<name>.html.j2` that holds its texts. The page around them is
-`templates/card.html.j2`.
+model (the checklists take theirs from all other sections), and the template `templates/sections/<name>.html.j2`
+that holds its texts. The page around them is `templates/card.html.j2`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from riskmodel.cards.checklists import checklists
 from riskmodel.cards.rendering import Language, render
 from riskmodel.cards.sections import SECTIONS, headline
 from riskmodel.errors import UsageError
@@ -22,7 +23,14 @@ from riskmodel.register import commit_file
 _NEEDED = ("data", "folds", "results")
 
 
-def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> str:
+def model_card(
+    model: RiskModel,
+    lang: Language = "zh",
+    later: Sequence[Mapping[str, Any]] = (),
+    oversight: Mapping[str, Any] | None = None,
+    *,
+    no_font: bool = False,
+) -> str:
     """The model card as self-contained HTML: no script, nothing loaded from elsewhere.
 
     Parameters
@@ -33,6 +41,10 @@ def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[
         Language in which the card opens; a switch on the page shows the other one.
     later
         Evaluations after the training, from `later_evaluations`.
+    oversight
+        Reviewers' decisions so far, from `read_oversight`.
+    no_font
+        Say on the card that the machine which prints it has no Chinese font.
 
     Raises
     ------
@@ -45,12 +57,20 @@ def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[
             f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is "
             "nothing to show. Train it with `riskmodel train`."
         )
-    model = replace(model, evidence={**model.evidence, "later": list(later)})
-    shown = [(section, SimpleNamespace(**section.facts(model))) for section in SECTIONS]
+    model = replace(model, evidence={**model.evidence, "later": list(later), "oversight": oversight})
+    facts = {section.name: section.facts(model) for section in SECTIONS if section.facts}
+    filled = {section.name: checklists(facts) for section in SECTIONS if not section.facts}
+    shown = [(section, SimpleNamespace(**{**facts, **filled}[section.name])) for section in SECTIONS]
     number = {section.name: i for i, section in enumerate(SECTIONS, 1)}
-    return render("card.html.j2", sections=shown, number=number, lang=lang, **headline(model))
+    return render("card.html.j2", sections=shown, number=number, lang=lang, no_font=no_font, **headline(model))
 
 
-def write_card(model: RiskModel, out: Path, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> None:
+def write_card(
+    model: RiskModel,
+    out: Path,
+    lang: Language = "zh",
+    later: Sequence[Mapping[str, Any]] = (),
+    oversight: Mapping[str, Any] | None = None,
+) -> None:
     """Write the model card to a file, whole or not at all."""
-    commit_file(out, model_card(model, lang, later).encode("utf-8"))
+    commit_file(out, model_card(model, lang, later, oversight).encode("utf-8"))

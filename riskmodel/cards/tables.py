@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from riskmodel.cards.comparison import Figure, Results
+from riskmodel.cards.disclosure import Sum, shown_with_sums, small_mark, withheld
 from riskmodel.cards.rendering import Words, decimal, percent
 from riskmodel.cards.wording import METRICS, MODELS, Metric
 
@@ -58,6 +59,71 @@ def tied_lists(results: Results, split: str) -> list[Words]:
         if worst != best:
             found.append(Words(f"{words.en} {worst} – {best}", f"{words.zh}{worst} – {best}"))
     return found
+
+
+_COUNTED = ("rows", "events", "listed", "caught")
+
+
+def counted(groups: Sequence[Mapping[str, Any]], least: int, households: int) -> list[dict[str, Any]] | None:
+    """Months or counties with their households at risk, falls, listed and found, so that none stands for too few.
+
+    Missed, visited in vain and neither are protected too, as a reader can work them out. The sums over all groups
+    stand elsewhere on the card.
+
+    Parameters
+    ----------
+    groups
+        `group, rows, events, listed, caught`, and `expected`, the sum of risks.
+    least
+        Rows that stand for the smallest cell.
+    households
+        Households of the smallest cell, for its mark.
+
+    Returns
+    -------
+    list
+        `group`, the printed `cells`, and the shares `rate`, `recall`, `precision` where their counts are printed; None
+        where the sums themselves are too small.
+    """
+    values, sums = [], []
+    every = [[*(g[name] for name in _COUNTED), *_rest(g)] for g in groups]
+    whole = [sum(column) for column in zip(*every, strict=True)]
+    if not groups or any(0 < n < least for n in whole):
+        return None
+    for row in (*every, whole):
+        at = len(values)
+        rows, events, listed, caught, missed, vain, left = range(at, at + len(row))
+        sums += [(events, (caught, missed)), (listed, (caught, vain)), (rows, (events, vain, left))]
+        values += row
+    width, last = len(whole), len(values) - len(whole)
+    columns: list[Sum] = [(last + c, range(c, last, width)) for c in range(width)]
+    printed = {i for i in range(len(values)) if i % width < len(_COUNTED)}
+    cells = shown_with_sums(
+        values, [*sums, *columns], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(households)
+    )
+    return [_counted(g, cells[i * width : i * width + len(_COUNTED)]) for i, g in enumerate(groups)]
+
+
+def _rest(group: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Missed, visited in vain, and neither."""
+    missed, vain = group["events"] - group["caught"], group["listed"] - group["caught"]
+    return missed, vain, group["rows"] - group["events"] - vain
+
+
+def _counted(group: Mapping[str, Any], cells: Sequence[str]) -> dict[str, Any]:
+    hidden = dict(zip(_COUNTED, map(withheld, cells), strict=True))
+
+    def share(part: str, of: str) -> float | None:
+        return None if hidden[part] or hidden[of] or not group[of] else group[part] / group[of]
+
+    return {
+        "group": group["group"],
+        "cells": list(cells),
+        "rate": share("events", "rows"),
+        "recall": share("caught", "events"),
+        "precision": share("caught", "listed"),
+        "expected": None if hidden["rows"] or not group["rows"] else group["expected"] / group["rows"],
+    }
 
 
 def against(figure: Figure | None, ideal: float) -> dict[str, str] | None:
