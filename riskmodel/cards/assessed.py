@@ -42,7 +42,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
         "ece_null": found["ece_null"],
         "chart": _by_length(found, least),
-        "counties": counted(_largest(found.get("by_county", [])), least, ten),
+        **_counties(found, least, ten),
         "cell": ten,
     }
 
@@ -199,6 +199,19 @@ def _by_length(found: Mapping[str, Any], least: int) -> str:
     ]
     capacity = found["capacity"].get("share") or found["lists"]["listed"]["rows"] / found["known"]
     return by_length_svg(points, capacity if capacity <= points[-1]["share"] else None) if len(points) > 1 else ""
+
+
+def _counties(found: Mapping[str, Any], least: int, ten: int) -> dict[str, Any]:
+    """The table of counties, where there are several.
+
+    The table of changes counts listed households whose outcome is not known as well: where these are few, the lists are
+    left out here, or the difference would tell how many they are.
+    """
+    counties = found.get("by_county", [])
+    unknown = sum(row["listed"] for row in found["churn"]) - sum(row["listed"] for row in counties)
+    columns = ("rows", "events", "caught") if 0 < unknown < least else ("rows", "events", "listed", "caught")
+    shown = counted(_largest(counties), columns, least, ten) if len(counties) > 1 else None
+    return {"counties": shown, "with_lists": "listed" in columns}
 
 
 def _largest(counties: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

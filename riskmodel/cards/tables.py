@@ -61,19 +61,23 @@ def tied_lists(results: Results, split: str) -> list[Words]:
     return found
 
 
-_COUNTED = ("rows", "events", "listed", "caught")
+COUNTED = ("rows", "events", "listed", "caught")
 
 
-def counted(groups: Sequence[Mapping[str, Any]], least: int, households: int) -> list[dict[str, Any]] | None:
-    """Months or counties with their households at risk, falls, listed and found, so that none stands for too few.
+def counted(
+    groups: Sequence[Mapping[str, Any]], columns: Sequence[str], least: int, households: int
+) -> list[dict[str, Any]] | None:
+    """Months or counties with counts of their households, so printed that none stands for too few.
 
-    Missed, visited in vain and neither are protected too, as a reader can work them out. The sums over all groups
-    stand elsewhere on the card.
+    Missed, visited in vain and neither are protected too, as are columns left out, where a reader can work them out.
+    The sums over all groups stand elsewhere on the card.
 
     Parameters
     ----------
     groups
-        `group, rows, events, listed, caught`, and `expected`, the sum of risks.
+        `group`, the counts of `COUNTED`, and `expected`, the sum of risks.
+    columns
+        Counts to print, in this order.
     least
         Rows that stand for the smallest cell.
     households
@@ -82,11 +86,11 @@ def counted(groups: Sequence[Mapping[str, Any]], least: int, households: int) ->
     Returns
     -------
     list
-        `group`, the printed `cells`, and the shares `rate`, `recall`, `precision` where their counts are printed; None
-        where the sums themselves are too small.
+        `group`, the printed `cells`, the shares `rate`, `recall`, `precision` where their counts are printed, and
+        `expected`, the mean risk; None where the sums themselves are too small.
     """
     values, sums = [], []
-    every = [[*(g[name] for name in _COUNTED), *_rest(g)] for g in groups]
+    every = [[*(g[name] for name in COUNTED), *_rest(g)] for g in groups]
     whole = [sum(column) for column in zip(*every, strict=True)]
     if not groups or any(0 < n < least for n in whole):
         return None
@@ -96,12 +100,14 @@ def counted(groups: Sequence[Mapping[str, Any]], least: int, households: int) ->
         sums += [(events, (caught, missed)), (listed, (caught, vain)), (rows, (events, vain, left))]
         values += row
     width, last = len(whole), len(values) - len(whole)
-    columns: list[Sum] = [(last + c, range(c, last, width)) for c in range(width)]
-    printed = {i for i in range(len(values)) if i % width < len(_COUNTED)}
+    over_groups: list[Sum] = [(last + c, range(c, last, width)) for c in range(width)]
+    places = [COUNTED.index(name) for name in columns]
+    printed = {i for i in range(len(values)) if i % width in places}
     cells = shown_with_sums(
-        values, [*sums, *columns], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(households)
+        values, [*sums, *over_groups], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(households)
     )
-    return [_counted(g, cells[i * width : i * width + len(_COUNTED)]) for i, g in enumerate(groups)]
+    return [_counted(g, {name: cells[i * width + k] for name, k in zip(columns, places, strict=True)})
+            for i, g in enumerate(groups)]  # fmt: skip
 
 
 def _rest(group: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -110,19 +116,19 @@ def _rest(group: Mapping[str, Any]) -> tuple[int, int, int]:
     return missed, vain, group["rows"] - group["events"] - vain
 
 
-def _counted(group: Mapping[str, Any], cells: Sequence[str]) -> dict[str, Any]:
-    hidden = dict(zip(_COUNTED, map(withheld, cells), strict=True))
+def _counted(group: Mapping[str, Any], cells: Mapping[str, str]) -> dict[str, Any]:
+    told = {name for name, cell in cells.items() if not withheld(cell)}
 
     def share(part: str, of: str) -> float | None:
-        return None if hidden[part] or hidden[of] or not group[of] else group[part] / group[of]
+        return group[part] / group[of] if {part, of} <= told and group[of] else None
 
     return {
         "group": group["group"],
-        "cells": list(cells),
+        "cells": list(cells.values()),
         "rate": share("events", "rows"),
         "recall": share("caught", "events"),
         "precision": share("caught", "listed"),
-        "expected": None if hidden["rows"] or not group["rows"] else group["expected"] / group["rows"],
+        "expected": group["expected"] / group["rows"] if "rows" in told and group["rows"] else None,
     }
 
 
