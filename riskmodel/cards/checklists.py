@@ -25,7 +25,6 @@ def _has(name: str) -> Callable[[Facts], bool]:
 
 
 EVIDENCE: dict[str, tuple[str, Callable[[Facts], bool]]] = {
-    "adjudicated": ("oversight", lambda f: f["ready"] and bool(f["false_subjective"])),
     "answer": ("answer", _has("ready")),
     "baselines": ("performance", _has("ranking")),
     "calibration": ("calibration", _has("bins")),

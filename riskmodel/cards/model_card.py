@@ -14,11 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from riskmodel.cards.checklists import checklists
+from riskmodel.cards.printing import lacks_chinese_font, write_pdf
 from riskmodel.cards.rendering import Language, render
 from riskmodel.cards.sections import SECTIONS, headline
 from riskmodel.errors import UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.register import commit_file
+from riskmodel.settings import Run
 
 _NEEDED = ("data", "folds", "results")
 
@@ -71,6 +73,21 @@ def write_card(
     lang: Language = "zh",
     later: Sequence[Mapping[str, Any]] = (),
     oversight: Mapping[str, Any] | None = None,
+    *,
+    pdf: Path | None = None,
+    smallest_cell: int | None = None,
 ) -> None:
-    """Write the model card to a file, whole or not at all."""
+    """Write the model card to a file, whole or not at all, and print it.
+
+    Parameters
+    ----------
+    pdf
+        PDF file to print to, in the language `lang`.
+    smallest_cell
+        Fewest households that a cell may stand for, at least 5; by default as the run's settings say.
+    """
+    if smallest_cell is not None:
+        model = replace(model, run=Run(**{**model.run.model_dump(), "smallest_cell": smallest_cell}))
     commit_file(out, model_card(model, lang, later, oversight).encode("utf-8"))
+    if pdf is not None:
+        write_pdf(model_card(model, lang, later, oversight, no_font=lacks_chinese_font()), pdf)

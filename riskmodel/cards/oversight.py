@@ -52,7 +52,7 @@ def oversight(model: RiskModel) -> dict[str, Any]:
     if not found or not found["decisions"]:
         return {"ready": False}
     ten, alerts = model.run.smallest_cell, found["alerts"]
-    mark = disclosure.small_mark(ten)
+    mark, actions = disclosure.small_mark(ten), _together(found["actions"], DECISIONS, ten)
     wrong = found.get("false_subjective") or {}
     regret = found.get("regret") or {}
     cause, back = regret.get("cause") or {}, regret.get("return") or {}
@@ -63,10 +63,10 @@ def oversight(model: RiskModel) -> dict[str, Any]:
         "reviewers": found["reviewers"],
         "months": found.get("months", []),
         "head": found.get("head"),
-        "actions": _together(found["actions"], DECISIONS, ten),
-        "status": _together(found.get("status", {}), STATUSES, ten),
+        "actions": list(actions.values()),
+        "status": list(_together(found.get("status", {}), STATUSES, ten).values()),
         "shares": {
-            name: _share(found.get(name), alerts, ten, found["actions"].get(action, 0))
+            name: None if disclosure.withheld(actions.get(action, (None, "0"))[1]) else _share(found.get(name), alerts, ten)
             for name, action in (("overridden", "override_cause"), ("rejected", "reject"))
         },
         "changes": _changes(found.get("changes", []), ten),
@@ -92,11 +92,11 @@ def oversight(model: RiskModel) -> dict[str, Any]:
     }
 
 
-def _together(counts: Mapping[str, int], names: Mapping[str, Words], ten: int) -> list[tuple[Words, str]]:
-    """Counts that add up to all alerts."""
+def _together(counts: Mapping[str, int], names: Mapping[str, Words], ten: int) -> dict[str, tuple[Words, str]]:
+    """Counts that add up to all alerts, with their names."""
     present = [name for name in (*names, *(n for n in counts if n not in names)) if counts.get(name)]
     cells = disclosure.shown_together([counts[name] for name in present], ten, disclosure.small_mark(ten))
-    return [(names.get(name, Words(name, name)), cell) for name, cell in zip(present, cells, strict=True)]
+    return {name: (names.get(name, Words(name, name)), cell) for name, cell in zip(present, cells, strict=True)}
 
 
 def _changes(changes: list[Mapping[str, Any]], ten: int) -> list[dict[str, Any]]:
@@ -119,15 +119,15 @@ def _reasons(found: Mapping[str, Any], ten: int) -> list[tuple[Words, str]]:
     return [(Words(*words.get(name, (name, name))), cell) for name, cell in zip(counts, cells, strict=True)]
 
 
-def _share(figure: Mapping[str, float | None] | None, of: int, ten: int, events: int | None = None) -> Words | None:
+def _share(figure: Mapping[str, float | None] | None, of: int, ten: int) -> Words | None:
     """A share in words; where it stands for too few households, only that it does."""
     if not figure or figure["value"] is None or of < ten:
         return None
-    n = round(figure["value"] * of) if events is None else events
+    n = round(figure["value"] * of)
     if 0 < n < ten:
         return Words(f"fewer than {ten} of {of:,}", f"{of:,}户中不足{ten}户")
     if 0 < of - n < ten:
-        return Words(f"all but fewer than {ten} of {of:,}", f"{of:,}户中除不足{ten}户外")
+        return Words(f"all but fewer than {ten} of {of:,}", f"{of:,}户中除不足{ten}户外均是")
     ends = f"{percent(figure['low'])} – {percent(figure['high'])}"
     return Words(f"{percent(figure['value'])} ({ends})", f"{percent(figure['value'])}（{ends}）")
 
@@ -140,7 +140,10 @@ def _agreement(words: Words, found: Mapping[str, Any] | None, ten: int) -> dict[
         return percent(value) if name == "agreement" else decimal(value, 2)
 
     figures = [
-        {"value": said(name, figure["value"]), "range": f"{said(name, figure['low'])} – {said(name, figure['high'])}"}
+        {
+            "value": said(name, figure["value"]),
+            "range": "" if figure["low"] is None else f"{said(name, figure['low'])} – {said(name, figure['high'])}",
+        }
         for name in AGREEMENT
         if (figure := found[name])
     ]

@@ -276,6 +276,7 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "margin": percent(rule.margin, 0),
         "signs": [_words(s) for s in catalogue.signs],
         "no_peers": model.peers is None,
+        "reviewed": bool(oversight(model).get("false_subjective")),
         "proof": {
             **rule.evidence,
             "world": Words(rule.evidence.get("world", ""), WORLDS.get(rule.evidence.get("world", ""), "")),
