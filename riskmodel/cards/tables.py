@@ -69,7 +69,8 @@ def counted(
 ) -> list[dict[str, Any]] | None:
     """Months or counties with counts of their households, so printed that none stands for too few.
 
-    Missed, visited in vain and neither are protected too, as are columns left out, where a reader can work them out.
+    What a reader can work out is protected too: missed, visited in vain, neither, not fallen, not listed, and columns
+    that are left out.
     The sums over all groups stand elsewhere on the card.
 
     Parameters
@@ -96,8 +97,9 @@ def counted(
         return None
     for row in (*every, whole):
         at = len(values)
-        rows, events, listed, caught, missed, vain, left = range(at, at + len(row))
-        sums += [(events, (caught, missed)), (listed, (caught, vain)), (rows, (events, vain, left))]
+        rows, events, listed, caught, missed, vain, left, not_fallen, not_listed = range(at, at + len(row))
+        sums += [(events, (caught, missed)), (listed, (caught, vain)), (rows, (events, not_fallen))]
+        sums += [(not_fallen, (vain, left)), (not_listed, (missed, left))]
         values += row
     width, last = len(whole), len(values) - len(whole)
     over_groups: list[Sum] = [(last + c, range(c, last, width)) for c in range(width)]
@@ -110,10 +112,11 @@ def counted(
             for i, g in enumerate(groups)]  # fmt: skip
 
 
-def _rest(group: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Missed, visited in vain, and neither."""
+def _rest(group: Mapping[str, Any]) -> tuple[int, ...]:
+    """Missed, visited in vain, neither, not fallen, not listed."""
     missed, vain = group["events"] - group["caught"], group["listed"] - group["caught"]
-    return missed, vain, group["rows"] - group["events"] - vain
+    not_fallen, not_listed = group["rows"] - group["events"], group["rows"] - group["listed"]
+    return missed, vain, not_fallen - vain, not_fallen, not_listed
 
 
 def _counted(group: Mapping[str, Any], cells: Mapping[str, str]) -> dict[str, Any]:
