@@ -191,20 +191,22 @@ def figures_by_length(
     Returns
     -------
     pandas.DataFrame
-        `share`; `listed` and `caught`, the expected numbers of rows and of falls on the lists; `precision`, `recall`.
+        `share`; `listed` and `caught`, the rows on the lists and the expected falls among them; `precision`, `recall`.
 
     >>> found = figures_by_length(np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.6, 0.1]), [0.5, 1])
     >>> found[["share", "precision", "recall"]].to_numpy().tolist()
     [[0.5, 0.5, 0.5], [1.0, 0.5, 1.0]]
     """
     y = np.asarray(outcome, float)
+    sizes = np.unique(np.zeros(len(y)) if lists is None else lists, return_counts=True)[1]
     rows = []
     for share in shares:
         scored = Scored(y, np.asarray(risk, float), lists, Capacity(share=share))
         precision, recall = (scored.metric(f"{name}_at_capacity") for name in ("precision", "recall"))
-        caught = recall * y.sum()
-        rows.append({"share": share, "listed": caught / precision if precision else np.nan, "caught": caught,
-                     "precision": precision, "recall": recall})  # fmt: skip
+        listed = int(np.ceil(share * sizes - 1e-9).sum())
+        rows.append(
+            {"share": share, "listed": listed, "caught": precision * listed, "precision": precision, "recall": recall}
+        )
     return pd.DataFrame(rows)
 
 

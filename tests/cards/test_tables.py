@@ -8,26 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from riskmodel.cards.assessed import lists
 from riskmodel.cards.disclosure import LEAST, withheld
 from riskmodel.cards.drift import drift
 from riskmodel.cards.model_card import model_card, write_card
 from riskmodel.cards.tables import COUNTED, counted
 from riskmodel.settings import Run
-from tests.cards.example import evidence, make_model
+from tests.cards.example import ASSESSMENT, counts, evidence, make_model
 from tests.cards.page import Page
 
-
-def group(name: str, caught: int, missed: int, vain: int, left: int) -> dict[str, Any]:
-    rows = caught + missed + vain + left
-    return {"group": name, "rows": rows, "events": caught + missed, "listed": caught + vain, "caught": caught,
-            "expected": rows / 20}  # fmt: skip
-
-
-LARGE = group("a", 30, 20, 40, 900)
+LARGE = counts("a", 30, 20, 40, 900)
 
 
 def test_large_counts_are_shown_with_their_shares() -> None:
-    row, _ = counted([LARGE, group("b", 20, 30, 40, 800)], COUNTED, LEAST, LEAST)
+    row, _ = counted([LARGE, counts("b", 20, 30, 40, 800)], COUNTED, LEAST, LEAST)
     assert row["cells"] == ["990", "50", "70", "30"]
     assert row["rate"] == pytest.approx(50 / 990)
     assert row["recall"] == pytest.approx(0.6) and row["precision"] == pytest.approx(3 / 7)
@@ -35,15 +29,15 @@ def test_large_counts_are_shown_with_their_shares() -> None:
 
 
 def test_a_small_difference_of_two_large_counts_is_protected_and_its_share_with_it() -> None:
-    few_missed = group("b", 30, 3, 40, 900)
-    _, row, _ = counted([LARGE, few_missed, group("c", 30, 25, 40, 900)], COUNTED, LEAST, LEAST)
+    few_missed = counts("b", 30, 3, 40, 900)
+    _, row, _ = counted([LARGE, few_missed, counts("c", 30, 25, 40, 900)], COUNTED, LEAST, LEAST)
     fell, found = row["cells"][1], row["cells"][3]
     assert withheld(fell) or withheld(found)
     assert row["recall"] is None
 
 
 def test_sums_that_are_too_small_give_no_table() -> None:
-    assert counted([group("a", 4, 20, 40, 900), group("b", 0, 30, 40, 900)], COUNTED, LEAST, LEAST) is None
+    assert counted([counts("a", 4, 20, 40, 900), counts("b", 0, 30, 40, 900)], COUNTED, LEAST, LEAST) is None
     assert counted([], COUNTED, LEAST, LEAST) is None
 
 
@@ -52,19 +46,43 @@ CELLS = st.lists(st.one_of(st.integers(0, 12), st.integers(10, 300)), min_size=4
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(CELLS, min_size=2, max_size=2))
-def test_no_small_count_is_printed_nor_left_as_a_difference(counts: list[list[int]]) -> None:
-    table = counted([group(str(i), *row) for i, row in enumerate(counts)], COUNTED, LEAST, LEAST)
+def test_no_small_count_is_printed_nor_left_as_a_difference(cells: list[list[int]]) -> None:
+    table = counted([counts(str(i), *row) for i, row in enumerate(cells)], COUNTED, LEAST, LEAST)
     for row in table or []:
-        cells = zip(COUNTED, row["cells"], strict=True)
-        told = {name: int(cell.replace(",", "")) for name, cell in cells if not withheld(cell)}
+        printed = zip(COUNTED, row["cells"], strict=True)
+        told = {name: int(cell.replace(",", "")) for name, cell in printed if not withheld(cell)}
         assert all(n == 0 or n >= LEAST for n in told.values())
         for whole, part in (("events", "caught"), ("listed", "caught"), ("rows", "events"), ("rows", "listed")):
             if {whole, part} <= told.keys():
                 assert told[whole] == told[part] or told[whole] - told[part] >= LEAST
 
 
+def test_lists_show_counties_and_lengths() -> None:
+    found = lists(make_model(evidence(assessment=ASSESSMENT)))
+    assert [row["cells"] for row in found["counties"]] == [["1,080", "130", "95", "50"], ["830", "80", "75", "35"]]
+    drawn = found["chart"].count('class="mark-0"') - 1
+    assert drawn == len(ASSESSMENT["by_length"]) - 1, "of the shortest list, hardly anybody did not fall"
+    text = Page(model_card(make_model(evidence(assessment=ASSESSMENT)))).text("zh")
+    assert "分县情况" in text and "k1" in text
+
+
+def test_few_listed_households_without_an_outcome_are_no_difference_of_two_tables() -> None:
+    churn = [ASSESSMENT["churn"][0], {**ASSESSMENT["churn"][1], "listed": 88}]
+    found = lists(make_model(evidence(assessment={**ASSESSMENT, "churn": churn})))
+    assert not found["with_lists"]
+    assert [row["cells"] for row in found["counties"]] == [["1,080", "130", "50"], ["830", "80", "35"]]
+    assert all(row["precision"] is None for row in found["counties"])
+
+
+def test_one_county_and_lengths_that_find_few_are_not_shown() -> None:
+    few = [{**row, "caught": 5.0} for row in ASSESSMENT["by_length"]]
+    changed = {**ASSESSMENT, "by_county": ASSESSMENT["by_county"][:1], "by_length": few}
+    found = lists(make_model(evidence(assessment=changed)))
+    assert found["counties"] is None and not found["chart"]
+
+
 def months(*rows: tuple[str, int, int]) -> dict[str, Any]:
-    by_month = [group(name, fell // 2, fell - fell // 2, 40, at_risk - fell - 40) for name, at_risk, fell in rows]
+    by_month = [counts(name, fell // 2, fell - fell // 2, 40, at_risk - fell - 40) for name, at_risk, fell in rows]
     return {
         "months": [row["group"] for row in by_month],
         "known": sum(row["rows"] for row in by_month),
