@@ -133,7 +133,8 @@ def checklists(facts: Mapping[str, Facts]) -> dict[str, Any]:
             for item in items
             if item.list == one.name
         ]
-        found.append({"list": one, "rows": rows, "done": sum(row["done"] for row in rows)})
+        not_done = [row["item"].ref for row in rows if not row["done"]]
+        found.append({"list": one, "rows": rows, "done": len(rows) - len(not_done), "not_done": not_done})
     return {"lists": found}
 
 
