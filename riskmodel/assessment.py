@@ -100,8 +100,8 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "capacity": run.capacity.model_dump(exclude_none=True),
         "lists": _lists(seen, run),
         "by_length": _records(figures_by_length(seen["outcome"], seen["risk"], LENGTHS, _list_codes(seen))),
-        "by_month": _counts_by(seen, "as_of"),
-        "by_county": _counts_by(seen, "county_id"),
+        "by_month": _counts_by(seen, "as_of", run),
+        "by_county": _counts_by(seen, "county_id", run),
         "minimum_list": _records(length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen))),
         "churn": _churn(rows),
         "lead_time": _lead_time(rows, run),
@@ -138,9 +138,10 @@ def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
     }
 
 
-def _counts_by(seen: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    """Rows, households, falls, falls expected, listed and falls listed of each month or county."""
-    rows = seen.assign(caught=seen["listed"] * seen["outcome"])
+def _counts_by(seen: pd.DataFrame, column: str, run: Run) -> list[dict[str, Any]]:
+    """Rows, households, falls, falls expected, listed and falls listed of each month or county, of the lists of `_lists`."""
+    listed = _list(seen, run).notna()
+    rows = seen.assign(listed=listed, caught=listed * seen["outcome"])
     found = rows.groupby(column, sort=True).agg(
         rows=("outcome", "size"), households=("household_id", "nunique"), events=("outcome", "sum"),
         expected=("risk", "sum"), listed=("listed", "sum"), caught=("caught", "sum"),

@@ -204,8 +204,8 @@ def _by_length(found: Mapping[str, Any], least: int) -> str:
 def _counties(found: Mapping[str, Any], least: int, ten: int) -> dict[str, Any]:
     """The table of counties, where there are several.
 
-    The table of changes counts listed households whose outcome is not known as well: where these are few, the lists are
-    left out here, or the difference would tell how many they are.
+    The table of changes is about lists from all households at risk, this one from those whose outcome is known: where
+    the two are few apart, the lists are left out here, or the difference would tell of those who have no outcome.
     """
     counties = found.get("by_county", [])
     unknown = sum(row["listed"] for row in found["churn"]) - sum(row["listed"] for row in counties)
