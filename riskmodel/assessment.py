@@ -27,6 +27,7 @@ from riskmodel.evaluation.calibration import action_coverage, calibration_in_the
 from riskmodel.evaluation.capacity import (
     actions,
     churn,
+    figures_by_length,
     lead_time,
     lead_times,
     length_for_recall,
@@ -43,6 +44,8 @@ from riskmodel.register import Register
 from riskmodel.settings import Run
 
 RECALLS = (0.5, 0.7, 0.8, 0.9)
+LENGTHS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Lists of these shares of those at risk are compared."""
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 TRANSFER = 0.1
 """Welfare of the budget: a tenth of the line per month for each listed household."""
@@ -71,8 +74,9 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     Returns
     -------
     dict
-        `months, rows, known, events, lists, minimum_list, churn, lead_time, ece_null, decision, welfare, level,
-        intervals, fairness, helped, misses`, all plain JSON; a part that the register cannot give holds `{"none": why}`.
+        `months, rows, known, events, lists, by_length, by_month, by_county, minimum_list, churn, lead_time, ece_null,
+        decision, welfare, level, intervals, fairness, helped, misses`, all plain JSON; a part that the register cannot
+        give holds `{"none": why}`.
 
     Raises
     ------
@@ -97,6 +101,9 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
         "lists": {**_lists(seen, run), "intervals": _figures(ranges["lists"])},
+        "by_length": _records(figures_by_length(seen["outcome"], seen["risk"], LENGTHS, _list_codes(seen))),
+        "by_month": _counts_by(seen, "as_of", run),
+        "by_county": _counts_by(seen, "county_id", run),
         "minimum_list": _ranged(
             length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen)), "length", ranges["minimum_list"]
         ),
@@ -163,6 +170,18 @@ def _ranged(table: pd.DataFrame, column: str, found: Mapping[str, Interval]) -> 
     """Rows as plain JSON, with the interval of one column beside it."""
     ends = list(found.values())
     return _records(table.assign(**{f"{column}_low": [e.low for e in ends], f"{column}_high": [e.high for e in ends]}))
+
+
+def _counts_by(seen: pd.DataFrame, column: str, run: Run) -> list[dict[str, Any]]:
+    """Rows, households, falls, falls expected, listed and falls listed of each month or county, of the lists of `_lists`."""
+    listed = _list(seen, run).notna()
+    rows = seen.assign(listed=listed, caught=listed * seen["outcome"])
+    found = rows.groupby(column, sort=True).agg(
+        rows=("outcome", "size"), households=("household_id", "nunique"), events=("outcome", "sum"),
+        expected=("risk", "sum"), listed=("listed", "sum"), caught=("caught", "sum"),
+    )  # fmt: skip
+    whole = ["rows", "households", "events", "listed", "caught"]
+    return _records(found.astype(dict.fromkeys(whole, int)).reset_index(names="group"))
 
 
 def _churn(rows: pd.DataFrame) -> list[dict[str, Any]]:

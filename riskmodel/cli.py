@@ -367,15 +367,29 @@ def card(
     model: Annotated[str, typer.Argument(help="MLflow URI or folder of a model.")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
     lang: Annotated[Language, typer.Option(help="Language shown first; the reader can switch.")] = Language.zh,
+    oversight: Annotated[
+        Path | None, typer.Option(help="Reviewers' decisions so far, from `riskmodel review report --out FILE.json`.")
+    ] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Print to this PDF file too; needs Chromium on the PATH.")] = None,
+    smallest_cell: Annotated[
+        int | None, typer.Option(min=5, help="Fewest households a cell may stand for; default: the run's setting.")
+    ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write the model card, one HTML file in Chinese and English."""
     from riskmodel.cards.model_card import write_card
+    from riskmodel.cards.oversight import read_oversight
+    from riskmodel.cards.printing import find_browser
     from riskmodel.model.tracking import later_evaluations, load_model, promotion_of
 
+    if pdf:
+        find_browser()
+    decided = read_oversight(oversight) if oversight else None
     found, later = load_model(model, tracking_uri), later_evaluations(model, tracking_uri)
-    write_card(found, out, lang.value, later, promotion_of(model, tracking_uri))
-    typer.echo(str(out))
+    promoted = promotion_of(model, tracking_uri)
+    write_card(found, out, lang.value, later, promoted, decided, pdf=pdf, smallest_cell=smallest_cell)
+    for path in filter(None, (out, pdf)):
+        typer.echo(str(path))
 
 
 review = typer.Typer(help="Decisions of people on alerts.", no_args_is_help=True, rich_markup_mode=None)

@@ -223,6 +223,7 @@ class Run(Strict):
     lightgbm: dict[str, float | int | str | bool] = Field({}, description="parameters that override the defaults")
     tune: Tune = Tune()
     tracking: Tracking = Tracking()
+    smallest_cell: int = Field(10, ge=5, description="fewest households that a cell of the model card may stand for")
     seed: int = Field(20260101, description="seed of models and resamples")
     threads: int = Field(2, ge=1, description="splits fitted, and counties worked on, at once")
     machine: Machine = Machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from riskmodel.evaluation.leakage import Finding, find_leaks, leak_table, stop_o
 from riskmodel.evaluation.looks import FILE as LEDGER
 from riskmodel.evaluation.looks import Look, looks_table, record_look
 from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
-from riskmodel.explain.drivers import driver_contributions
+from riskmodel.explain.drivers import driver_contributions, spread
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
 from riskmodel.model.choice import Parts, Period, candidates, choose_model, settled
@@ -194,6 +195,7 @@ def train(
         "trained_to": frame["as_of"].iloc[final_rows].max(),
         "versions": versions(),
         "need": need.as_json(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cpus": os.cpu_count()},
     }
     if run.sampling.others_per_fall is not None:
         evidence["sampling"] = trainer.drawn(final_rows).describe(cohorts.y, final_rows)
@@ -424,23 +426,29 @@ def _data_facts(cohorts: Cohorts, train: np.ndarray, test: np.ndarray) -> dict[s
 
 
 def _driver_summary(cohorts: Cohorts, model: RiskModel, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Mean absolute log-odds per driver and its leading features, on a sample of the test rows."""
+    """Mean absolute log-odds per driver, its leading features and its spread, on a sample of the test rows."""
     if not model.explains:
         return []
     picked = np.random.default_rng(model.run.seed).choice(rows, min(len(rows), 2000), replace=False)
     sample = cohorts.frame.iloc[np.sort(picked)]
     by_feature, _ = model.contributions(sample)
-    weight = driver_contributions(model, sample)[0].abs().mean().sort_values(ascending=False)
-    feature_weight = by_feature.abs().mean()
+    by_driver = driver_contributions(model, sample)[0]
+    weight = by_driver.abs().mean().sort_values(ascending=False)
+    feature_weight = by_feature.abs().mean().sort_values(ascending=False)
+    of = {
+        d: {f: float(v) for f, v in feature_weight.items() if cohorts.catalogue.by_name[f].driver == d} for d in weight.index
+    }
+    once = ~sample["household_id"].duplicated().to_numpy()
     return [
         {
             "driver": driver,
             "log_odds": float(value),
-            "features": {
-                f: float(feature_weight[f])
-                for f in feature_weight.sort_values(ascending=False).index
-                if cohorts.catalogue.by_name[f].driver == driver
-            },
+            "features": of[driver],
+            "spread": spread(
+                by_driver.loc[once, driver].to_numpy(),
+                model.matrix(sample[once])[next(iter(of[driver]))].to_numpy(float),
+                model.run.smallest_cell,
+            ),
         }
         for driver, value in weight.items()
     ]

@@ -127,6 +127,24 @@ def test_intervals_of_the_lists_equal_a_loop_over_resampled_households(county: C
     assert lead["intervals"]["early_share"]["value"] == pytest.approx(lead["early_share"], abs=1e-12)
 
 
+def test_months_and_counties_of_the_assessment_add_up_to_the_whole(county: County) -> None:
+    found = county.study.evidence["assessment"]
+    for part in ("by_month", "by_county"):
+        assert sum(row["rows"] for row in found[part]) == found["known"]
+        assert sum(row["events"] for row in found[part]) == found["events"]
+        assert sum(row["listed"] for row in found[part]) == found["lists"]["listed"]["rows"]
+    assert [row["group"] for row in found["by_month"]] == found["months"]
+    caught = sum(row["caught"] for row in found["by_month"])
+    assert caught / found["events"] == pytest.approx(found["lists"]["listed"]["recall"])
+    recalls = [row["recall"] for row in found["by_length"]]
+    assert recalls == sorted(recalls)
+
+
+def test_a_point_of_a_driver_stands_for_enough_households(county: County) -> None:
+    points = [p for driver in county.study.evidence["drivers"] for p in driver["spread"]]
+    assert points and min(p["households"] for p in points) >= county.run.smallest_cell
+
+
 def test_floors_change_who_is_listed_but_not_how_many(county: County, cohorts: Cohorts) -> None:
     months = county.study.evidence["assessment"]["months"]
     room = county.run.capacity.model_copy(update={"village_floor": 1})

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from riskmodel.cards.charts import by_length_svg
 from riskmodel.cards.rendering import Words, decimal, percent
+from riskmodel.cards.tables import counted
 from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
 from riskmodel.evaluation import disclosure
 from riskmodel.model.bundle import RiskModel
 from riskmodel.settings import CAPACITY_METRIC
 
 _MOST_RULES = 5
+_MOST_COUNTIES = 40
 
 
 def lists(model: RiskModel) -> dict[str, Any]:
@@ -19,8 +22,8 @@ def lists(model: RiskModel) -> dict[str, Any]:
     if not found:
         return {"ready": False}
     known = {"rows": found["known"], "events": found["events"]}
-    months = len(found["months"])
-    if not disclosure.tells(known["events"], known["rows"], disclosure.LEAST * months):
+    ten, least = model.run.smallest_cell, _rows_of_ten(model, found)
+    if not disclosure.tells(known["events"], known["rows"], least):
         return {"ready": False}
     listed = found["lists"]["listed"]
     lead = found["lead_time"]
@@ -33,14 +36,16 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "best": found["lists"]["best"],
         "floors": [found["capacity"].get("village_floor", 0), found["capacity"].get("township_floor", 0)],
         "minimum": found["minimum_list"],
-        "churn": [_month_of_list(row) for row in found["churn"]],
-        "lead": lead if lead["falls"] >= disclosure.LEAST and lead["caught"] >= disclosure.LEAST else None,
+        "churn": [_month_of_list(row, ten) for row in found["churn"]],
+        "lead": lead if lead["falls"] >= ten and lead["caught"] >= ten else None,
         "lead_range": _brackets(lead.get("intervals", {}).get("early_share")),
-        "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= disclosure.LEAST * months],
+        "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= least],
         "welfare": found["welfare"] if "none" not in found["welfare"] else None,
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
         "ece_null": found["ece_null"],
-        "later": [_later(one) for one in model.evidence.get("later", ())],
+        "chart": _by_length(found, least),
+        **_counties(found, least, ten),
+        "cell": ten,
     }
 
 
@@ -49,7 +54,7 @@ def level(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found or "level" not in found:
         return {"warning": None, "covered": None}
-    if not disclosure.tells(found["events"], found["known"], disclosure.LEAST * len(found["months"])):
+    if not disclosure.tells(found["events"], found["known"], _rows_of_ten(model, found)):
         return {"warning": None, "covered": None}
     large, intervals = found["level"], found["intervals"]
     rows = [] if "none" in intervals else intervals["by_county"]
@@ -59,7 +64,7 @@ def level(model: RiskModel) -> dict[str, Any]:
         "covered": intervals["coverage"][0] if rows else None,
         "counties": len(rows),
         "apart": sum(not row["holds"] for row in rows),
-        "actions": actions if actions and actions["events"] >= disclosure.LEAST else None,
+        "actions": actions if actions and actions["events"] >= model.run.smallest_cell else None,
     }
 
 
@@ -107,9 +112,9 @@ def misses(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found:
         return {"ready": False}
-    table = found["misses"]["situations"]
-    shown = [r for r in table if disclosure.tells(r["caught"], r["events"]) and r["events"] >= disclosure.LEAST]
-    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"])]
+    table, ten = found["misses"]["situations"], model.run.smallest_cell
+    shown = [r for r in table if disclosure.tells(r["caught"], r["events"], ten) and r["events"] >= ten]
+    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"], ten)]
     helped = found["helped"]
     return {
         "ready": True,
@@ -128,9 +133,21 @@ def misses(model: RiskModel) -> dict[str, Any]:
             for i, r in enumerate(shown)
         ],
         "small": len(table) - len(shown),
-        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"])],
-        "helped": None if "none" in helped else _by_help(helped),
+        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"], ten)],
+        "helped": None if "none" in helped else _by_help(helped, ten),
+        "cell": ten,
     }
+
+
+def precision_without_help(model: RiskModel) -> Mapping[str, float | None] | None:
+    """Of those listed who got no help, the share that fell; None where it is not known or tells too much."""
+    helped = (model.evidence.get("assessment") or {}).get("helped") or {"none": ""}
+    if "none" in helped or "not_helped" not in helped["results"]:
+        return None
+    figure, sizes = helped["results"]["not_helped"].get("precision"), helped["sizes"]["not_helped"]
+    if not figure or None in figure.values():
+        return None
+    return figure if disclosure.tells(sizes["events"], sizes["rows"], model.run.smallest_cell) else None
 
 
 def looks(model: RiskModel) -> dict[str, Any] | None:
@@ -167,7 +184,7 @@ def choice(model: RiskModel) -> dict[str, Any] | None:
 def champion(model: RiskModel) -> dict[str, Any] | None:
     """What the model gained at capacity over the champion of its day; None where there was none to hold it against."""
     found = model.evidence.get("champion") or {}
-    if "differences" not in found or found["events"] < disclosure.LEAST:
+    if "differences" not in found or found["events"] < model.run.smallest_cell:
         return None
     gain = found["differences"][CAPACITY_METRIC]
     told = {part: "–" if gain[part] is None else f"{gain[part]:+.3f}".replace("-", "−") for part in ("value", "low", "high")}
@@ -211,15 +228,52 @@ def _word(name: str) -> Words:
     return GROUPS.get(name, Words(name, name))
 
 
-def _month_of_list(row: Mapping[str, Any]) -> dict[str, Any]:
+def _rows_of_ten(model: RiskModel, found: Mapping[str, Any]) -> int:
+    """Rows of an assessment that stand for ten households, were they the same ones in every month."""
+    return model.run.smallest_cell * len(found["months"])
+
+
+def _month_of_list(row: Mapping[str, Any], ten: int) -> dict[str, Any]:
     """A month's list, with no count below ten, nor one that could be worked out."""
-    cells = disclosure.shown_together([row["new"], row["continuing"], row["returned"]])
-    return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"]), "cells": cells, "turnover": row["turnover"]}
+    mark = disclosure.small_mark(ten)
+    cells = disclosure.shown_together([row["new"], row["continuing"], row["returned"]], ten, mark)
+    return {"as_of": row["as_of"], "listed": disclosure.shown(row["listed"], ten, mark), "cells": cells}
 
 
-def _later(one: Mapping[str, Any]) -> dict[str, Any]:
-    look, figures = one["looks"]["this"], one["metrics"]
-    return {"look": look, "recall": figures.get("recall_at_capacity"), "precision": figures.get("precision_at_capacity")}
+def _by_length(found: Mapping[str, Any], least: int) -> str:
+    """The chart of list lengths, of those lengths alone that give no small group away."""
+    points = [
+        row
+        for row in found.get("by_length", [])
+        if disclosure.tells(row["caught"], row["listed"], least)
+        and disclosure.tells(row["caught"], found["events"], least)
+        and disclosure.tells(row["listed"], found["known"], least)
+    ]
+    capacity = found["capacity"].get("share") or found["lists"]["listed"]["rows"] / found["known"]
+    return by_length_svg(points, capacity if capacity <= points[-1]["share"] else None) if len(points) > 1 else ""
+
+
+def _counties(found: Mapping[str, Any], least: int, ten: int) -> dict[str, Any]:
+    """The table of counties, where there are several.
+
+    The table of changes is about lists from all households at risk, this one from those whose outcome is known: where
+    the two are few apart, the lists are left out here, or the difference would tell of those who have no outcome.
+    """
+    counties = found.get("by_county", [])
+    unknown = sum(row["listed"] for row in found["churn"]) - sum(row["listed"] for row in counties)
+    columns = ("rows", "events", "caught") if 0 < unknown < least else ("rows", "events", "listed", "caught")
+    shown = counted(_largest(counties), columns, least, ten) if len(counties) > 1 else None
+    return {"counties": shown, "with_lists": "listed" in columns}
+
+
+def _largest(counties: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The largest counties, and all others as one with an empty name."""
+    ordered = sorted(counties, key=lambda row: -row["rows"])
+    rest = ordered[_MOST_COUNTIES:]
+    if not rest:
+        return list(counties)
+    together = {name: sum(row[name] for row in rest) for name in rest[0] if name != "group"}
+    return [*ordered[:_MOST_COUNTIES], {**together, "group": ""}]
 
 
 def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:
@@ -232,7 +286,7 @@ def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:
     return {"value": show(row["value"]), "range": f"{show(row['low'])} – {show(row['high'])}"}
 
 
-def _by_help(found: Mapping[str, Any]) -> dict[str, Any]:
+def _by_help(found: Mapping[str, Any], ten: int) -> dict[str, Any]:
     metrics: Sequence[str] = ("roc_auc", "precision", "recall", "rate_error")
     return {
         "warning": found["warning"],
@@ -240,6 +294,6 @@ def _by_help(found: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [
             {"group": GROUPS[group], "figures": [figures.get(m) for m in metrics]}
             for group, figures in found["results"].items()
-            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"])
+            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"], ten)
         ],
     }

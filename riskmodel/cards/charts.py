@@ -1,8 +1,8 @@
 """Charts as SVG, drawn by templates from geometry computed here.
 
-Charts go into a page in both languages; its style sheet shows the chosen one. `waterfall_svg` is a file of its
-own in one language. Colours (after Okabe and Ito 2008) never carry a meaning alone: direction has an arrow, nature a
-shape and a name.
+Charts go into a page in both languages, whose style sheet shows the chosen one; `waterfall_svg` is a file of its own in
+one language. Colours (after Okabe and Ito 2008) never carry a meaning alone: direction has an arrow, nature a shape and a
+name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _RISKS = (
 )  # fmt: skip
 _BARS, _SMALL_BARS = 8, 6
 _SMALL = 0.05
+_SHADES = 5
+_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LABEL = 30
 
 
@@ -79,6 +81,159 @@ def driver_bars_svg(bars: Sequence[DriverBar]) -> Markup:
 def icon_array_svg(share: float, title: Words) -> Markup:
     """A hundred households, ten in a row; those of the share are filled squares, the others rings."""
     return _inline("icon_array", filled=min(max(round(100 * share), 0), 100), title=title)
+
+
+@dataclass(frozen=True)
+class LiftBar:
+    """One model: its name, its lift with interval, and whether it is the registered one."""
+
+    words: Words
+    value: float
+    low: float
+    high: float
+    registered: bool
+
+
+def lift_svg(bars: Sequence[LiftBar]) -> Markup:
+    """How many times as many of those listed fall as of those drawn by chance, model by model; chance is a line at 1."""
+    left, width, row = 4, 320, 36
+    longest = max((b.high for b in bars), default=1.0)
+
+    def x(lift: float) -> float:
+        return round(left + width * lift / max(longest, 1.0), 1)
+
+    rows = [
+        {"y": row * i, "bar": b, "to": x(b.value), "low": x(b.low), "high": x(b.high), "value": decimal(b.value, 1)}
+        for i, b in enumerate(bars)
+    ]
+    return _inline("lift", rows=rows, left=left, chance=x(1), height=row * len(bars))
+
+
+def by_length_svg(points: Sequence[Mapping[str, float]], capacity: float | None) -> Markup:
+    """Precision and recall by the length of the list, with a line at the office's capacity.
+
+    Parameters
+    ----------
+    points
+        `share` of those at risk that is listed, `precision` and `recall`.
+    capacity
+        Share of those at risk that the office can visit.
+    """
+    left, top, width, height = 36, 10, 300, 200
+    longest = max(p["share"] for p in points)
+
+    def x(share: float) -> float:
+        return round(left + width * math.sqrt(min(share, longest) / longest), 1)
+
+    def y(share: float) -> float:
+        return round(top + height * (1 - share), 1)
+
+    lines = [
+        {"name": name, "at": [(x(p["share"]), y(p[name])) for p in points if p[name] is not None]}
+        for name in ("recall", "precision")
+    ]
+    ticks: list[dict[str, Any]] = []
+    for p in points:
+        if not ticks or x(p["share"]) - ticks[-1]["x"] >= _TICK_GAP:
+            ticks.append({"x": x(p["share"]), "text": f"{100 * p['share']:g}"})
+    marked = x(capacity) if capacity is not None else None
+    return _inline("by_length", lines=lines, ticks=ticks, marked=marked, left=left, top=top, width=width, height=height)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line over periods: its name, and a figure with `value`, `low`, `high` for each period, or None."""
+
+    words: Words
+    figures: Sequence[Mapping[str, float | None] | None]
+
+
+def over_time_svg(periods: Sequence[str], series: Sequence[Series], scale: Words) -> Markup:
+    """Up to three lines of shares over periods, told apart by mark and dash, with their intervals.
+
+    Parameters
+    ----------
+    periods
+        Labels below the axis, first to last.
+    series
+        Lines.
+    scale
+        What the axis counts.
+    """
+    left, top, width, height = 36, 10, 300, 180
+    known = [[f for f in s.figures if f is not None and f["value"] is not None] for s in series]
+    highest = max((f["high"] or f["value"] for line in known for f in line), default=1.0)
+    end = next(e for e in _ENDS if e >= min(highest, 1))
+    step = width / max(len(periods), 1)
+
+    def y(share: float) -> float:
+        return round(top + height * (1 - min(share, end) / end), 1)
+
+    lines = []
+    for k, one in enumerate(series):
+        aside = 7 * (k - (len(series) - 1) / 2)
+        lines.append(
+            {
+                "words": one.words,
+                "points": [
+                    {
+                        "x": round(left + step * (i + 0.5) + aside, 1),
+                        "y": y(f["value"]),
+                        "low": y(f["low"]) if f["low"] is not None else None,
+                        "high": y(f["high"]) if f["high"] is not None else None,
+                    }
+                    for i, f in enumerate(one.figures)
+                    if f is not None and f["value"] is not None
+                ],
+            }
+        )
+    every = max(1, math.ceil(52 / step))
+    labels = [{"x": round(left + step * (i + 0.5), 1), "text": p} for i, p in enumerate(periods) if i % every == 0]
+    ticks = [{"y": y(end * part / 4), "text": f"{25 * end * part:g}"} for part in range(5)]
+    return _inline(
+        "over_time", lines=lines, labels=labels, ticks=ticks, scale=scale, left=left, top=top, width=width, height=height
+    )
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """One driver of a beeswarm: its name, its nature and its points with `log_odds` and `standing`."""
+
+    words: Words
+    nature: str
+    points: Sequence[Mapping[str, float | None]]
+
+
+def beeswarm_svg(swarms: Sequence[Swarm]) -> Markup:
+    """How far each driver moves the score of whom: a point stands for a group of households, darker where they stand high.
+
+    Points that would overlap are stacked.
+    """
+    left, width, row, radius = 8, 340, 50, 2.6
+    ends = [abs(p["log_odds"]) for s in swarms for p in s.points if p["log_odds"] is not None]
+    longest = max(ends, default=1.0) or 1.0
+
+    def x(log_odds: float) -> float:
+        return round(left + width * (log_odds + longest) / (2 * longest), 1)
+
+    rows = []
+    for i, swarm in enumerate(swarms):
+        stacks: dict[int, int] = {}
+        dots = []
+        for p in swarm.points:
+            at = x(p["log_odds"])
+            column = round((at - left) / (2 * radius))
+            level = stacks[column] = stacks.get(column, -1) + 1
+            lift = (level + 1) // 2 * 2 * radius * (-1 if level % 2 else 1)
+            shade = None if p["standing"] is None else min(int(p["standing"] * _SHADES), _SHADES - 1)
+            dots.append({"x": at, "y": round(row * i + 33 + max(-16, min(16, lift)), 1), "shade": shade})
+        rows.append({"swarm": swarm, "y": row * i, "dots": dots})
+    step = next((s for s in _STEPS if longest / s <= 3), _STEPS[-1])
+    ticks = [{"x": x(k * step), "text": decimal(k * step, 1)} for k in range(-3, 4) if abs(k * step) <= longest]
+    return _inline(
+        "beeswarm", rows=rows, ticks=ticks, zero=x(0), left=left, width=width, radius=radius, shades=range(_SHADES),
+        height=row * len(swarms), natures=NATURES,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

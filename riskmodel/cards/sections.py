@@ -10,8 +10,21 @@ from typing import Any
 import yaml
 
 from riskmodel.cards import assessed
-from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, icon_array_svg
-from riskmodel.cards.comparison import Figure, compare
+from riskmodel.cards.charts import (
+    DriverBar,
+    LiftBar,
+    Series,
+    Swarm,
+    beeswarm_svg,
+    calibration_svg,
+    driver_bars_svg,
+    icon_array_svg,
+    lift_svg,
+    over_time_svg,
+)
+from riskmodel.cards.comparison import Comparison, Figure, compare
+from riskmodel.cards.drift import drift
+from riskmodel.cards.oversight import oversight
 from riskmodel.cards.rendering import Words, percent
 from riskmodel.cards.tables import against, results_table, tied_lists
 from riskmodel.cards.wording import (
@@ -40,6 +53,7 @@ TEST = "test"
 DISJOINT = "test_disjoint"
 WORLDS = {"easy": "简单", "hard": "困难"}
 _BARS = 14
+_SWARMS = 8
 _LEADING = 4
 _TOO_GOOD = 0.9
 _MANY_MISSING = 0.05
@@ -48,11 +62,11 @@ _FEW_EVENTS = 100
 
 @dataclass(frozen=True)
 class Section:
-    """One section: `name` is its anchor and template, `facts` fills it."""
+    """One section: `name` is its anchor and template, `facts` fills it; None: it is filled from all the others."""
 
     name: str
     title: Words
-    facts: Callable[[RiskModel], dict[str, Any]]
+    facts: Callable[[RiskModel], dict[str, Any]] | None
 
 
 def headline(model: RiskModel) -> dict[str, Any]:
@@ -102,6 +116,7 @@ def answer(model: RiskModel) -> dict[str, Any]:
         "rival": rival,
         "rule": MODELS[rival.rival] if rival else None,
         "standing": STANDINGS[rival.standing] if rival else None,
+        "not_helped": assessed.precision_without_help(model),
         "pictures": [icon_array_svg(share, title) for share, title in pictures],
     }
 
@@ -111,23 +126,28 @@ def data(model: RiskModel) -> dict[str, Any]:
     least = _rows_of_ten(model)
     kinds = _kinds(model)
     missing, *rows = _missing_and_kinds(model)
-    events = disclosure.shown_together([k["events"] for k in kinds.values()], least)
+    mark = disclosure.small_mark(model.run.smallest_cell)
+    events = disclosure.shown_together([k["events"] for k in kinds.values()], least, mark)
     return {
         "register": facts["register"],
         "step": step_words(facts["register"]["step_months"]),
         "counties": counties_words(facts["register"]["counties"]),
         "lag": lag_words(facts["register"].get("reporting_lag_days") or 0),
         "months": facts["months"],
-        "at_risk": disclosure.shown(facts["at_risk"], least),
+        "at_risk": disclosure.shown(facts["at_risk"], least, mark),
         "missing": missing,
         "missing_share": _in_brackets("" if disclosure.withheld(missing) else percent(_missing_share(model))),
-        "parts": [(name, _part(facts[name])) for name in ("train", TEST)],
+        "parts": [(name, _part(model, name)) for name in ("train", TEST)],
         "kinds": [
             {"words": FALLS[kind], "rows": n, "events": fell, "rate": _rate(k, least, n, fell)}
             for (kind, k), n, fell in zip(kinds.items(), rows, events, strict=True)
         ],
+        "rows_in": facts["register"].get("rows_in"),
+        "quarantined": _quarantined(facts["register"], least, mark),
         "who": model.run.at_risk,
         "sampling": _sampling(model),
+        "cell": model.run.smallest_cell,
+        "small": mark,
     }
 
 
@@ -147,9 +167,11 @@ def folds(model: RiskModel) -> dict[str, Any]:
         "embargo": model.evidence.get("embargo_months"),
         "horizon": model.run.label.horizon_months,
         "disjoint": DISJOINT in _splits(model),
-        "leaks": _leaks(model),
-        "looks": assessed.looks(model),
     }
+
+
+def leaks(model: RiskModel) -> dict[str, Any]:
+    return {"leaks": _leaks(model), "looks": assessed.looks(model)}
 
 
 def performance(model: RiskModel) -> dict[str, Any]:
@@ -166,6 +188,8 @@ def performance(model: RiskModel) -> dict[str, Any]:
         "simple": simple,
         "standing": STANDINGS[simple.standing] if simple else None,
         "apart": compare(results, chosen, SIMPLE, "recall_at_capacity", DISJOINT) if told else None,
+        "lift": _lift(model) if told else "",
+        "over_time": _over_time(model, simple) if told else "",
         "ranking": compare(results, chosen, SIMPLE, "roc_auc"),
         "richer": compare(results, chosen, richer, "roc_auc"),
         "models": MODELS,
@@ -189,7 +213,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
 
 def calibration(model: RiskModel) -> dict[str, Any]:
     curve = model.evidence.get("curve") or []
-    bins = disclosure.merged_bins(curve, disclosure.rows_of_ten(model.evidence["data"][TEST]))
+    bins = disclosure.merged_bins(curve, _rows_of_ten_in(model, TEST))
     figures = _test_figures(model)
     rows = sum(b["rows"] for b in bins)
     return {
@@ -200,6 +224,7 @@ def calibration(model: RiskModel) -> dict[str, Any]:
         "mean_risk": sum(b["risk"] * b["rows"] for b in bins) / rows if rows else None,
         "rate": sum(b["rate"] * b["rows"] for b in bins) / rows if rows else None,
         "joined": len(bins) < len(curve),
+        "cell": model.run.smallest_cell,
         "level": assessed.level(model),
     }
 
@@ -216,6 +241,8 @@ def drivers(model: RiskModel) -> dict[str, Any]:
     return {
         "chart": driver_bars_svg([DriverBar(_words(d), d.nature, weight) for d, weight, _ in top]) if top else "",
         "more": len(found) - len(top),
+        "swarm": _swarm(model),
+        "cell": model.run.smallest_cell,
         "by_nature": {n: sum(weight for d, weight, _ in found if d.nature == n) / total for n in NATURES},
         "leading": [
             (
@@ -251,6 +278,7 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "signs": [_words(s) for s in catalogue.signs],
         "no_peers": model.peers is None,
         "blind_spots": [_words(c) for c in blind_spots(catalogue, lacking)],
+        "reviewed": bool(oversight(model).get("false_subjective")),
         "proof": {
             **rule.evidence,
             "world": Words(rule.evidence.get("world", ""), WORLDS.get(rule.evidence.get("world", ""), "")),
@@ -301,6 +329,7 @@ def limits(model: RiskModel) -> dict[str, Any]:
         "few_events": _FEW_EVENTS if model.evidence["data"][TEST]["events"] < _FEW_EVENTS else None,
         "lacking": len(model.features_lacking),
         "source": model.evidence["data"]["register"]["source"],
+        "not_done": [words for words, done in _open_tasks(model) if not done],
     }
 
 
@@ -315,6 +344,8 @@ def reproduce(model: RiskModel) -> dict[str, Any]:
         "catalogue_sha256": model.catalogue.sha256,
         "register_sha256": model.evidence["data"]["register"].get("sha256"),
         "versions": model.evidence.get("versions", {}),
+        "machine": model.evidence.get("machine"),
+        "tuned": "tuning" in model.evidence,
         "settings": yaml.safe_dump(run, allow_unicode=True, sort_keys=False),
     }
 
@@ -340,9 +371,13 @@ SECTIONS: tuple[Section, ...] = (
     Section("misses", Words("Where it misses", "遗漏在哪里"), assessed.misses),
     Section("drivers", Words("What the score relies on", "评分依据"), drivers),
     Section("causes", Words("How causes are judged", "原因如何判断"), causes),
+    Section("drift", Words("Drift since the training", "训练以来的变化"), drift),
+    Section("leaks", Words("Leak gates, and looks at the test months", "泄漏检查与检验期查看记录"), leaks),
     Section("inputs", Words("Inputs, and what the register lacks", "输入指标与缺失指标"), inputs),
     Section("limits", Words("Limits", "局限"), limits),
+    Section("oversight", Words("Human oversight and overrides so far", "人工监督与迄今的更改"), oversight),
     Section("reproduce", Words("Versions, and how to reproduce", "版本与复现"), reproduce),
+    Section("checklists", Words("Checklists", "核对清单"), None),
     Section("sign_off", Words("Sign-off", "审核签字"), sign_off),
 )
 
@@ -378,6 +413,77 @@ def _leaks(model: RiskModel) -> dict[str, Any] | None:
     }
 
 
+def _open_tasks(model: RiskModel) -> list[tuple[Words, bool]]:
+    """What a card should hold, and whether this one does."""
+    fairness = (model.evidence.get("assessment") or {}).get("fairness") or {"none": ""}
+    known = (model.evidence.get("oversight") or {}).get("adjudicated") or {}
+    behaviour = {d.name for d in model.catalogue.drivers if d.nature == "subjective"}
+    return [
+        (Words("figures by group of households;", "分群体的检验；"), "none" not in fairness),
+        (
+            Words("an evaluation on months after the training;", "用训练之后的月份再次检验；"),
+            bool(model.evidence.get("later")),
+        ),
+        (Words("the distribution of the inputs, then and now;", "输入指标分布的前后比较；"), False),
+        (
+            Words("validation of the cause verdicts on adjudicated cases;", "在已认定案例上验证原因判断；"),
+            bool(known.get("alerts")),
+        ),
+        (
+            Words("the same figures without behaviour among the inputs;", "去掉行为指标后的同样检验；"),
+            not any(f.driver in behaviour for f in _features(model)),
+        ),
+        (
+            Words("overrides and decisions of reviewers so far.", "审核人员迄今的更正与决定。"),
+            bool(model.evidence.get("oversight")),
+        ),
+    ]
+
+
+def _quarantined(register: Mapping[str, Any], least: int, mark: str) -> str | None:
+    """Rows refused at intake, of a register that tells."""
+    return disclosure.shown(register["quarantined"], least, mark) if register.get("rows_in") else None
+
+
+def _lift(model: RiskModel) -> str:
+    """Lift of every model but the base rate at the same list length, the best first."""
+    rate = model.evidence["data"][TEST]["rate"]
+    bars = []
+    for name, words in MODELS.items():
+        figure = model.evidence["results"].get(name, {}).get(TEST, {}).get("precision_at_capacity")
+        if name != "base_rate" and figure and None not in figure.values():
+            value, low, high = (figure[part] / rate for part in ("value", "low", "high"))
+            bars.append(LiftBar(words, value, low, high, name == model.run.register_model))
+    return lift_svg(sorted(bars, key=lambda bar: -bar.value)) if bars else ""
+
+
+def _over_time(model: RiskModel, simple: Comparison | None) -> str:
+    """Recall of the model, and of the simple rule that does best on the test, fold by fold."""
+    folds = [(fold["test_from"], fold["fold"]) for fold in model.evidence["folds"]]
+    names = [model.run.register_model, *([simple.rival] if simple else [])]
+    lines = [
+        Series(
+            _model_words(name),
+            [model.evidence["results"][name].get(fold, {}).get("recall_at_capacity") for _, fold in folds],
+        )
+        for name in names
+    ]
+    if sum(figure is not None for figure in lines[0].figures) < 2:
+        return ""
+    return over_time_svg([month for month, _ in folds], lines, Words("found, of 100 who fall", "每100户返贫户发现"))
+
+
+def _swarm(model: RiskModel) -> str:
+    """The beeswarm of the strongest drivers, of those points alone that stand for enough households."""
+    swarms = []
+    for row in model.evidence.get("drivers") or []:
+        points = [p for p in row.get("spread", ()) if p["households"] >= model.run.smallest_cell]
+        if row["log_odds"] > 0 and points:
+            driver = model.catalogue.driver_by_name[row["driver"]]
+            swarms.append(Swarm(_words(driver), driver.nature, points))
+    return beeswarm_svg(swarms[:_SWARMS]) if swarms else ""
+
+
 def _splits(model: RiskModel) -> list[str]:
     return list(model.evidence["results"].get(model.run.register_model, {}))
 
@@ -389,7 +495,11 @@ def _test_figures(model: RiskModel) -> Mapping[str, Figure]:
 
 def _rows_of_ten(model: RiskModel) -> int:
     """Rows that stand for ten households, in training or test, whichever is more."""
-    return max(disclosure.rows_of_ten(model.evidence["data"][part]) for part in ("train", TEST))
+    return max(_rows_of_ten_in(model, part) for part in ("train", TEST))
+
+
+def _rows_of_ten_in(model: RiskModel, part: str) -> int:
+    return disclosure.rows_of_ten(model.evidence["data"][part], model.run.smallest_cell)
 
 
 def _sampling(model: RiskModel) -> dict[str, str] | None:
@@ -409,7 +519,8 @@ def _kinds(model: RiskModel) -> dict[str, Mapping[str, Any]]:
 def _missing_and_kinds(model: RiskModel) -> list[str]:
     """Rows without an outcome and rows of each kind, as printed: together they are all rows at risk."""
     kinds = (kind["rows"] for kind in _kinds(model).values())
-    return disclosure.shown_together([model.evidence["data"]["missing_outcome"], *kinds], _rows_of_ten(model))
+    mark = disclosure.small_mark(model.run.smallest_cell)
+    return disclosure.shown_together([model.evidence["data"]["missing_outcome"], *kinds], _rows_of_ten(model), mark)
 
 
 def _missing_share(model: RiskModel) -> float:
@@ -434,7 +545,7 @@ def _in_brackets(text: str) -> Words:
 def _tells(model: RiskModel) -> bool:
     """Whether figures of the test give away no small group."""
     part = model.evidence["data"][TEST]
-    return part["events"] > 0 and disclosure.tells(part["events"], part["rows"], disclosure.rows_of_ten(part))
+    return part["events"] > 0 and disclosure.tells(part["events"], part["rows"], _rows_of_ten_in(model, TEST))
 
 
 def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: float) -> float:
@@ -444,10 +555,11 @@ def _listed_share(model: RiskModel, precision: Figure, recall: Figure, rate: flo
     return recall["value"] * rate / precision["value"] if precision["value"] else 0.0
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, str]:
-    least = disclosure.rows_of_ten(part)
-    rows, events = disclosure.shown(part["rows"], least), disclosure.shown(part["events"], least)
-    households = disclosure.shown(part["households"])
+def _part(model: RiskModel, name: str) -> dict[str, str]:
+    part, ten, least = model.evidence["data"][name], model.run.smallest_cell, _rows_of_ten_in(model, name)
+    mark = disclosure.small_mark(ten)
+    rows, events = (disclosure.shown(part[column], least, mark) for column in ("rows", "events"))
+    households = disclosure.shown(part["households"], ten, mark)
     return {
         "rows": rows,
         "households": households,

@@ -8,6 +8,7 @@ from typing import Any
 from riskmodel.cards.comparison import Figure, Results
 from riskmodel.cards.rendering import Words, decimal, percent
 from riskmodel.cards.wording import METRICS, MODELS, Metric
+from riskmodel.evaluation.disclosure import Sum, shown_with_sums, small_mark, withheld
 
 
 def results_table(
@@ -58,6 +59,80 @@ def tied_lists(results: Results, split: str) -> list[Words]:
         if worst != best:
             found.append(Words(f"{words.en} {worst} – {best}", f"{words.zh}{worst} – {best}"))
     return found
+
+
+COUNTED = ("rows", "events", "listed", "caught")
+
+
+def counted(
+    groups: Sequence[Mapping[str, Any]], columns: Sequence[str], least: int, households: int
+) -> list[dict[str, Any]] | None:
+    """Months or counties with counts of their households, so printed that none stands for too few.
+
+    What a reader can work out is protected too: missed, visited in vain, neither, not fallen, not listed, and columns
+    that are left out.
+    The sums over all groups stand elsewhere on the card.
+
+    Parameters
+    ----------
+    groups
+        `group`, the counts of `COUNTED`, and `expected`, the sum of risks.
+    columns
+        Counts to print, in this order.
+    least
+        Rows that stand for the smallest cell.
+    households
+        Households of the smallest cell, for its mark.
+
+    Returns
+    -------
+    list
+        `group`, the printed `cells`, the shares `rate`, `recall`, `precision` where their counts are printed, and
+        `expected`, the mean risk; None where the sums themselves are too small.
+    """
+    values, sums = [], []
+    every = [[*(g[name] for name in COUNTED), *_rest(g)] for g in groups]
+    whole = [sum(column) for column in zip(*every, strict=True)]
+    if not groups or any(0 < n < least for n in whole):
+        return None
+    for row in (*every, whole):
+        at = len(values)
+        rows, events, listed, caught, missed, vain, left, not_fallen, not_listed = range(at, at + len(row))
+        sums += [(events, (caught, missed)), (listed, (caught, vain)), (rows, (events, not_fallen))]
+        sums += [(not_fallen, (vain, left)), (not_listed, (missed, left))]
+        values += row
+    width, last = len(whole), len(values) - len(whole)
+    over_groups: list[Sum] = [(last + c, range(c, last, width)) for c in range(width)]
+    places = [COUNTED.index(name) for name in columns]
+    printed = {i for i in range(len(values)) if i % width in places}
+    cells = shown_with_sums(
+        values, [*sums, *over_groups], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(households)
+    )
+    return [_counted(g, {name: cells[i * width + k] for name, k in zip(columns, places, strict=True)})
+            for i, g in enumerate(groups)]  # fmt: skip
+
+
+def _rest(group: Mapping[str, Any]) -> tuple[int, ...]:
+    """Missed, visited in vain, neither, not fallen, not listed."""
+    missed, vain = group["events"] - group["caught"], group["listed"] - group["caught"]
+    not_fallen, not_listed = group["rows"] - group["events"], group["rows"] - group["listed"]
+    return missed, vain, not_fallen - vain, not_fallen, not_listed
+
+
+def _counted(group: Mapping[str, Any], cells: Mapping[str, str]) -> dict[str, Any]:
+    told = {name for name, cell in cells.items() if not withheld(cell)}
+
+    def share(part: str, of: str) -> float | None:
+        return group[part] / group[of] if {part, of} <= told and group[of] else None
+
+    return {
+        "group": group["group"],
+        "cells": list(cells.values()),
+        "rate": share("events", "rows"),
+        "recall": share("caught", "events"),
+        "precision": share("caught", "listed"),
+        "expected": group["expected"] / group["rows"] if "rows" in told and group["rows"] else None,
+    }
 
 
 def against(figure: Figure | None, ideal: float) -> dict[str, str] | None:

@@ -277,3 +277,24 @@ RULES = {
     "recency_weighted": Words("the best with recent periods counting more", "近期加权最优"),
     "least_variance": Words("the steadiest", "最稳定"),
 }
+
+DECISIONS = {
+    "confirm": Words("confirmed", "确认"),
+    "override_cause": Words("cause changed", "更改原因"),
+    "reject": Words("held not to be at risk", "认为不属风险户"),
+    "defer": Words("put off", "暂缓"),
+}
+
+STATUSES = {
+    "deferred": Words("put off", "暂缓"),
+    "decided": Words("decided by one reviewer", "一人已审"),
+    "agreed": Words("two or more agree", "多人意见一致"),
+    "differs": Words("reviewers differ", "意见不一"),
+    "open": Words("open", "未审"),
+}
+
+AGREEMENT = {
+    "agreement": Words("observed agreement", "一致率"),
+    "kappa": Words("Cohen’s kappa", "Cohen κ系数"),
+    "ac1": Words("Gwet’s AC1", "Gwet AC1系数"),
+}

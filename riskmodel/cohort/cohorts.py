@@ -199,7 +199,8 @@ def build_cohorts(
 
 
 def register_facts(register: Register) -> dict[str, Any]:
-    """What a study remembers of a register: source, span, counties, step, and a hash over the hashes of its files."""
+    """What a study remembers of a register: source, span, counties, step, rows refused, and a hash over its files."""
+    counts = register.manifest["about"].get("counts", {})
     files = {name: about["sha256"] for name, about in sorted(register.manifest["files"].items())}
     return {
         "source": register.manifest["about"]["source"],
@@ -208,6 +209,8 @@ def register_facts(register: Register) -> dict[str, Any]:
         "step_months": register.step_months,
         "reporting_lag_days": register.reporting_lag_days,
         "counties": len(register.counties),
+        "rows_in": sum(table["rows_in"] for table in counts.values()),
+        "quarantined": sum(table["quarantined"] for table in counts.values()),
         "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
     }
 

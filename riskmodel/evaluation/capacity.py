@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.metrics import figures_of_list
+from riskmodel.evaluation.metrics import Scored, figures_of_list
 from riskmodel.months import month_number
 from riskmodel.settings import Capacity
 
@@ -172,6 +172,42 @@ def list_figures(
         figures = figures_of_list(y[listed].sum(), listed.sum(), y.sum(), len(y))
         found[name] = {"rows": int(listed.sum()), **figures}
     return pd.DataFrame.from_dict(found, orient="index")
+
+
+def figures_by_length(
+    outcome: np.ndarray, risk: np.ndarray, shares: Sequence[float], lists: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Precision and recall of lists of several lengths; households with equal risks share the last places.
+
+    Parameters
+    ----------
+    outcome, risk
+        0/1 and probabilities, shape (n,).
+    shares
+        Lengths, as shares of those at risk, above 0, at most 1.
+    lists
+        Codes of the list that each row competes in (county and month), shape (n,).
+
+    Returns
+    -------
+    pandas.DataFrame
+        `share`; `listed` and `caught`, the rows on the lists and the expected falls among them; `precision`, `recall`.
+
+    >>> found = figures_by_length(np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.6, 0.1]), [0.5, 1])
+    >>> found[["share", "precision", "recall"]].to_numpy().tolist()
+    [[0.5, 0.5, 0.5], [1.0, 0.5, 1.0]]
+    """
+    y = np.asarray(outcome, float)
+    sizes = np.unique(np.zeros(len(y)) if lists is None else lists, return_counts=True)[1]
+    rows = []
+    for share in shares:
+        scored = Scored(y, np.asarray(risk, float), lists, Capacity(share=share))
+        precision, recall = (scored.metric(f"{name}_at_capacity") for name in ("precision", "recall"))
+        listed = int(np.ceil(share * sizes - 1e-9).sum())
+        rows.append(
+            {"share": share, "listed": listed, "caught": precision * listed, "precision": precision, "recall": recall}
+        )
+    return pd.DataFrame(rows)
 
 
 def length_for_recall(

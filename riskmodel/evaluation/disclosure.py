@@ -1,13 +1,17 @@
 """No cell below ten households: what is withheld, also where it could be worked out from the rest.
 
-The evidence of a model counts rows, and a household has a row for each as-of month: ten households are as many rows as
-ten households have on average (`rows_of_ten`).
+The evidence counts rows, and a household has a row for each as-of month: ten households are as many rows as
+ten households have on average (`rows_of_ten`). Ten is the default of the setting `smallest_cell`.
+
+What is withheld beside the small cells follows from what a reader could work out: each sum that is printed or known is
+an equation, no count is negative, and `<10` says 1 to 9. A cell is open enough where at least three values remain
+(linear programmes for its least and greatest value; Fischetti and Salazar 2001).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,46 +19,113 @@ import numpy as np
 from riskmodel.evaluation.metrics import wilson
 
 LEAST = 10
-SMALL = f"<{LEAST}"
 WITHHELD = "*"
+_OPEN = 2
+_SURE = 1e-6
+
+Sum = tuple[int, Sequence[int]]
+"""Place of a total and places of its parts."""
 
 
-def rows_of_ten(part: Mapping[str, Any]) -> int:
+def small_mark(households: int = LEAST) -> str:
+    """How a cell of fewer households is printed."""
+    return f"<{households}"
+
+
+SMALL = small_mark()
+
+
+def rows_of_ten(part: Mapping[str, Any], households: int = LEAST) -> int:
     """Rows that stand for ten households in a part of the data with `rows` and `households`.
 
     >>> rows_of_ten({"rows": 900, "households": 400})
     23
     """
-    return math.ceil(LEAST * part["rows"] / max(part["households"], 1)) or LEAST
+    return math.ceil(households * part["rows"] / max(part["households"], 1)) or households
 
 
-def shown(n: int, least: int = LEAST) -> str:
+def shown(n: int, least: int = LEAST, mark: str = SMALL) -> str:
     """A count as it is printed: `<10` stands for fewer than ten households.
 
     >>> shown(0), shown(9), shown(1204)
     ('0', '<10', '1,204')
     """
-    return SMALL if 0 < n < least else f"{n:,}"
+    return mark if 0 < n < least else f"{n:,}"
 
 
 def withheld(cell: str) -> bool:
     """Whether a printed count hides its number."""
-    return cell in (SMALL, WITHHELD)
+    return cell == WITHHELD or cell.startswith("<")
 
 
-def shown_together(counts: Sequence[int], least: int = LEAST) -> list[str]:
-    """Counts that add up to a known total: where one alone is small, the next smallest is withheld as well.
+def shown_together(counts: Sequence[int], least: int = LEAST, mark: str = SMALL) -> list[str]:
+    """Counts that add up to a known total: where a small one could be worked out, others are withheld as well.
 
     >>> shown_together([3, 40, 500])
     ['<10', '*', '500']
     >>> shown_together([3, 4, 500])
     ['<10', '<10', '500']
+    >>> shown_together([1, 10, 500])
+    ['*', '*', '500']
     """
-    cells = [shown(n, least) for n in counts]
-    others = [i for i, n in enumerate(counts) if n >= least]
-    if cells.count(SMALL) == 1 and others:
-        cells[min(others, key=counts.__getitem__)] = WITHHELD
-    return cells
+    n = len(counts)
+    return shown_with_sums([*counts, sum(counts)], [(n, range(n))], least, fixed={n}, mark=mark)[:n]
+
+
+def shown_table(table: Sequence[Sequence[int]], least: int = LEAST, mark: str = SMALL) -> list[list[str]]:
+    """A table as printed with a column and a row of totals, and the grand total in the corner.
+
+    Parameters
+    ----------
+    table
+        Counts, rows x columns, at least two of each.
+
+    >>> shown_table([[3, 40], [50, 60]])
+    [['<10', '*', '43'], ['*', '*', '110'], ['53', '100', '153']]
+    """
+    wide, high = len(table[0]) + 1, len(table) + 1
+    full = [[*row, sum(row)] for row in table]
+    full.append([sum(column) for column in zip(*full, strict=True)])
+    sums: list[Sum] = [(wide * r + wide - 1, range(wide * r, wide * r + wide - 1)) for r in range(high)]
+    sums += [(wide * (high - 1) + c, range(c, wide * (high - 1), wide)) for c in range(wide)]
+    cells = shown_with_sums([n for row in full for n in row], sums, least, mark=mark)
+    return [cells[wide * r : wide * (r + 1)] for r in range(high)]
+
+
+def shown_with_sums(
+    values: Sequence[int],
+    sums: Sequence[Sum],
+    least: int = LEAST,
+    *,
+    printed: Collection[int] | None = None,
+    fixed: Collection[int] = (),
+    mark: str = SMALL,
+) -> list[str]:
+    """Counts that are bound by sums, so printed that no small one can be worked out.
+
+    Small counts get `mark` where that is safe; where it would tell too much, all that is withheld gets `*`, which may
+    stand for any number. Of the two the one that withholds less is taken.
+
+    Parameters
+    ----------
+    values
+        All counts, totals among them.
+    sums
+        What adds up to what.
+    printed
+        Places that are printed, all by default; the others are what a reader could work out, such as the households
+        of a row that are in none of its columns. They are protected where they are small.
+    fixed
+        Places of totals that stand elsewhere: they are withheld only where they are small themselves.
+    """
+    places = set(range(len(values))) if printed is None else set(printed)
+    small = {i for i, n in enumerate(values) if 0 < n < least}
+    named = _hidden(values, sums, small, places, set(fixed), least, named=True)
+    if named is None or len(named) > len(small & places):
+        plain = _hidden(values, sums, small, places, set(fixed), least, named=False)
+        if named is None or len(plain) < len(named):
+            return [WITHHELD if i in plain else f"{n:,}" for i, n in enumerate(values)]
+    return [(mark if i in small else WITHHELD) if i in named else f"{n:,}" for i, n in enumerate(values)]
 
 
 def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
@@ -131,6 +202,68 @@ def merged_bins(curve: Sequence[Mapping[str, Any]], least: int = LEAST) -> list[
         low, high = wilson(events, n)
         found.append({"rows": int(n), "risk": risks / n, "rate": events / n, "low": low, "high": high})
     return found
+
+
+def _hidden(
+    values: Sequence[int],
+    sums: Sequence[Sum],
+    small: set[int],
+    printed: set[int],
+    fixed: set[int],
+    least: int,
+    *,
+    named: bool,
+) -> set[int] | None:
+    """Places to withhold. Where `named`, a reader knows which of them are small, and None if that tells too much."""
+    hidden, totals = small & printed, {total for total, _ in sums}
+    while True:
+        guarded = hidden | small
+        bounds = {
+            i: ((1, least - 1) if i in small else (least, math.inf)) if named and i in hidden else (0, math.inf)
+            for i in range(len(values))
+            if i not in printed or i in hidden
+        }
+        told = [i for i in guarded if _width(i, values, sums, bounds) < _OPEN]
+        if not told:
+            return hidden
+        left = {i for i in printed - hidden - fixed if values[i] or not named}
+        if not left:
+            return None if named else hidden
+        for place in sorted(told):
+            near = {i for total, parts in sums if place in (total, *parts) for i in (total, *parts)}
+            choice = near & left - hidden or left - hidden
+            if choice:
+                hidden.add(min(choice, key=lambda i: (i in totals, values[i] == 0, values[i], i)))
+
+
+def _width(place: int, values: Sequence[int], sums: Sequence[Sum], bounds: Mapping[int, tuple[float, float]]) -> float:
+    """How far apart the least and the greatest value lie that a reader must think possible."""
+    from scipy.optimize import linprog
+
+    unknown = sorted(bounds.keys() | {place})
+    column = {i: c for c, i in enumerate(unknown)}
+    rows, right = [], []
+    for total, parts in sums:
+        if not column.keys() & {total, *parts}:
+            continue
+        row, known = [0.0] * len(unknown), 0.0
+        for i, sign in ((total, -1.0), *((p, 1.0) for p in parts)):
+            if i in column:
+                row[column[i]] += sign
+            else:
+                known -= sign * values[i]
+        rows.append(row)
+        right.append(known)
+    limits = [(low, None if math.isinf(high) else high) for low, high in (bounds[i] for i in unknown)]
+    ends = []
+    for sign in (1.0, -1.0):
+        goal = [0.0] * len(unknown)
+        goal[column[place]] = sign
+        solved = linprog(goal, A_eq=rows or None, b_eq=right or None, bounds=limits)
+        if solved.status == 3:
+            return math.inf
+        ends.append(sign * solved.fun)
+    return ends[1] - ends[0] + _SURE
 
 
 def _joined(a: Sequence[float], b: Sequence[float]) -> list[float]:

@@ -44,6 +44,46 @@ def driver_contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.D
     return frame[order], explainer.expected_value * model.calibration.slope + model.calibration.intercept
 
 
+def spread(contribution: np.ndarray, feature: np.ndarray, least: int, most: int = 40) -> list[dict[str, Any]]:
+    """One driver's contributions as points that each stand for `least` households or more, for a beeswarm.
+
+    Parameters
+    ----------
+    contribution
+        Log-odds of the driver, one per household, shape (n,).
+    feature
+        Values of its leading feature, shape (n,); missing values have no standing.
+    least
+        Fewest households in a point.
+    most
+        Most points.
+
+    Returns
+    -------
+    list
+        `log_odds`, the mean of the point's households; `standing`, how high their feature stands among all, from 0
+        to 1, null where none is known; `households`. By rising log-odds; empty with fewer than `least` households.
+
+    >>> spread(np.array([0.3, -0.1, 0.1, 0.5]), np.array([3.0, 1.0, 2.0, 4.0]), least=2)[0]
+    {'log_odds': 0.0, 'standing': 0.375, 'households': 2}
+    """
+    points = min(most, len(contribution) // least)
+    if not points:
+        return []
+    rank = pd.Series(feature).rank(pct=True).to_numpy()
+    found = []
+    for rows in np.array_split(np.argsort(contribution, kind="stable"), points):
+        known = rank[rows][~np.isnan(rank[rows])]
+        found.append(
+            {
+                "log_odds": round(float(contribution[rows].mean()), 4),
+                "standing": round(float(known.mean()), 3) if len(known) else None,
+                "households": len(rows),
+            }
+        )
+    return found
+
+
 @lru_cache(maxsize=4)
 def _explainer(booster: Any, groups: tuple[tuple[str, str], ...]) -> GroupExplainer:
     return GroupExplainer(booster, dict(groups), threads=1)

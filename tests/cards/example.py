@@ -105,6 +105,43 @@ EVIDENCE: dict[str, Any] = {
 }
 
 
+def counts(name: str, caught: int, missed: int, vain: int, left: int) -> dict[str, Any]:
+    """A month or county: falls on the list and beside it, listed without a fall, and all others."""
+    rows = caught + missed + vain + left
+    return {"group": name, "rows": rows, "events": caught + missed, "listed": caught + vain, "caught": caught,
+            "expected": rows / 20}  # fmt: skip
+
+
+LISTED = {"rows": 170, "precision": 0.5, "recall": 0.4, "lift": 5.1, "missed": 0.6, "false_alerts_per_1000": 43.0}
+ASSESSMENT: dict[str, Any] = {
+    "months": ["2023-01", "2023-02"],
+    "known": 1910,
+    "events": 210,
+    "capacity": {"share": 0.09},
+    "lists": {"listed": LISTED, "worst": LISTED, "best": LISTED},
+    "by_length": [
+        {"share": s, "listed": 1910 * s, "caught": c, "precision": c / (1910 * s), "recall": c / 210}
+        for s, c in ((0.02, 30.0), (0.05, 60.0), (0.1, 90.0), (0.3, 150.0), (0.5, 180.0))
+    ],
+    "by_month": [counts("2023-01", 45, 55, 40, 800), counts("2023-02", 40, 70, 45, 815)],
+    "by_county": [counts("k1", 50, 80, 45, 905), counts("k2", 35, 45, 40, 710)],
+    "minimum_list": [{"recall": 0.5, "length": 60, "share": 0.06}],
+    "churn": [
+        {"as_of": "2023-01", "listed": 85, "new": 85, "continuing": 0, "returned": 0},
+        {"as_of": "2023-02", "listed": 85, "new": 45, "continuing": 40, "returned": 0},
+    ],
+    "lead_time": {"falls": 100, "caught": 60, "median": 4.0, "early_share": 0.6, "early_months": 3},
+    "ece_null": {"low": 0.01, "high": 0.02},
+    "decision": [],
+    "welfare": {"none": "no income"},
+    "level": {"warning_en": "", "warning_zh": ""},
+    "intervals": {"none": "no intervals"},
+    "fairness": {"none": "no groups"},
+    "helped": {"none": "no assistance"},
+    "misses": {"situations": [], "rules": []},
+}
+
+
 def evidence(**changes: Any) -> dict[str, Any]:
     """The evidence with parts replaced; parts are copies."""
     return copy.deepcopy(EVIDENCE) | changes

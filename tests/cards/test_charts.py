@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from riskmodel.cards.charts import (
     DriverBar,
+    LiftBar,
+    Series,
+    Swarm,
+    beeswarm_svg,
+    by_length_svg,
     calibration_svg,
     driver_bars_svg,
     icon_array_svg,
+    lift_svg,
+    over_time_svg,
     waterfall_steps,
     waterfall_svg,
 )
@@ -127,3 +134,58 @@ def test_driver_bars_are_in_proportion_and_marked_by_nature() -> None:
     assert wide == pytest.approx(2 * narrow)
     assert [t.text for t in svg.iter("text") if t.get("lang") == "zh"][:2] == ["甲", "乙"]
     assert any(r.get("fill") == "url(#subjective-hatch)" for r in svg.iter("rect"))
+
+
+def test_lift_is_in_proportion_and_chance_stands_at_one() -> None:
+    bars = [LiftBar(Words("a", "甲"), 4.0, 3.0, 8.0, True), LiftBar(Words("b", "乙"), 2.0, 1.5, 2.5, False)]
+    svg = ET.fromstring(lift_svg(bars))
+    model, rule = (float(r.get("width")) for r in svg.iter("rect") if r.get("height") == "11")
+    assert model == pytest.approx(2 * rule)
+    chance = next(p for p in svg.iter("path") if p.get("class") == "ideal")
+    assert chance.get("d").startswith(f"M{4 + model / 4:.1f} ")
+    assert [r.get("fill") for r in svg.iter("rect") if r.get("height") == "11"] == [None, "url(#rule-hatch)"]
+
+
+def test_lines_by_list_length_are_told_apart_without_colour() -> None:
+    points = [{"share": s, "precision": 0.5 - s, "recall": 0.2 + s} for s in (0.01, 0.05, 0.2, 0.5)]
+    svg = ET.fromstring(by_length_svg(points, 0.05))
+    recall, precision = (e for e in svg.iter("polyline"))
+    assert recall.get("class") == "line-0" and precision.get("class") == "line-1"
+    assert len([c for c in svg.iter("circle") if c.get("class") == "mark-0"]) == len(points) + 1
+    assert len([r for r in svg.iter("rect") if r.get("class") == "mark-1"]) == len(points) + 1
+    heights = [float(pair.split(",")[1]) for pair in recall.get("points").split()]
+    assert heights == sorted(heights, reverse=True), "recall rises with the list"
+    assert "走访能力" in "".join(svg.itertext())
+
+
+def test_a_line_over_time_skips_what_is_not_known_and_shows_its_interval() -> None:
+    known = {"value": 0.3, "low": 0.25, "high": 0.35}
+    lines = [Series(Words("a", "甲"), [known, None, known]), Series(Words("b", "乙"), [known] * 3)]
+    svg = ET.fromstring(over_time_svg(["2022-01", "2022-04", "2022-07"], lines, Words("of 100", "每100户")))
+    first, second = (e.get("points").split() for e in svg.iter("polyline"))
+    assert (len(first), len(second)) == (2, 3)
+    assert len([p for p in svg.iter("path") if p.get("class") == "whisker"]) == 5
+    assert {"2022-01", "2022-04", "2022-07"} <= {t.text for t in svg.iter("text")}
+
+
+def test_beeswarm_puts_zero_in_the_middle_and_stacks_equal_points() -> None:
+    points = [{"log_odds": v, "standing": s} for v, s in ((-1.0, 0.0), (0.0, 0.5), (0.0, 1.0), (1.0, None))]
+    svg = ET.fromstring(beeswarm_svg([Swarm(Words("a", "甲"), "objective", points)]))
+    dots = [c for c in svg.iter("circle") if c.get("r") == "2.6"]
+    assert [c.get("class") for c in dots] == ["shade-0", "shade-2", "shade-4", "unknown"]
+    left, middle, again, right = (float(c.get("cx")) for c in dots)
+    assert middle == again == pytest.approx((left + right) / 2)
+    assert dots[1].get("cy") != dots[2].get("cy")
+
+
+def test_charts_escape_what_they_are_given() -> None:
+    wild = Words("<script>", "</svg>")
+    lines = [Series(wild, [{"value": 0.3, "low": None, "high": None}])]
+    charts = (
+        lift_svg([LiftBar(wild, 1.0, 1.0, 1.0, True)]),
+        over_time_svg(["<b>"], lines, wild),
+        beeswarm_svg([Swarm(wild, "objective", [{"log_odds": 0.0, "standing": None}])]),
+    )
+    for svg in charts:
+        ET.fromstring(svg)
+        assert "<script" not in svg and "<b>" not in svg

@@ -13,7 +13,8 @@ import pytest
 
 from riskmodel.cards.charts import waterfall_svg
 from riskmodel.cards.model_card import model_card
-from tests.cards.example import make_model
+from tests.cards.example import ASSESSMENT, evidence, make_model
+from tests.cards.test_oversight import REPORT
 from tests.county import County
 
 pytestmark = pytest.mark.slow
@@ -71,7 +72,8 @@ def run(browser: str, folder: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("trained", [False, True], ids=["written", "trained"])
 def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path, trained: bool, county: County) -> None:
-    card = escape(model_card(county.study.model if trained else make_model()), quote=True)
+    model, oversight = (county.study.model, None) if trained else (make_model(evidence(assessment=ASSESSMENT)), REPORT)
+    card = escape(model_card(model, oversight=oversight), quote=True)
     frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
     page = tmp_path / "measure.html"
     page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frames}{_MEASURE}', encoding="utf-8")

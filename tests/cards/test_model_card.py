@@ -79,6 +79,12 @@ def test_nothing_is_loaded_or_run(html: str, page: Page) -> None:
     assert all(value.startswith("#") for name, value in attributes if name in ("href", "src"))
 
 
+def test_examples_are_small_enough_to_hand_round() -> None:
+    examples = list((Path(__file__).parents[2] / "docs" / "examples").glob("*.html"))
+    assert len(examples) >= 2
+    assert all(file.stat().st_size < 300_000 for file in examples)
+
+
 def test_names_from_outside_do_no_harm() -> None:
     found = evidence()
     found["data"]["register"]["source"] = "<script>alert(1)</script>\u202e{{7*7}}{x}"

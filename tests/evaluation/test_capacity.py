@@ -18,6 +18,7 @@ from riskmodel.evaluation.capacity import (
     actions,
     alert_states,
     churn,
+    figures_by_length,
     lead_time,
     lead_times,
     length_for_recall,
@@ -317,3 +318,19 @@ def test_actions_refuse_a_list_with_floors() -> None:
     scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.1], "risk_low": [0.8, 0.0], "risk_high": [0.95, 0.2]})
     with pytest.raises(UsageError, match="without floors"):
         actions(scores, np.array([False, True]))
+
+
+def test_figures_by_length_are_those_of_the_lists_that_are_drawn() -> None:
+    rng = np.random.default_rng(4)
+    scores = pd.DataFrame({"household_id": [f"{i:03}" for i in range(300)], "county_id": np.repeat(["a", "b"], 150)})
+    scores["risk"], y = rng.random(300), (rng.random(300) < 0.2).astype(float)
+    found = figures_by_length(y, scores["risk"].to_numpy(), [0.05, 0.2, 1.0], scores["county_id"].to_numpy())
+    for row in found.itertuples():
+        listed = nested_lists(scores, Capacity(share=row.share)).notna().to_numpy()
+        assert row.listed == pytest.approx(listed.sum()) and row.caught == pytest.approx(y[listed].sum())
+        assert row.precision == pytest.approx(y[listed].mean()) and row.recall == pytest.approx(y[listed].sum() / y.sum())
+
+
+def test_a_list_that_finds_nobody_still_has_its_length() -> None:
+    found = figures_by_length(np.array([0, 0, 0, 1]), np.array([0.9, 0.8, 0.7, 0.1]), [0.25])
+    assert found[["listed", "caught", "recall"]].iloc[0].tolist() == [1, 0, 0]

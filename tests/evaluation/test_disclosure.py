@@ -2,14 +2,98 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from collections.abc import Sequence
 
-from riskmodel.evaluation.disclosure import LEAST, merged_bins, rows_of_ten, shown, shown_together, tells
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from riskmodel.evaluation.disclosure import (
+    LEAST,
+    merged_bins,
+    rows_of_ten,
+    shown,
+    shown_table,
+    shown_together,
+    shown_with_sums,
+    tells,
+    withheld,
+)
 from tests.cards.example import curve
 
+COUNTS = st.one_of(st.integers(0, 14), st.integers(0, 400))
 
+
+def ranges(table: Sequence[Sequence[str]]) -> list[float]:
+    """How far apart the ends lie between which a reader of a printed table can place each withheld cell.
+
+    The reader knows that rows and columns add up, that no count is negative, that `<10` says 1 to 9, and that where
+    this is printed `*` is none of the small ones.
+    """
+    cells = np.array(table)
+    places = [(r, c) for r, c in np.ndindex(cells.shape) if withheld(cells[r, c])]
+    at = {place: i for i, place in enumerate(places)}
+    named = any(cells[place].startswith("<") for place in places)
+    bounds = [(1, LEAST - 1) if cells[p].startswith("<") else (LEAST if named else 0, None) for p in places]
+    lines = [[(r, c) for c in range(cells.shape[1])] for r in range(cells.shape[0])]
+    lines += [[(r, c) for r in range(cells.shape[0])] for c in range(cells.shape[1])]
+    matrix, right = np.zeros((len(lines), len(places))), np.zeros(len(lines))
+    for i, line in enumerate(lines):
+        for place, sign in zip(line, [1] * (len(line) - 1) + [-1], strict=True):
+            if place in at:
+                matrix[i, at[place]] += sign
+            else:
+                right[i] -= sign * int(cells[place].replace(",", ""))
+    found = []
+    for i in range(len(places)):
+        ends = [linprog(sign * np.eye(len(places))[i], A_eq=matrix, b_eq=right, bounds=bounds) for sign in (1, -1)]
+        assert all(end.status in (0, 3) for end in ends), "the printed table contradicts itself"
+        found.append(np.inf if any(end.status == 3 for end in ends) else -ends[1].fun - ends[0].fun)
+    return found
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 3).flatmap(lambda n: st.lists(st.lists(COUNTS, min_size=n, max_size=n), min_size=2, max_size=3)))
+def test_no_withheld_cell_can_be_worked_out_from_row_column_and_grand_totals(table: list[list[int]]) -> None:
+    printed = shown_table(table)
+    assert all(width >= 2 - 1e-6 for width in ranges(printed)), printed
+    full = [[*row, sum(row)] for row in [*table, [sum(c) for c in zip(*table, strict=True)]]]
+    for row, cells in zip(full, printed, strict=True):
+        for n, cell in zip(row, cells, strict=True):
+            assert withheld(cell) or (cell == f"{n:,}" and (n == 0 or n >= LEAST))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(COUNTS, min_size=2, max_size=6))
+def test_no_part_of_a_known_total_can_be_worked_out(counts: list[int]) -> None:
+    cells, total = shown_together(counts), sum(counts)
+    if total >= LEAST:
+        column = [[cell, cell] for cell in (*cells, f"{total:,}")]
+        assert all(width >= 2 - 1e-6 for width in ranges(column)), cells
+
+
+def test_a_table_with_one_small_cell_withholds_a_second_in_its_row_and_its_column() -> None:
+    printed = shown_table([[3, 40, 60], [50, 70, 80], [90, 20, 30]])
+    assert sum(map(withheld, printed[0])) >= 2
+    assert sum(withheld(row[0]) for row in printed) >= 2
+    assert printed[-1][-1] == "443"
+    assert shown_table([[30, 40], [50, 60]])[0] == ["30", "40", "70"]
+
+
+def test_the_marks_do_not_tell_what_the_numbers_would() -> None:
+    assert shown_together([1, 10, 500]) == ["*", "*", "500"]
+    assert shown_together([9, 9]) == ["*", "*"]
+
+
+def test_a_small_group_that_is_not_printed_is_protected_too() -> None:
+    listed_and_fell, listed, not_fallen = 40, 43, 3
+    cells = shown_with_sums([listed_and_fell, not_fallen, listed], [(2, (0, 1))], printed={0, 2})
+    assert withheld(cells[0]) or withheld(cells[2])
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_no_small_cell_is_shown_or_left_alone_with_the_total(counts: list[int]) -> None:
     cells = shown_together(counts)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from riskmodel.catalogue import load_catalogue
-from riskmodel.explain.drivers import effects
+from riskmodel.explain.drivers import effects, spread
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import make_estimator
@@ -72,3 +72,15 @@ def test_a_model_without_behaviour_has_none_to_put_back(model: RiskModel) -> Non
         x.astype(np.float32), (rng.random(500) < 0.3).astype(float)
     )
     assert effects(dataclasses.replace(model, estimator=plain), ILL, GROUPS).isna().all(axis=None)
+
+
+def test_points_of_a_spread_stand_for_enough_households_and_lose_nobody() -> None:
+    rng = np.random.default_rng(2)
+    values, feature = rng.normal(size=437), rng.normal(size=437)
+    feature[:100] = np.nan
+    points = spread(values, feature, least=10)
+    assert len(points) == 40 and sum(p["households"] for p in points) == 437
+    assert min(p["households"] for p in points) >= 10
+    assert sum(p["log_odds"] * p["households"] for p in points) == pytest.approx(values.sum(), abs=0.1)
+    assert spread(values[:9], feature[:9], least=10) == []
+    assert spread(values[:20], np.full(20, np.nan), least=10)[0]["standing"] is None

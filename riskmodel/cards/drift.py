@@ -1,0 +1,66 @@
+"""Facts of the section on drift: month by month, and what later evaluations found beside the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from riskmodel.cards.charts import Series, over_time_svg
+from riskmodel.cards.rendering import Words
+from riskmodel.cards.tables import counted
+from riskmodel.evaluation import disclosure
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.model.bundle import RiskModel
+
+_COMPARED = ("roc_auc", "precision_at_capacity", "recall_at_capacity", "calibration_slope")
+_OBSERVED = Words("fell, of 100 households at risk", "每100户风险对象中返贫")
+_EXPECTED = Words("predicted", "预测")
+
+
+def drift(model: RiskModel) -> dict[str, Any]:
+    tested, later = model.evidence.get("assessment"), model.evidence.get("later", ())
+    seen = [found for found in (tested, *(one["assessment"] for one in later)) if found and found.get("by_month")]
+    tables = [table for found in seen if (table := _months(model, found))]
+    months = [row for table in tables for row in table]
+    return {
+        "chart": _chart(months) if len({row["group"] for row in months}) > 1 else "",
+        "tables": tables,
+        "test": model.evidence["results"].get(model.run.register_model, {}).get("test", {}) if _tells(model, tested) else {},
+        "later": [_evaluation(model, one) for one in later],
+        "compared": _COMPARED,
+    }
+
+
+def _months(model: RiskModel, found: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The months of an assessment; within one month a household has one row."""
+    ten = model.run.smallest_cell
+    table = counted(found["by_month"], ("rows", "events"), ten, ten) if _tells(model, found) else None
+    return table and [
+        {**row, "rows": group["rows"], "events": group["events"]}
+        for row, group in zip(table, found["by_month"], strict=True)
+    ]
+
+
+def _tells(model: RiskModel, found: Mapping[str, Any] | None) -> bool:
+    if not found:
+        return False
+    return disclosure.tells(found["events"], found["known"], model.run.smallest_cell * len(found["months"]))
+
+
+def _chart(months: list[dict[str, Any]]) -> str:
+    """Observed against predicted risk by month, of the months whose rate is printed."""
+    told = [row for row in months if row["rate"] is not None and row["expected"] is not None]
+    if len(told) < 2:
+        return ""
+    observed = [dict(zip(("low", "high"), wilson(r["events"], r["rows"]), strict=True), value=r["rate"]) for r in told]
+    expected = [{"value": r["expected"], "low": None, "high": None} for r in told]
+    return over_time_svg([r["group"] for r in told], [Series(_OBSERVED, observed), Series(_EXPECTED, expected)], _OBSERVED)
+
+
+def _evaluation(model: RiskModel, one: Mapping[str, Any]) -> dict[str, Any]:
+    level, told = one["assessment"]["level"], _tells(model, one["assessment"])
+    return {
+        "look": one["looks"]["this"],
+        "figures": one["metrics"] if told else {name: one["metrics"][name] for name in ("roc_auc",)},
+        "warning": Words(level["warning_en"], level["warning_zh"]) if told and level["warning_en"] else None,
+    }

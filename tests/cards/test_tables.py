@@ -1,0 +1,133 @@
+"""Months and counties of the card: counts add up, and none that is small can be worked out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riskmodel.cards.assessed import lists
+from riskmodel.cards.drift import drift
+from riskmodel.cards.model_card import model_card, write_card
+from riskmodel.cards.tables import COUNTED, counted
+from riskmodel.evaluation.disclosure import LEAST, withheld
+from riskmodel.settings import Run
+from tests.cards.example import ASSESSMENT, counts, evidence, make_model
+from tests.cards.page import Page
+
+LARGE = counts("a", 30, 20, 40, 900)
+
+
+def test_large_counts_are_shown_with_their_shares() -> None:
+    row, _ = counted([LARGE, counts("b", 20, 30, 40, 800)], COUNTED, LEAST, LEAST)
+    assert row["cells"] == ["990", "50", "70", "30"]
+    assert row["rate"] == pytest.approx(50 / 990)
+    assert row["recall"] == pytest.approx(0.6) and row["precision"] == pytest.approx(3 / 7)
+    assert row["expected"] == pytest.approx(0.05)
+
+
+def test_a_small_difference_of_two_large_counts_is_protected_and_its_share_with_it() -> None:
+    few_missed = counts("b", 30, 3, 40, 900)
+    _, row, _ = counted([LARGE, few_missed, counts("c", 30, 25, 40, 900)], COUNTED, LEAST, LEAST)
+    fell, found = row["cells"][1], row["cells"][3]
+    assert withheld(fell) or withheld(found)
+    assert row["recall"] is None
+
+
+def test_sums_that_are_too_small_give_no_table() -> None:
+    assert counted([counts("a", 4, 20, 40, 900), counts("b", 0, 30, 40, 900)], COUNTED, LEAST, LEAST) is None
+    assert counted([], COUNTED, LEAST, LEAST) is None
+
+
+CELLS = st.lists(st.one_of(st.integers(0, 12), st.integers(10, 300)), min_size=4, max_size=4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(CELLS, min_size=2, max_size=2))
+def test_no_small_count_is_printed_nor_left_as_a_difference(cells: list[list[int]]) -> None:
+    table = counted([counts(str(i), *row) for i, row in enumerate(cells)], COUNTED, LEAST, LEAST)
+    for row in table or []:
+        printed = zip(COUNTED, row["cells"], strict=True)
+        told = {name: int(cell.replace(",", "")) for name, cell in printed if not withheld(cell)}
+        assert all(n == 0 or n >= LEAST for n in told.values())
+        for whole, part in (("events", "caught"), ("listed", "caught"), ("rows", "events"), ("rows", "listed")):
+            if {whole, part} <= told.keys():
+                assert told[whole] == told[part] or told[whole] - told[part] >= LEAST
+
+
+def test_lists_show_counties_and_lengths() -> None:
+    found = lists(make_model(evidence(assessment=ASSESSMENT)))
+    assert [row["cells"] for row in found["counties"]] == [["1,080", "130", "95", "50"], ["830", "80", "75", "35"]]
+    drawn = found["chart"].count('class="mark-0"') - 1
+    assert drawn == len(ASSESSMENT["by_length"]) - 1, "of the shortest list, hardly anybody did not fall"
+    text = Page(model_card(make_model(evidence(assessment=ASSESSMENT)))).text("zh")
+    assert "分县情况" in text and "k1" in text
+
+
+def test_few_listed_households_without_an_outcome_are_no_difference_of_two_tables() -> None:
+    churn = [ASSESSMENT["churn"][0], {**ASSESSMENT["churn"][1], "listed": 88}]
+    found = lists(make_model(evidence(assessment={**ASSESSMENT, "churn": churn})))
+    assert not found["with_lists"]
+    assert [row["cells"] for row in found["counties"]] == [["1,080", "130", "50"], ["830", "80", "35"]]
+    assert all(row["precision"] is None for row in found["counties"])
+
+
+def test_one_county_and_lengths_that_find_few_are_not_shown() -> None:
+    few = [{**row, "caught": 5.0} for row in ASSESSMENT["by_length"]]
+    changed = {**ASSESSMENT, "by_county": ASSESSMENT["by_county"][:1], "by_length": few}
+    found = lists(make_model(evidence(assessment=changed)))
+    assert found["counties"] is None and not found["chart"]
+
+
+def months(*rows: tuple[str, int, int]) -> dict[str, Any]:
+    by_month = [counts(name, fell // 2, fell - fell // 2, 40, at_risk - fell - 40) for name, at_risk, fell in rows]
+    return {
+        "months": [row["group"] for row in by_month],
+        "known": sum(row["rows"] for row in by_month),
+        "events": sum(row["events"] for row in by_month),
+        "by_month": by_month,
+        "level": {"warning_en": "Too low.", "warning_zh": "偏低。"},
+    }
+
+
+def test_drift_shows_the_test_and_what_came_later_or_says_that_nothing_did() -> None:
+    tested, later = months(("2023-01", 900, 60), ("2023-02", 950, 70)), months(("2024-01", 980, 90))
+    model = make_model(evidence())
+    model.evidence["later"] = [
+        {
+            "assessment": later,
+            "metrics": model.evidence["results"]["lightgbm"]["test"],
+            "looks": {"this": {"at": "2024-09-01T00:00", "first": "2024-01", "last": "2024-01", "reason": "yearly"}},
+        }
+    ]
+    model.evidence["assessment"] = tested
+    found = drift(model)
+    assert [[row["group"] for row in table] for table in found["tables"]] == [["2023-01", "2023-02"], ["2024-01"]]
+    assert "<polyline" in found["chart"] and found["later"][0]["warning"].zh == "偏低。"
+    assert found["test"]["roc_auc"]["value"] == 0.853
+    assert "nobody has evaluated this version on months after its training" in Page(model_card(make_model())).text("en")
+
+
+def test_a_later_month_with_few_falls_tells_no_rate() -> None:
+    model = make_model(evidence(assessment=months(("2023-01", 900, 60), ("2023-02", 950, 70))))
+    model.evidence["later"] = [
+        {
+            "assessment": months(("2024-01", 980, 6)),
+            "metrics": model.evidence["results"]["lightgbm"]["test"],
+            "looks": {"this": {"at": "2024-09-01T00:00", "first": "2024-01", "last": "2024-01", "reason": "yearly"}},
+        }
+    ]
+    found = drift(model)
+    assert len(found["tables"]) == 1
+    assert set(found["later"][0]["figures"]) == {"roc_auc"} and found["later"][0]["warning"] is None
+
+
+def test_the_smallest_cell_is_a_setting_and_never_under_five(tmp_path) -> None:
+    strict = make_model(run=Run(name="blue_river", smallest_cell=30))
+    assert "“<30” stands for fewer than 30 households" in Page(model_card(strict)).text("en")
+    write_card(make_model(), tmp_path / "card.html", smallest_cell=30)
+    assert "“<30” stands for fewer than 30 households" in Page((tmp_path / "card.html").read_text("utf-8")).text("en")
+    with pytest.raises(ValueError, match="greater than or equal to 5"):
+        Run(smallest_cell=4)
