@@ -54,7 +54,8 @@ def oversight(decisions: pd.DataFrame, rules: ReviewRules, outcomes: pd.DataFram
     -------
     dict
         JSON: counts of decisions, alerts, reviewers, `actions`, `status`, `appeals`, `statements`; `overridden` and
-        `rejected`, shares of the alerts judged, by their first judgement; `reasons`; `changes` (proposed and decided
+        `rejected`, shares of the alerts judged, by their first judgement; `reasons`, and in `words` what each means in
+        English and Chinese; `changes` (proposed and decided
         causes with their number); `between_reviewers`, `with_model` and `anchoring` (`review/agreement.py`);
         `adjudicated`, `false_subjective`, `regret`. Each share is `{value, low, high}` with a 95 % interval over
         households. Reviewers are counted, never listed.
@@ -76,6 +77,7 @@ def oversight(decisions: pd.DataFrame, rules: ReviewRules, outcomes: pd.DataFram
         "overridden": _share(judged["action"] == "override_cause", judged),
         "rejected": _share(judged["action"] == "reject", judged),
         "reasons": {str(k): int(v) for k, v in decisions.loc[decisions["reason"] != "", "reason"].value_counts().items()},
+        "words": {r.name: [r.en, r.zh] for r in rules.reasons if (decisions["reason"] == r.name).any()},
         "changes": [
             {"proposed": proposed, "decided": cause, "alerts": int(n)}
             for (proposed, cause), n in changed.groupby(["proposed", "cause"]).size().items()

@@ -1,4 +1,4 @@
-"""The whole way: a scored month, its workbook filled and imported, causes changed in the app: the numbers agree."""
+"""The whole way: a scored month, its workbook filled and imported, causes changed in the app, the card: the numbers agree."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from riskmodel.alerts.history import ScoredMonth
+from riskmodel.cards.model_card import write_card
+from riskmodel.model.tracking import load_model
 from riskmodel.results import report_review, write_sheets
 from riskmodel.review.app import create_app
 from riskmodel.review.decisions import KEY, Decisions
@@ -16,6 +18,7 @@ from riskmodel.review.export import decisions_with_alerts, write_decisions
 from riskmodel.review.guard import Guard
 from riskmodel.review.importing import import_workbook
 from riskmodel.review.worklist import Worklist, alert_key
+from tests.cards.page import Page
 from tests.county import County
 from tests.review.test_app import ORIGIN, SITE, form, token, visible
 from tests.review.test_importing import confirm, filled
@@ -23,7 +26,7 @@ from tests.review.test_importing import confirm, filled
 pytestmark = pytest.mark.slow
 
 
-def test_workbook_app_export_and_report_tell_the_same(county: County, tmp_path: Path) -> None:
+def test_workbook_app_export_report_and_card_tell_the_same(county: County, tmp_path: Path) -> None:
     from fastapi.testclient import TestClient
 
     month = ScoredMonth.open(county.alerts)
@@ -61,3 +64,9 @@ def test_workbook_app_export_and_report_tell_the_same(county: County, tmp_path: 
     regret = report["regret"]["return"]
     assert regret["kept_alerts"] + regret["not_known_yet"] == 5
     assert report["head"] == store.verify().head and re.fullmatch(r"[0-9a-f]{64}", report["head"])
+
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    write_card(model, tmp_path / "card.html", "en", oversight=report, smallest_cell=5)
+    page = Page((tmp_path / "card.html").read_text(encoding="utf-8"))
+    assert "7 decisions on 5 alerts by 2 reviewers" in page.text("en")
+    assert "2名审核人对5条预警作出7项决定" in page.text("zh")
