@@ -286,6 +286,34 @@ def explain(
 
 
 @app.command()
+def monitor(
+    register: Annotated[Path, typer.Argument(help="Register from `riskmodel ingest`.")],
+    as_of: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
+    out: Out,
+    alerts: Annotated[
+        list[Path] | None, typer.Option(help="Folder from `riskmodel score`; may be given for several months.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
+    rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
+    parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Report on the monitoring itself: long stays, re-entries, misses; tables as Parquet, CSV and Excel."""
+    from riskmodel.results import monitor_and_write
+
+    chosen = [name.strip() for name in parts.split(",")] if parts else []
+    with _progress("monitor") as step:
+        manifest = monitor_and_write(
+            register, as_of, out, step,
+            alerts=alerts or [], model_uri=model, rules=rules, parts=chosen, tracking_uri=tracking_uri,
+        )  # fmt: skip
+    for name, figures in manifest["about"]["parts"].items():
+        rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
+        _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
+    typer.echo(f"\nOpen {', '.join(str(out / f'{name}.xlsx') for name in manifest['about']['parts'])}")
+
+
+@app.command()
 def card(
     model: Annotated[str, typer.Argument(help="MLflow URI or folder of a model.")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],

@@ -154,6 +154,61 @@ def score_and_write(
     return manifest
 
 
+def monitor_and_write(
+    register_path: Path,
+    as_of: str,
+    out: Path,
+    step: Step,
+    *,
+    alerts: Sequence[Path] = (),
+    model_uri: str | None = None,
+    rules: str | None = None,
+    parts: Sequence[str] = (),
+    tracking_uri: str | None = None,
+) -> dict[str, Any]:
+    """The monitoring report of a month in `out`; gives the manifest.
+
+    `out` then holds, for each part, a folder of tables (Parquet, CSV) and a workbook, and `summary.json`.
+    """
+    from riskmodel.cohort.cohorts import period_within, register_facts
+    from riskmodel.model.tracking import load_model
+    from riskmodel.monitoring.part import Asked, scored_months
+    from riskmodel.monitoring.rules import load_rules
+    from riskmodel.monitoring.running import run_parts
+    from riskmodel.monitoring.writing import write_part, write_summary
+    from riskmodel.months import month_text
+    from riskmodel.register import Register, commit_directory
+
+    register = Register.open(register_path)
+    month = period_within(register, as_of)
+    asked = Asked(
+        register=register,
+        as_of=month,
+        rules=load_rules(rules or "monitoring.yaml"),
+        scored=scored_months(alerts, month),
+        model=load_model(model_uri, tracking_uri) if model_uri else None,
+        progress=step,
+    )
+    found = run_parts(asked, parts)
+    about = {
+        "as_of": month_text(month),
+        "inputs": {
+            "register": register_facts(register),
+            "alerts": [str(s.folder) for s in asked.scored],
+            "model": model_uri,
+        },
+        "rules": asked.rules.model_dump(mode="json"),
+    }
+
+    def write(stage: Path) -> None:
+        for name, part in found.items():
+            write_part(stage, name, part)
+        write_summary(stage, about, found)
+
+    about["parts"] = {name: dict(part.figures) for name, part in found.items()}
+    return commit_directory(out, write, kind="monitoring", about=about)
+
+
 @dataclass(frozen=True)
 class Story:
     """One household's story: lines to print, drivers (name, nature, log-odds) by size, and its picture."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from riskmodel.cards import disclosure
 from riskmodel.cards.rendering import Words, decimal, percent
 from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
+from riskmodel.evaluation import disclosure
 from riskmodel.model.bundle import RiskModel
 
 _MOST_RULES = 5

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from riskmodel.cards import assessed, disclosure
+from riskmodel.cards import assessed
 from riskmodel.cards.charts import DriverBar, calibration_svg, driver_bars_svg, icon_array_svg
 from riskmodel.cards.comparison import Figure, compare
 from riskmodel.cards.rendering import Words, percent
@@ -29,6 +29,7 @@ from riskmodel.cards.wording import (
 )
 from riskmodel.catalogue import Condition, Driver, Feature
 from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
+from riskmodel.evaluation import disclosure
 from riskmodel.explain.causes import WORDS, missing_drivers
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import OFFICE_MONTHS, OFFICE_RATIO

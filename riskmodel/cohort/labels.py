@@ -16,6 +16,7 @@ outcome that was not observed through t + H is missing, never 0.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 
 import duckdb
@@ -41,8 +42,14 @@ def build_labels(
     at_risk: AtRisk,
     *,
     counties: Iterable[str] | None = None,
+    known_by: dt.date | None = None,
 ) -> pd.DataFrame:
     """Households at risk at each as-of month, with their outcome.
+
+    Parameters
+    ----------
+    known_by
+        The day on which the outcomes are told; what was known later counts nowhere. By default all is told.
 
     Returns
     -------
@@ -69,7 +76,7 @@ def build_labels(
         if register.file("records", county) is None:
             continue
         with engine() as connection:
-            _open(connection, register, county)
+            _open(connection, register, county, known_by=known_by)
             connection.execute(_ASSESSMENTS)
             frame = connection.execute(_query(register, as_of, label, at_risk, parts)).df()
         frame.insert(1, "county_id", county)
@@ -164,18 +171,26 @@ _ASSESSMENTS = """
 """The last version of each month's record, which decides outcomes."""
 
 
-def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str, since: int | None = None) -> None:
+def _open(
+    connection: duckdb.DuckDBPyConnection,
+    register: Register,
+    county: str,
+    since: int | None = None,
+    known_by: dt.date | None = None,
+) -> None:
     """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`.
 
-    `versions` holds every version of every record, from the month `since` on. A version says whether income was below
-    the line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day on which that
-    event was known).
+    `versions` holds every version of every record, from the month `since` on and known by a day. A version says whether
+    income was below the line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day
+    on which that event was known).
     """
     files = {table: register.file(table, county) for table in ("households", "records", "events", "spells")}
     held = set(register.columns("records"))
     connection.execute(f"CREATE TABLE households AS FROM read_parquet({quoted(files['households'])})")
     connection.execute(f"CREATE TABLE struck AS {_struck(register, files['events'])}")
     connection.execute(f"CREATE TABLE monitored AS {_monitored(register, files['spells'])}")
+    for table in ("struck", "monitored") if known_by else ():
+        connection.execute(f"DELETE FROM {table} WHERE known_at > DATE '{known_by}'")
 
     guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
     failing = " OR ".join(f"NOT {g}" for g in guarantees) or "NULL"
@@ -183,6 +198,8 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         failing = f"CASE WHEN source IS NULL OR source IN ('visit', 'department') THEN ({failing}) END"
     net = " + ".join(c for c in _NET if c in held) or "NULL"
     net += " - production_cost" if "production_cost" in held else ""
+    wanted = [f"month >= DATE '{first_day(since)}'"] if since else []
+    wanted += [f"known_at <= DATE '{known_by}'"] if known_by else []
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}" if "selfpay" in held else "NULL"
     below = "welfare < line" if {"welfare", "line"} <= held else "NULL"
     connection.execute(
@@ -192,7 +209,7 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
             SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
                    CAST({below} AS BOOLEAN) AS below, CAST({failing} AS BOOLEAN) AS failing,
                    CASE WHEN {net} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * greatest({net}, 1) END AS costly
-            FROM read_parquet({quoted(files["records"])}) {f"WHERE month >= DATE '{first_day(since)}'" if since else ""}),
+            FROM read_parquet({quoted(files["records"])}) {f"WHERE {' AND '.join(wanted)}" if wanted else ""}),
         costly AS (
             SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at
             FROM found f JOIN struck s USING (household_id)

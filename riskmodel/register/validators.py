@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 import yaml
 
-from riskmodel.register.contract import load_contract
+from riskmodel.errors import UsageError
+from riskmodel.register.contract import load_contract, meant
 
 _MONTH = {"records": "month", "spells": "CAST(date_trunc('month', identified_on) AS DATE)"}
 
@@ -28,13 +30,13 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
     dict
         Number of rows by rule, rules without any left out.
     """
-    rules = yaml.safe_load(Path(__file__).with_name("validators.yaml").read_text(encoding="utf-8"))
+    rules = _rules()
     connection.execute('CREATE TABLE warnings ("table" VARCHAR, household_id VARCHAR, month DATE, rule VARCHAR)')
     views = {"records": "sorted_records"}
     if "spells" in tables:
-        _spells_in_context(connection, "assistance" in tables)
+        _spells_in_context(connection, rules, "assistance" in tables)
         views["spells"] = "spells_in_context"
-    for rule in rules["validators"]:
+    for rule in rules:
         over = rule["over"]
         if over in views:
             connection.execute(
@@ -48,11 +50,48 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
     return dict(counts.fetchall())
 
 
-def _spells_in_context(connection: duckdb.DuckDBPyConnection, with_assistance: bool) -> None:
-    """Each spell beside the household's records at its beginning and end, with the measures offered."""
-    names = load_contract().tables["records"].columns
-    entered = ", ".join(f"entry.{name} AS in_{name}" for name in names)
-    left = ", ".join(f"departure.{name} AS out_{name}" for name in names)
+def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str], with_assistance: bool) -> str:
+    """SQL for the spells that go against some of the check rules: `household_id, identified_on, rule`.
+
+    Parameters
+    ----------
+    connection
+        Holds `sorted_records`, `sorted_spells` and, where `with_assistance`, `sorted_assistance`.
+    names
+        Names of rules over spells.
+
+    Raises
+    ------
+    UsageError
+        If there is no such rule.
+    """
+    known = {rule["name"]: rule for rule in _rules() if rule["over"] == "spells"}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no check rule {name!r} over spells in validators.yaml{meant(name, known)}")
+    chosen = [known[name] for name in names]
+    _spells_in_context(connection, chosen, with_assistance)
+    return " UNION ALL ".join(
+        f"SELECT household_id, identified_on, '{rule['name']}' AS rule FROM spells_in_context WHERE {rule['sql']}"
+        for rule in chosen
+    )
+
+
+def _rules() -> list[dict[str, str]]:
+    return yaml.safe_load(Path(__file__).with_name("validators.yaml").read_text(encoding="utf-8"))["validators"]
+
+
+def _spells_in_context(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Mapping[str, str]], with_assistance: bool
+) -> None:
+    """Each spell beside what the rules ask of the household's records at its beginning and end, and its measures."""
+    asked = " ".join(rule["sql"] for rule in rules)
+    names = [
+        n
+        for n in load_contract().tables["records"].columns
+        if re.search(rf"\b(in|out)_{n}\b", asked) and n not in ("household_id", "month")
+    ]
+    context = "".join(f", entry.{name} AS in_{name}, departure.{name} AS out_{name}" for name in names)
     offered_until = (
         "(SELECT count(*) FROM sorted_assistance a "
         "WHERE a.household_id = s.household_id AND a.offered_on <= {} "
@@ -61,10 +100,10 @@ def _spells_in_context(connection: duckdb.DuckDBPyConnection, with_assistance: b
         else "NULL"
     )
     connection.execute(f"""
-        CREATE TABLE latest AS SELECT * FROM sorted_records
+        CREATE OR REPLACE TABLE latest AS SELECT {", ".join(["household_id", "month", *names])} FROM sorted_records
         QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1;
-        CREATE TABLE spells_in_context AS
-        SELECT s.*, {entered}, {left},
+        CREATE OR REPLACE TABLE spells_in_context AS
+        SELECT s.*{context},
             {offered_until.format("s.identified_on + INTERVAL 1 MONTH")} AS measures,
             {offered_until.format("s.eliminated_on")} AS measures_by_exit,
             (SELECT last_day(max(month)) FROM sorted_records) AS data_end

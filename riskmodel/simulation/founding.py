@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from riskmodel.months import month_number
@@ -29,3 +31,10 @@ def found_county(
     streams = Streams(seed, lived, households)
     villages = settle(world, streams, (start - BURN_IN_MONTHS + np.arange(lived)) % 12)
     return people_county(world, streams, villages, start, BURN_IN_MONTHS), streams
+
+
+def quiet_county(county: County, streams: Streams, quiet_from: int) -> County:
+    """The same county in which no new disaster, disease, fall of prices or trouble of a project comes to a place from a
+    month on, counted from the start of the burn-in."""
+    villages = settle(county.world, streams, county.calendar_month, quiet_from)
+    return dataclasses.replace(county, villages=villages)

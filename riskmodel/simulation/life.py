@@ -36,13 +36,17 @@ _AMOUNTS = ("ill_month", "ill_size", "yield_loss", "savings", "debt", "schooling
 
 @dataclass(frozen=True)
 class Intervention:
-    """What is changed in a life: effort held at its baseline, families of shocks switched off.
+    """What is changed in a life: effort held at its baseline, families of shocks switched off; no new shock, or no new help,
+    from a month on.
 
-    Both hold for the whole simulated time, with the same county at the start.
+    The first two hold for the whole simulated time, with the same county at the start. Months are counted from the start of
+    the burn-in. Shocks of places stop in the county itself (`founding.quiet_county`).
     """
 
     effort_at_baseline: bool = False
     off: frozenset[str] = frozenset()
+    no_shock_from: int | None = None
+    no_help_from: int | None = None
 
 
 FACTUAL = Intervention()
@@ -118,6 +122,11 @@ class Life:
     def on(self, family: str) -> bool:
         """Whether a family of shocks is on."""
         return family not in self.intervention.off
+
+    def quiet(self, t: int) -> bool:
+        """Whether no new shock may strike in a month."""
+        start = self.intervention.no_shock_from
+        return start is not None and t >= start
 
     def u(self, process: str, t: int) -> np.ndarray:
         """The uniform numbers of a process in a month, by household."""

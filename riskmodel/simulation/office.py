@@ -129,6 +129,9 @@ def _reasons(life: Life, t: int, fits: np.ndarray, unwilling: np.ndarray) -> np.
 
 def _take_effect(life: Life, t: int, taken: np.ndarray, measure: np.ndarray, fits: np.ndarray) -> None:
     """Help works from the next month on; what does not fit does nothing."""
+    ends = life.intervention.no_help_from
+    if ends is not None and t >= ends:
+        return
     life.helped |= taken & life.monitored
     kinds = {name: taken & (measure == place) & fits for place, name in enumerate(MEASURES)}
     life.start("placed_left", kinds["employment"], 12)

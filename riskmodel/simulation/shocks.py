@@ -24,7 +24,7 @@ def strike(life: Life, t: int) -> None:
 
 
 def _onset(life: Life, family: str, process: str, t: int, chance: np.ndarray | float) -> np.ndarray:
-    if not life.on(family):
+    if not life.on(family) or life.quiet(t):
         return np.zeros(life.n, dtype=bool)
     return life.u(process, t) < chance
 
@@ -163,7 +163,7 @@ def _schooling(life: Life, t: int) -> None:
         life.schooling_month[:] = 0
         return
     members, hazards = life.county.members, life.world.hazards
-    starts = members.school_starts[t]
+    starts = members.school_starts[t] & (not life.quiet(t))
     cost = 450 + 700 * life.u("schooling cost", t)
     life.schooling_month = np.where(starts, cost, np.where(members.higher_students[t] > 0, life.schooling_month, 0.0))
     along = starts & (life.u("parent goes along", t) < hazards.accompany) & (life.able > 1)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.simulation.dynamics import Course, live
+from riskmodel.simulation.founding import quiet_county
 from riskmodel.simulation.households import County
 from riskmodel.simulation.identifiers import dates, first_days, text
 from riskmodel.simulation.life import NO_LOW_EFFORT, NO_SHOCKS, Intervention
@@ -95,6 +96,28 @@ def find_causes(
         for bit, family in enumerate(FAMILIES):
             necessary[:, affected] |= vanishes(Intervention(off=frozenset({family}))).astype(np.int32) << bit
     return _table(county, course, attention, ids, first, cause, necessary, np.arange(complete), n)
+
+
+def falls_without(county: County, streams: Streams, month: int, horizon: int) -> dict[str, np.ndarray]:
+    """Who falls within (month, month + horizon] where nothing new befalls anybody, or no new help works, after a month.
+
+    What had begun by the end of the month runs its course.
+
+    Parameters
+    ----------
+    month
+        Place of the month among those on record, from 0.
+
+    Returns
+    -------
+    dict
+        `shock` and `help`: whether each household falls in the life without it, shape (households,).
+    """
+    start = county.burn_in + month + 1
+    quiet = live(quiet_county(county, streams, start), streams, Intervention(no_shock_from=start))
+    unhelped = live(county, streams, Intervention(no_help_from=start))
+    within = slice(month + 1, month + horizon + 1)
+    return {name: fallen(course)[within].any(axis=0) for name, course in (("shock", quiet), ("help", unhelped))}
 
 
 def _table(

@@ -55,13 +55,15 @@ class Villages:
         return prices[:, self.township, self.industry]
 
 
-def settle(world: World, streams: Streams, calendar_month: np.ndarray) -> Villages:
+def settle(world: World, streams: Streams, calendar_month: np.ndarray, quiet_from: int | None = None) -> Villages:
     """Lay out the villages of a county and what happens to them.
 
     Parameters
     ----------
     calendar_month
         0 (January) to 11, by simulated month.
+    quiet_from
+        Simulated month from which on nothing new happens to a place; what has begun runs its course.
     """
     people, economy, hazards = world.people, world.economy, world.hazards
     n = max(4, streams.households // people.households_per_village)
@@ -85,6 +87,10 @@ def settle(world: World, streams: Streams, calendar_month: np.ndarray) -> Villag
     struck = (streams.places("disaster", months, n) < hazards.disaster) & growing
     project = draw("project") < 0.6
     faltering = streams.places("project falters", months, n) < hazards.project_falters
+    disease = streams.places("animal disease", months, n) < hazards.animal_disease
+    if quiet_from is not None:
+        for starts in (falls, struck, faltering, disease):
+            starts[quiet_from:] = False
     return Villages(
         township=np.arange(n) * townships // n,
         remote=remote,
@@ -100,7 +106,7 @@ def settle(world: World, streams: Streams, calendar_month: np.ndarray) -> Villag
         price_fall=_price_falls(falls, depth),
         disaster=struck,
         flood=struck & (streams.places("flood", months, n) < 0.5),
-        animal_disease=streams.places("animal disease", months, n) < hazards.animal_disease,
+        animal_disease=disease,
         project_status=np.where(project, _project_status(faltering), -1).astype(np.int8),
         project_support=0.05 + 0.5 * draw("project support") ** 2,
         project_margin=0.05 + 0.25 * draw("project margin"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskmodel.cards.disclosure import LEAST, merged_bins, rows_of_ten, shown, shown_together, tells
+from riskmodel.evaluation.disclosure import LEAST, merged_bins, rows_of_ten, shown, shown_together, tells
 from tests.cards.example import curve
 
 

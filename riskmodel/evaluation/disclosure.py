@@ -1,6 +1,6 @@
 """No cell below ten households: what is withheld, also where it could be worked out from the rest.
 
-The evidence counts rows, and a household has a row for each as-of month: ten households are as many rows as
+The evidence of a model counts rows, and a household has a row for each as-of month: ten households are as many rows as
 ten households have on average (`rows_of_ten`).
 """
 
@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from riskmodel.cards.rendering import count
+import numpy as np
+
 from riskmodel.evaluation.metrics import wilson
 
 LEAST = 10
@@ -28,12 +29,12 @@ def rows_of_ten(part: Mapping[str, Any]) -> int:
 
 
 def shown(n: int, least: int = LEAST) -> str:
-    """A count as the card prints it: `<10` stands for fewer than ten households.
+    """A count as it is printed: `<10` stands for fewer than ten households.
 
     >>> shown(0), shown(9), shown(1204)
     ('0', '<10', '1,204')
     """
-    return SMALL if 0 < n < least else count(n)
+    return SMALL if 0 < n < least else f"{n:,}"
 
 
 def withheld(cell: str) -> bool:
@@ -53,6 +54,42 @@ def shown_together(counts: Sequence[int], least: int = LEAST) -> list[str]:
     others = [i for i, n in enumerate(counts) if n >= least]
     if cells.count(SMALL) == 1 and others:
         cells[min(others, key=counts.__getitem__)] = WITHHELD
+    return cells
+
+
+def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
+    """A table of counts whose totals of rows and columns are known, with small cells withheld.
+
+    Where a row or a column holds a single withheld cell, its smallest other one above zero is withheld as well, until none
+    can be worked out from a total. A row or column whose only count above zero is small has nothing else to withhold: its
+    total is small too, and is withheld where totals are printed.
+
+    Parameters
+    ----------
+    counts
+        Whole numbers, shape (rows, columns), without totals.
+
+    Returns
+    -------
+    numpy.ndarray
+        Texts of the same shape.
+
+    >>> shown_in_table(np.array([[3, 40, 50], [60, 70, 20]])).tolist()
+    [['<10', '*', '50'], ['*', '*', '20']]
+    """
+    counts = np.asarray(counts)
+    hidden = (counts > 0) & (counts < least)
+    changed = True
+    while changed:
+        changed = False
+        for values, hides in ((counts, hidden), (counts.T, hidden.T)):
+            for row in np.flatnonzero(hides.sum(axis=1) == 1):
+                others = np.flatnonzero(~hides[row] & (values[row] > 0))
+                if len(others):
+                    hides[row, others[np.argmin(values[row, others])]] = True
+                    changed = True
+    cells = np.array([[shown(int(n), least) for n in row] for row in counts], dtype=object).reshape(counts.shape)
+    cells[hidden & (counts >= least)] = WITHHELD
     return cells
 
 

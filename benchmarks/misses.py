@@ -1,0 +1,158 @@
+"""How often misses are sorted into their true class, on simulated counties.
+
+The true class is found without the sorter and without its rules: the same county is recorded again by an office that is
+never late, then also visits everybody, then also makes no mistake; the same model scores these registers. The first office
+with which list and outcome agree names the class. For what is left the county lives again with nothing new befalling anybody
+after the scored month (a return that vanishes: shock after the score), or with no new help working (a return that appears:
+help worked); the rest is model error.
+
+    python benchmarks/misses.py --world hard --seed 1 --households 4000 --json figures.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import riskmodel as rm
+from riskmodel.alerts.alerts import explain_alerts
+from riskmodel.alerts.month import write_month
+from riskmodel.alerts.scoring import score
+from riskmodel.cohort.labels import build_labels
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.model.bundle import RiskModel
+from riskmodel.model.training import fit_model
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, agrees, report_misses
+from riskmodel.monitoring.part import Asked, scored_months
+from riskmodel.monitoring.rules import load_rules
+from riskmodel.months import month_number, month_text
+from riskmodel.register import Register, ingest
+from riskmodel.settings import Capacity, Cohorts, Run, Split, find_config
+from riskmodel.simulation import simulate
+from riskmodel.simulation.founding import found_county
+from riskmodel.simulation.truth import falls_without
+from riskmodel.simulation.world import Recording, World, world_of
+
+MONTHS, TRAINED_TO = 48, 24
+SCORED = (30, 34, 38)
+"""Months that are scored, counted from the first; each is after all training outcomes."""
+OFFICES = ("recorded_late", "not_visited", "data_wrong")
+RUN = Run(
+    cohorts=Cohorts(warm_up_months=6),
+    split=Split(calibration_months=9),
+    capacity=Capacity(share=0.05),
+    lightgbm={"n_estimators": 80, "learning_rate": 0.08, "min_data_in_leaf": 30},
+)
+
+
+def offices(recording: Recording) -> dict[str, Recording]:
+    """The office as it is, and put right step by step."""
+    punctual = replace(recording, late=(0.0, 0.0), event_days=0.0)
+    visiting = replace(
+        punctual, visit_done=1.0, never_visited=0.0, department=1.0, department_sees_all=True, row_missing=0.0,
+        left_register=0.0,
+    )  # fmt: skip
+    exact = replace(
+        visiting, field_missing=(0.0, 0.0), field_mistaken=0.0, money_error=0.0, event_unrecorded=0.0,
+        illness_unrecorded=0.0, care_unrecorded=0.0,
+    )  # fmt: skip
+    return {"as_it_is": recording, **dict(zip(OFFICES, (punctual, visiting, exact), strict=True))}
+
+
+def sorted_and_true(world: str, seed: int, households: int, folder: Path, low_effort: float | None = None) -> pd.DataFrame:
+    """Every miss of the scored months with the class it was sorted into (`miss_class`) and the true one (`true_class`)."""
+    chosen = world_of(world)
+    if low_effort is not None:
+        chosen = replace(chosen, effort=replace(chosen.effort, share=low_effort))
+    registers = {}
+    for name, recording in offices(chosen.recording).items():
+        recorded = replace(chosen, recording=recording)
+        simulate(folder / name / "source", world=recorded, households=households, months=MONTHS, seed=seed, with_truth=False)
+        ingest(find_config("sources/simulated.yaml"), folder / name / "source", folder / name / "register")
+        registers[name] = Register.open(folder / name / "register")
+    register = registers["as_it_is"]
+    first = month_number(register.first_month)
+    cohorts = rm.build_cohorts(register, as_of=[month_text(first + m) for m in range(6, TRAINED_TO - 6, 3)], label=RUN.label)
+    model = replace(fit_model(cohorts, RUN), version="benchmark")
+    months = [first + m for m in SCORED]
+    for month in months:
+        scores = score(register, model, month_text(month))
+        write_month(scores, explain_alerts(scores), folder / month_text(month), {})
+    last = month_number(register.last_month)
+    scored = scored_months([folder / month_text(m) for m in months], last)
+    found = report_misses(Asked(register, last, load_rules(), scored, model)).tables["misses"]
+    parts = [_true_classes(chosen, seed, households, registers, model, month, found) for month in months]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _true_classes(
+    world: World,
+    seed: int,
+    households: int,
+    registers: dict[str, Register],
+    model: RiskModel,
+    month: int,
+    found: pd.DataFrame,
+) -> pd.DataFrame:
+    misses = found[found["as_of"] == month_text(month)].reset_index(drop=True)
+    scores = score(registers["as_it_is"], model, month_text(month)).frame
+    least = scores[scores["rank"] <= np.ceil(RUN.capacity.share * len(scores))]["risk"].min()
+    true = np.full(len(misses), "", dtype=object)
+    for name in OFFICES:
+        risks = score(registers[name], model, month_text(month)).frame.set_index("household_id")["risk"]
+        labels = build_labels(registers[name], [month], RUN.label, RUN.at_risk).set_index("household_id")["outcome"]
+        risk, outcome = misses["household_id"].map(risks), misses["household_id"].map(labels)
+        right = agrees(misses.assign(least_listed=least), risk, outcome, load_rules().misses.material_odds)
+        true[(true == "") & right] = name
+    place, streams = found_county(world, households=households, months=MONTHS, seed=seed)
+    falls = falls_without(place, streams, month - place.start, RUN.label.horizon_months)
+    homes = registers["as_it_is"].read("households")["household_id"].sort_values(ignore_index=True)
+    at = homes.searchsorted(misses["household_id"])
+    missed = misses["miss"].eq(MISSED).to_numpy()
+    true[(true == "") & missed & ~falls["shock"][at]] = "shock_after_score"
+    true[(true == "") & ~missed & falls["help"][at]] = "help_worked"
+    true[true == ""] = "model_error"
+    return misses.assign(true_class=true)
+
+
+def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
+    """Shares sorted into the true class, over all and by class, with Wilson intervals."""
+    right = pairs["miss_class"].eq(pairs["true_class"])
+    low, high = wilson(right.sum(), len(pairs))
+    figures: dict[str, float] = {"misses": len(pairs), "right": float(right.mean()), "right_low": low, "right_high": high}
+    for miss in (MISSED, FALSE):
+        figures[f"{miss}_right"] = float(right[pairs["miss"] == miss].mean())
+        figures[f"{miss}s"] = int(pairs["miss"].eq(miss).sum())
+    for name in CLASSES:
+        true, said = pairs["true_class"].eq(name), pairs["miss_class"].eq(name)
+        figures[f"{name}_true"] = int(true.sum())
+        figures[f"{name}_recall"] = float(right[true].mean()) if true.any() else float("nan")
+        figures[f"{name}_precision"] = float(right[said].mean()) if said.any() else float("nan")
+    return figures
+
+
+def main() -> None:
+    """Print the figures of one county, and the table of true against sorted classes."""
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--world", default="hard", choices=["easy", "hard"])
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--households", type=int, default=4000)
+    arguments.add_argument("--json", type=Path)
+    asked = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = sorted_and_true(asked.world, asked.seed, asked.households, Path(folder))
+    figures = {"world": asked.world, "seed": asked.seed, "households": asked.households, **figures_of(pairs)}
+    print(pd.crosstab([pairs["miss"], pairs["true_class"]], pairs["miss_class"], margins=True).to_string())
+    print(json.dumps(figures, indent=1))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

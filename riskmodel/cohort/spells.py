@@ -1,0 +1,239 @@
+"""Spells of poverty and of monitoring, as they were known on a day.
+
+A record is an **assessment** if it holds income and a line; of several versions of a month the last one known on the day
+counts. Assessments of a household are cut into **runs** below the line and above it. A month without an assessment is
+neither: a run reaches across a gap of up to `bridge_months`, and a longer gap cuts it.
+
+- A run **begins** where the assessment before it (no further back than the gap allows) was on the other side. Without
+  one its start is not known (`start_known` is false): it began before the household was watched, and how long it lasts
+  cannot be told. It is left out of durations, and counted.
+- A run **ends** in the month of the first assessment on the other side. Without one it is right-censored: it lasted at
+  least until `last_no`, the last month in which it was seen.
+
+A **poverty spell** is a run below the line. A **monitoring spell** goes from its day of identification to its day of
+elimination, open where that day lies ahead; spells of a household that overlap or touch are one. One that
+began before the first month of the register is known only because it was still open then, so it counts from that month
+on (`entry`, left truncation).
+
+Months are numbers (`riskmodel.months`); the months that a run lasted are `until_no - from_no`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import duckdb
+import pandas as pd
+
+from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.cohort.features import engine
+from riskmodel.errors import UsageError
+from riskmodel.months import as_of_day, month_number
+from riskmodel.register import Register
+
+BRIDGE_MONTHS = 3
+
+
+def poverty_spells(
+    register: Register, as_of: int, *, bridge_months: int = BRIDGE_MONTHS, counties: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Spells below the line as known at the end of a period.
+
+    Parameters
+    ----------
+    as_of
+        First month of the period, as a number.
+    bridge_months
+        Months without an assessment that a spell reaches across.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per spell, ordered by county, household and month: `household_id`, `county_id`, `spell_no` (1 for the
+        first one seen), `from_no`, `last_no` (last month seen below the line), `until_no` (first month above it; missing
+        where the end is not known), `assessments` (months seen below the line), `start_known`.
+
+    Raises
+    ------
+    UsageError
+        If the register lacks income or a line.
+    """
+
+    def one(connection: duckdb.DuckDBPyConnection, county: str) -> pd.DataFrame:
+        open_runs(connection, register, county, [as_of], bridge_months)
+        return connection.execute(
+            "SELECT household_id, row_number() OVER (PARTITION BY household_id ORDER BY from_no) AS spell_no, from_no, "
+            "last_no, until_no, assessments, start_known FROM runs WHERE below ORDER BY household_id, from_no"
+        ).df()
+
+    return _by_county(register, counties, one)
+
+
+def monitoring_spells(register: Register, as_of: int, *, counties: Iterable[str] | None = None) -> pd.DataFrame:
+    """Spells of monitoring as known at the end of a period.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per spell, ordered by county, household and month: `household_id`, `county_id`, `spell_no`, `from_no`,
+        `until_no` (month of elimination, missing where open), `mode` (of elimination), `entry` (months after its start
+        from which it is known, 0 where it began within the register).
+
+    Raises
+    ------
+    UsageError
+        If the register holds no spells.
+    """
+
+    def one(connection: duckdb.DuckDBPyConnection, county: str) -> pd.DataFrame:
+        open_monitoring(connection, register, county, [as_of])
+        return connection.execute(
+            "SELECT household_id, spell_no, from_no, until_no, mode, entry FROM monitoring ORDER BY household_id, from_no"
+        ).df()
+
+    return _by_county(register, counties, one)
+
+
+def open_runs(
+    connection: duckdb.DuckDBPyConnection,
+    register: Register,
+    county: str,
+    as_of: Sequence[int],
+    bridge_months: int,
+    households: str | None = None,
+) -> None:
+    """Tables `assessed` and `runs` of one county, as known at the end of each period.
+
+    `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line). `runs`: `as_of_no, household_id,
+    below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below` (whether an earlier run of the household
+    was below the line), `last_ratio`, `inner_steps` (assessments that follow one of the same run by a single step).
+
+    Parameters
+    ----------
+    households
+        SQL for the ids of the households to look at; all by default.
+
+    Raises
+    ------
+    UsageError
+        If the register lacks income or a line.
+    """
+    if not {"welfare", "line"} <= set(register.columns("records")):
+        raise UsageError("poverty spells need income and a line, which the register does not hold.")
+    file, step = register.file("records", county), register.step_months
+    months = ", ".join(f"({m}, DATE '{as_of_day(m, step)}')" for m in as_of)
+    latest = (
+        "QUALIFY row_number() OVER (PARTITION BY as_of_no, household_id, month ORDER BY known_at DESC) = 1"
+        if register.has_revisions
+        else ""
+    )
+    of_those = f"WHERE household_id IN ({households})" if households else ""
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE assessed AS
+        WITH mine AS MATERIALIZED (
+            SELECT household_id, month, known_at, welfare, line FROM read_parquet({quoted(file)}) {of_those})
+        SELECT as_of_no, household_id, {month_no("month")} AS month_no, welfare < line AS below,
+               CAST(welfare AS DOUBLE) / nullif(line, 0) AS ratio
+        FROM (SELECT as_of_no, household_id, month, welfare, line
+              FROM mine JOIN (VALUES {months}) AS asked(as_of_no, day) ON known_at <= day AND month <= day {latest})
+        WHERE welfare IS NOT NULL AND line IS NOT NULL ORDER BY as_of_no, household_id, month_no
+        """
+        if file
+        else "CREATE OR REPLACE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, "
+        "true AS below, 0.0 AS ratio WHERE false"
+    )
+    # The table lies in order, so that the row before is the assessment before: windows without PARTITION BY are streamed.
+    same = "before_household = household_id AND before_as_of = as_of_no"
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE runs AS
+        WITH steps AS (
+            SELECT *, lag(as_of_no) OVER () AS before_as_of, lag(household_id) OVER () AS before_household,
+                   lag(month_no) OVER () AS before_no, lag(below) OVER () AS before_below
+            FROM assessed),
+        joins AS (
+            SELECT *, coalesce({same} AND month_no - before_no <= {step + bridge_months}, false) AS joins FROM steps),
+        numbered AS (
+            SELECT *, sum(CASE WHEN joins AND below = before_below THEN 0 ELSE 1 END)
+                      OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS run_no
+            FROM joins),
+        grouped AS (
+            SELECT any_value(as_of_no) AS as_of_no, any_value(household_id) AS household_id, run_no,
+                   any_value(below) AS below, min(month_no) AS from_no, max(month_no) AS last_no, count(*) AS assessments,
+                   arg_min(joins, month_no) AS start_known, arg_max(ratio, month_no) AS last_ratio,
+                   count(*) FILTER (WHERE joins AND below = before_below AND month_no - before_no = {step}) AS inner_steps
+            FROM numbered GROUP BY run_no)
+        SELECT as_of_no, household_id, below, from_no, last_no,
+               CASE WHEN lead(start_known) OVER course THEN lead(from_no) OVER course END AS until_no,
+               assessments, start_known, run_no, last_ratio, inner_steps,
+               coalesce(max(below) OVER (course ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS seen_below
+        FROM grouped WINDOW course AS (PARTITION BY as_of_no, household_id ORDER BY run_no)
+        """
+    )
+
+
+def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, county: str, as_of: Sequence[int]) -> None:
+    """Table `monitoring` of one county, as known at the end of each period.
+
+    Columns: `as_of_no, household_id, spell_no, from_no, until_no, identified_on, eliminated_on, mode, entry`.
+
+    Raises
+    ------
+    UsageError
+        If the register holds no spells.
+    """
+    if not register.has("spells"):
+        raise UsageError("the register holds no monitoring spells (table `spells`).")
+    held, file = set(register.columns("spells")), register.file("spells", county)
+    if file is None:
+        connection.execute(
+            "CREATE OR REPLACE TABLE monitoring AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS spell_no, 0 AS from_no, "
+            "0 AS until_no, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS eliminated_on, '' AS mode, 0 AS entry "
+            "WHERE false"
+        )
+        return
+    months = ", ".join(f"({m}, DATE '{as_of_day(m, register.step_months)}')" for m in as_of)
+    ended = "eliminated_on" if "eliminated_on" in held else "CAST(NULL AS DATE)"
+    mode = "elimination_mode" if "elimination_mode" in held else "CAST(NULL AS VARCHAR)"
+    first = month_number(register.first_month)
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE monitoring AS
+        WITH known AS (
+            SELECT as_of_no, household_id, identified_on, {month_no("identified_on")} AS from_no,
+                   CASE WHEN {ended} <= day THEN {ended} END AS eliminated_on,
+                   CASE WHEN {ended} <= day THEN {mode} END AS mode
+            FROM read_parquet({quoted(file)}) JOIN (VALUES {months}) AS asked(as_of_no, day)
+            ON known_at <= day AND identified_on <= day),
+        ordered AS (
+            SELECT *, CASE WHEN identified_on <= max(coalesce(eliminated_on, DATE '9999-12-31')) OVER (
+                          PARTITION BY as_of_no, household_id ORDER BY identified_on, eliminated_on NULLS LAST
+                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS fresh
+            FROM known),
+        numbered AS (
+            SELECT *, sum(fresh) OVER (PARTITION BY as_of_no, household_id
+                                       ORDER BY identified_on, eliminated_on NULLS LAST) AS spell_no
+            FROM ordered),
+        joined AS (
+            SELECT as_of_no, household_id, spell_no, min(identified_on) AS identified_on, min(from_no) AS from_no,
+                   CASE WHEN count(*) = count(eliminated_on) THEN max(eliminated_on) END AS eliminated_on,
+                   arg_max(mode, (eliminated_on, identified_on)) AS mode
+            FROM numbered GROUP BY as_of_no, household_id, spell_no)
+        SELECT as_of_no, household_id, spell_no, from_no, {month_no("eliminated_on")} AS until_no, identified_on,
+               eliminated_on, CASE WHEN eliminated_on IS NOT NULL THEN coalesce(mode, 'not_recorded') END AS mode,
+               greatest({first} - from_no, 0) AS entry
+        FROM joined WHERE eliminated_on IS NULL OR {month_no("eliminated_on")} >= {first}
+        """
+    )
+
+
+def _by_county(register: Register, counties: Iterable[str] | None, one: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    frames = []
+    for county in register.counties if counties is None else counties:
+        with engine() as connection:
+            frame = one(connection, county)
+        frame.insert(1, "county_id", county)
+        frames.append(frame)
+    found = pd.concat(frames, ignore_index=True)
+    return found.astype({c: "Int64" for c in found if c.endswith("_no")})

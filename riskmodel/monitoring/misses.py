@@ -1,0 +1,338 @@
+"""Misses sorted: returns that were not on the list, and alerts that did not return.
+
+A **missed return** was scored, not listed, and returned within the horizon; a **false alert** was listed and did not.
+Outcomes are told as known on the day of the report. Each miss goes to the first class that holds:
+
+1. `recorded_late`, 2. `not_visited`, 3. `data_wrong`: with the register put right so far (`monitoring/hindsight.py`), list
+   and outcome agree: the model, scoring the month again, puts the household above the lowest risk that was listed (or finds
+   it fallen already, so that no list was needed), or below it, and by a material step (`material_odds`), or the outcome was
+   another. These are human deviations: of the process, never of a person.
+4. `shock_after_score` (missed returns): an event with its onset after the month that was scored, without which the household
+   would not have fallen: a guarantee or sudden difficulty after it, or income that lies above the line once what the event
+   took is added back. A natural deviation: nobody could know.
+   `help_worked` (false alerts): help began after the month that was scored, and without the income that it brought the
+   household would have been below the line for as long as the label asks.
+5. `model_error`: what is left. It is the model's to mend.
+
+What an event took is the fall since the score of the income that it bears on, per member: wages for the loss of work or of a
+worker, production for disasters and markets; medical cost above claims counts whether or not an event was written down,
+because a bill is a fact of itself. What help brought is the rise of post wages, allowances, wages, production and claims.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from riskmodel.alerts.scoring import score_county
+from riskmodel.cohort.labels import build_labels
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.disclosure import shown, shown_in_table
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.model.bundle import RiskModel
+from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
+from riskmodel.monitoring.part import Asked, Found, ScoredMonth
+from riskmodel.months import as_of_day, month_number, month_text
+from riskmodel.register import Register
+
+MISSED, FALSE = "missed_return", "false_alert"
+SHOCK, HELPED, MODEL = "shock_after_score", "help_worked", "model_error"
+CLASSES = (LATE, UNVISITED, WRONG, SHOCK, HELPED, MODEL)
+"""The classes, in order of precedence."""
+HUMAN = (LATE, UNVISITED, WRONG)
+
+_WORK = (
+    "laid_off", "wage_arrears", "death_of_worker", "separation", "care_duty", "birth", "disability", "accident", "illness",
+    "project_stopped", "left_work",
+)  # fmt: skip
+_FARM = ("disaster", "price_fall", "project_stopped")
+_TAKES = {"wage_income": _WORK, "production_income": (*_FARM, "death_of_worker", "illness", "accident", "care_duty")}
+_BRINGS = {
+    "public_post_income": ("public_post",),
+    "allowance_income": ("protection", "social"),
+    "wage_income": ("employment", "training"),
+    "production_income": ("industry",),
+    "claims": ("health",),
+}
+
+
+def report_misses(asked: Asked) -> Found:
+    """Sort the misses of every scored month whose horizon is over.
+
+    Returns
+    -------
+    Found
+        Tables `misses` (one row a miss, with its `miss_class`), `miss_classes`, `miss_months` and `miss_townships` (counts
+        in texts, none below ten); without scored months, without a model or before any horizon is over, none and a note.
+
+    Raises
+    ------
+    UsageError
+        If the model is not the one that scored a month.
+    """
+    if not asked.scored or asked.model is None:
+        return Found({}, notes=[_NEEDS])
+    label = asked.model.run.label
+    over = [month for month in asked.scored if month.as_of + label.horizon_months <= asked.as_of]
+    if not over:
+        return Found({}, notes=[_TOO_EARLY])
+    notes = [_READING]
+    lacking = sorted({LATE, UNVISITED, WRONG} - set(steps_of(asked.register)))
+    if lacking:
+        notes.append(_lacking(lacking))
+    pairs = [_month(asked, asked.model, month) for month in over]
+    misses = pd.concat([found for found, _ in pairs], ignore_index=True)
+    tables = {
+        "miss_months": pd.DataFrame([counts for _, counts in pairs]),
+        "miss_classes": count_classes(misses),
+        "miss_townships": _by_township(misses),
+        "misses": misses,
+    }
+    shares = misses["miss_class"].value_counts(normalize=True)
+    figures: dict[str, Any] = {"missed_returns": int(misses["miss"].eq(MISSED).sum())}
+    figures["false_alerts"] = int(misses["miss"].eq(FALSE).sum())
+    figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES} if len(misses) else {}
+    return Found(tables, figures, notes)
+
+
+def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Misses of one scored month, sorted, and the counts of the month."""
+    asked.progress(f"misses of {month_text(month.as_of)}")
+    scores = month.read("scores")
+    versions = scores["model_version"].unique().tolist()
+    if versions != [model.version]:
+        raise UsageError(
+            f"{month.folder}: scored by version {', '.join(map(str, versions))}, but --model is version {model.version}: "
+            "name the model that scored the month."
+        )
+    alerts = month.read("alerts", ["household_id"])
+    scores["listed"] = scores["household_id"].isin(alerts["household_id"])
+    outcomes = _outcomes(asked.register, asked, model, month.as_of, scores["county_id"].unique())
+    scores = scores.merge(outcomes, "left", "household_id")
+    known = scores["outcome"].notna()
+    returned = scores["outcome"].eq(1)
+    scores["miss"] = np.select(
+        [known & returned & ~scores["listed"], known & ~returned & scores["listed"]], [MISSED, FALSE], ""
+    )
+    counts = {
+        "as_of": month_text(month.as_of),
+        "scored": len(scores),
+        "listed": int(scores["listed"].sum()),
+        "not_known": int((~known).sum()),
+        "returned": int(returned.sum()),
+        "found": int((returned & scores["listed"]).sum()),
+        MISSED: int(scores["miss"].eq(MISSED).sum()),
+        FALSE: int(scores["miss"].eq(FALSE).sum()),
+    }
+    least = scores[scores["listed"]].groupby("county_id")["risk"].min().rename("least_listed")
+    misses = scores[scores["miss"].ne("")].merge(least, "left", on="county_id").reset_index(drop=True)
+    misses["miss_class"] = _sorted(asked, model, month.as_of, misses)
+    places = _places(asked.register, misses["county_id"].unique())
+    columns = ["household_id", "county_id", "as_of", "miss", "miss_class", "risk", "rank", "outcome_month"]
+    return misses[columns].merge(places, "left", "household_id"), counts
+
+
+def _outcomes(register: Register, asked: Asked, model: RiskModel, month: int, counties: np.ndarray) -> pd.DataFrame:
+    found = build_labels(register, [month], model.run.label, model.run.at_risk, counties=list(counties), known_by=asked.day)
+    if not len(found):
+        return pd.DataFrame({"household_id": pd.Series(dtype=str), "outcome": [], "outcome_month": []})
+    return found[["household_id", "outcome", "outcome_month"]]
+
+
+def _sorted(asked: Asked, model: RiskModel, month: int, misses: pd.DataFrame) -> np.ndarray:
+    """The class of each miss, shape (n,)."""
+    classes = np.full(len(misses), MODEL, dtype=object)
+    if not len(misses):
+        return classes
+    left = np.ones(len(misses), bool)
+    counties = sorted(misses["county_id"].unique())
+    with in_hindsight(asked.register, asked.day, counties, asked.rules.misses) as registers:
+        for step, register in registers.items():
+            right = left & _agrees(asked, model, register, month, misses)
+            classes[right] = step
+            left &= ~right
+        known = list(registers.values())[-1]
+        for county in counties:
+            here = (left & misses["county_id"].eq(county)).to_numpy()
+            if here.any():
+                classes[here] = _natural(asked, model, known, month, county, misses[here])
+    return classes
+
+
+def _agrees(asked: Asked, model: RiskModel, register: Register, month: int, misses: pd.DataFrame) -> np.ndarray:
+    """Whether list and outcome would have agreed with this register; where somebody was not at risk, neither was needed."""
+    counties = sorted(misses["county_id"].unique())
+    risks = pd.concat([score_county(register, model, month, county).frame for county in counties], ignore_index=True)
+    risk = misses["household_id"].map(risks.set_index("household_id")["risk"])
+    outcomes = _outcomes(register, asked, model, month, np.array(counties)).set_index("household_id")["outcome"]
+    outcome = misses["household_id"].map(outcomes)
+    return agrees(misses, risk, outcome, asked.rules.misses.material_odds)
+
+
+def agrees(misses: pd.DataFrame, risk: pd.Series, outcome: pd.Series, material_odds: float) -> np.ndarray:
+    """Whether list and outcome agree once the register is put right.
+
+    Parameters
+    ----------
+    misses
+        `risk` as it was, `least_listed` (the lowest risk on the list), and `miss`.
+    risk, outcome
+        With the register put right; the risk is missing where the household is then not at risk.
+    material_odds
+        Factor of the odds by which a correction must move a risk for the list to count as another; a household at the very
+        end of the list changes places for the smallest reason.
+
+    >>> miss = pd.DataFrame({"miss": [MISSED] * 3, "risk": [0.1, 0.1, 0.19], "least_listed": 0.2})
+    >>> agrees(miss, pd.Series([0.3, 0.15, 0.21]), pd.Series([1.0, 1.0, 1.0]), 1.5).tolist()
+    [True, False, False]
+    """
+    returned = misses["miss"].eq(MISSED)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = np.abs(logit(risk.to_numpy(float)) - logit(misses["risk"].to_numpy(float))) >= np.log(material_odds)
+    relisted = (risk >= misses["least_listed"]).eq(returned) & moved
+    other_outcome = outcome.notna() & outcome.eq(1).ne(returned)
+    return (risk.isna() | (relisted & ~other_outcome) | (other_outcome & ~relisted)).to_numpy()
+
+
+def _natural(
+    asked: Asked, model: RiskModel, register: Register, month: int, county: str, misses: pd.DataFrame
+) -> np.ndarray:
+    """What is not the office's: a shock after the score, help that worked, or the model."""
+    label, step = model.run.label, register.step_months
+    records = register.read("records", county)
+    records = records[records["household_id"].isin(misses["household_id"])]
+    number = records["month"].dt.year * 12 + records["month"].dt.month - 1
+    records = records.assign(month_no=number)[(number >= month - 3) & (number <= month + label.horizon_months)]
+    start = records[number.loc[records.index] <= month].groupby("household_id").last()
+    later = records[records["month_no"] > month].set_index("household_id")
+    base = start.reindex(later.index)
+    since = pd.Timestamp(as_of_day(month, step))
+    struck = _events(register, county, misses, since)
+    begun = _help(register, county, misses, since)
+
+    def change(column: str) -> pd.Series:
+        if column not in later:
+            return pd.Series(0.0, index=later.index)
+        return (later[column].astype(float) - base[column].astype(float)).fillna(0.0)
+
+    ends = later["month"] + pd.offsets.MonthEnd(step)
+
+    def after(dated: pd.DataFrame, kinds: tuple[str, ...]) -> np.ndarray:
+        """Whether one of these came upon the household by the end of each month."""
+        first = dated[dated["kind"].isin(kinds)].groupby("household_id")["day"].min().reindex(later.index)
+        return (first.to_numpy() <= ends.to_numpy()) & first.notna().to_numpy()
+
+    size = later["hh_size"].astype(float) if "hh_size" in later else pd.Series(1.0, index=later.index)
+    taken = (change("selfpay") - change("claims")).clip(lower=0)
+    for column, kinds in _TAKES.items():
+        taken += np.where(after(struck, kinds), (-change(column)).clip(lower=0), 0.0)
+    brought = pd.Series(0.0, index=later.index)
+    for column, measures in _BRINGS.items():
+        brought += np.where(after(begun, measures), change(column).clip(lower=0), 0.0)
+    welfare, line = later["welfare"].astype(float), later["line"].astype(float)
+    frame = pd.DataFrame({"month_no": later["month_no"], "below": welfare < line})
+    frame["without_shock"] = (welfare + taken / size) < line
+    frame["without_help"] = (welfare - brought / size) < line
+    frame["struck"] = after(struck, tuple(struck["kind"].unique()))
+    fell = misses.set_index("household_id")["outcome_month"].map(lambda m: month_number(m) if isinstance(m, str) else -1)
+    at_fall = frame[frame["month_no"] == fell.reindex(frame.index).to_numpy()]
+    shocked = at_fall[(at_fall["below"] & ~at_fall["without_shock"]) | (~at_fall["below"] & at_fall["struck"])].index
+    twice = frame["without_help"] & frame["without_help"].groupby(level=0).shift(-1).fillna(frame["without_help"])
+    needed = frame["without_help"] if label.assessments == 1 else twice
+    helped = frame.index[needed.to_numpy(bool)]
+    missed = misses["miss"].eq(MISSED).to_numpy()
+    household = misses["household_id"]
+    return np.select(
+        [missed & household.isin(shocked).to_numpy(), ~missed & household.isin(helped).to_numpy()], [SHOCK, HELPED], MODEL
+    )
+
+
+def _events(register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+    """What befell these households or their villages after a day: `household_id`, `kind`, `day`."""
+    if register.file("events", county) is None:
+        return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
+    events = register.read("events", county)
+    events = events[events["onset_on"] > since]
+    if "verified" in events:
+        events = events[events["verified"].fillna(True).astype(bool)]
+    own = events[events["household_id"].isin(misses["household_id"])]
+    homes = register.read("households", county)
+    if "village_id" in homes and "village_id" in events:
+        lived = homes[homes["household_id"].isin(misses["household_id"])][["household_id", "village_id"]]
+        shared = events[events["household_id"].isna()].drop(columns="household_id").merge(lived, on="village_id")
+        own = pd.concat([own, shared])
+    return own.rename(columns={"onset_on": "day"})[["household_id", "kind", "day"]]
+
+
+def _help(register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+    """Help that these households took up and that began after a day: `household_id`, `kind`, `day`."""
+    if register.file("assistance", county) is None or "accepted" not in register.columns("assistance"):
+        return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
+    given = register.read("assistance", county)
+    given = given[given["household_id"].isin(misses["household_id"]) & given["accepted"].fillna(False).astype(bool)]
+    day = given["offered_on"]
+    given = given.assign(day=day)[day > since]
+    return given.rename(columns={"measure": "kind"})[["household_id", "kind", "day"]]
+
+
+def _places(register: Register, counties: np.ndarray) -> pd.DataFrame:
+    frames = [register.read("households", county) for county in counties] or [pd.DataFrame({"household_id": []})]
+    homes = pd.concat(frames, ignore_index=True)
+    return homes[["household_id", *(c for c in ("township_id", "village_id") if c in homes)]]
+
+
+def count_classes(misses: pd.DataFrame) -> pd.DataFrame:
+    """Misses by kind and class, with Wilson intervals of the shares."""
+    rows = []
+    for miss in (MISSED, FALSE):
+        of = misses[misses["miss"] == miss]
+        for name in CLASSES:
+            n = int(of["miss_class"].eq(name).sum())
+            low, high = wilson(n, len(of))
+            share = n / len(of) if len(of) else np.nan
+            row = {"miss": miss, "miss_class": name, "misses": n, "share": share, "share_low": low, "share_high": high}
+            if not (name == HELPED and miss == MISSED) and not (name == SHOCK and miss == FALSE):
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _by_township(misses: pd.DataFrame) -> pd.DataFrame:
+    """Households by township and class, as texts: none below ten, nor any that a total would give away."""
+    place = misses["township_id"].fillna("?") if "township_id" in misses else misses["county_id"]
+    rows = []
+    for miss in (MISSED, FALSE):
+        of = misses[misses["miss"] == miss].assign(place=place).drop_duplicates(["household_id", "miss_class"])
+        counts = pd.crosstab(of["place"], of["miss_class"]).reindex(columns=list(CLASSES), fill_value=0)
+        cells = pd.DataFrame(shown_in_table(counts.to_numpy()), columns=list(CLASSES), index=counts.index)
+        cells["misses"] = [shown(int(n)) for n in counts.sum(axis=1)]
+        rows.append(cells.rename_axis("township_id").reset_index().assign(miss=miss))
+    found = pd.concat(rows, ignore_index=True)
+    return found[["township_id", "miss", *CLASSES, "misses"]]
+
+
+def _lacking(lacking: list[str]) -> tuple[str, str]:
+    return (
+        f"The register's columns do not allow the classes {', '.join(lacking)}: such misses go to a later class.",
+        f"登记数据的字段不足以判断下列类别：{'、'.join(_ZH[name] for name in lacking)}，此类偏差归入其后的类别。",
+    )
+
+
+_ZH = {LATE: "录入滞后", UNVISITED: "未走访", WRONG: "数据有误"}
+_READING = (
+    "Misses: the first three classes are human deviations of the process, for the office to mend; a shock after the score "
+    "is nobody's fault; model error is the model's. They speak of processes and units of work, never of a person. "
+    "Most alerts do not return even when the risk is right: of 100 listed at 30 %, 70 do not.",
+    "偏差分类：前三类属工作过程中的人为偏差，由工作部门改进；评分后发生的冲击不归责于任何人；模型误差由模型改进。"
+    "分类只针对流程和工作环节，不用于评价任何个人。即使风险估计准确，多数预警户也不会返贫：风险为30%的100户中，约70户不返贫。",
+)
+_NEEDS = (
+    "Misses need scored months (--alerts DIR) and the model that scored them (--model).",
+    "偏差分类需要评分月份（--alerts 目录）以及当时使用的模型（--model）。",
+)
+_TOO_EARLY = (
+    "No scored month's horizon is over on the day of the report: misses cannot be told yet.",
+    "截至报告日，所有评分月份的预测期均未结束，尚不能判断偏差。",
+)

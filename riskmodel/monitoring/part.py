@@ -1,0 +1,119 @@
+"""What a part of the monitoring report is asked, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from riskmodel.errors import UsageError
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import as_of_day, month_number, month_text
+from riskmodel.register import Register, read_manifest
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import pandas as pd
+
+    from riskmodel.model.bundle import RiskModel
+
+
+@dataclass(frozen=True)
+class ScoredMonth:
+    """A folder from `riskmodel score`; `as_of` is the number of its month."""
+
+    folder: Path
+    as_of: int
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One of its tables, such as `scores` or `alerts`."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / f"{table}.parquet", columns=list(columns) if columns else None)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every part is given.
+
+    Attributes
+    ----------
+    register
+        An open register.
+    as_of
+        First month of the period that is reported on, as a number; nothing known after `day` may count.
+    rules
+        `configs/monitoring.yaml`, or a county's own.
+    scored
+        Scored months not after `as_of`, the oldest first; empty where none were named.
+    model
+        A model, where one was named.
+    progress
+        Called with what is being done.
+    """
+
+    register: Register
+    as_of: int
+    rules: Rules
+    scored: tuple[ScoredMonth, ...] = ()
+    model: RiskModel | None = None
+    progress: Callable[[str], None] = lambda what: None
+
+    @property
+    def day(self) -> dt.date:
+        """The last day that counts as known."""
+        return as_of_day(self.as_of, self.register.step_months)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a part gives.
+
+    Attributes
+    ----------
+    tables
+        By name; every column has its words in `configs/monitoring_words.yaml`.
+    figures
+        A few numbers for the front page, plain JSON.
+    notes
+        What could not be said and why, or how a figure is to be read: pairs of English and Chinese.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the report: its name, its words, and the function that makes it."""
+
+    name: str
+    en: str
+    zh: str
+    run: Callable[[Asked], Found]
+
+
+def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:
+    """Folders from `riskmodel score`, the oldest first.
+
+    Raises
+    ------
+    NotFound
+        If one holds no scores.
+    UsageError
+        If one is of a month after `as_of`, or two are of the same month.
+    """
+    found = []
+    for folder in folders:
+        month = month_number(read_manifest(folder, kind="scores")["about"]["as_of"])
+        if month > as_of:
+            raise UsageError(f"{folder}: scored for {month_text(month)}, after the month of the report {month_text(as_of)}.")
+        found.append(ScoredMonth(Path(folder), month))
+    found.sort(key=lambda scored: scored.as_of)
+    for earlier, later in zip(found, found[1:], strict=False):
+        if earlier.as_of == later.as_of:
+            raise UsageError(f"{later.folder}: {earlier.folder} is of the same month {month_text(later.as_of)}: name one.")
+    return tuple(found)

@@ -1,0 +1,375 @@
+"""The chance of coming back: re-entry into poverty or monitoring within some months, by a discrete-time hazard.
+
+Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
+2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
+of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty). The chance within H months is
+`1 - prod(1 - hazard)`.
+
+It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
+of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
+where it was watched to the end of the horizon, whether it came back or not: in a panel that watches for a short time the
+early re-entries would otherwise be known and the households that stay out would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from riskmodel.catalogue.compiler import quoted
+from riskmodel.cohort.features import engine
+from riskmodel.cohort.spells import open_monitoring, open_runs
+from riskmodel.evaluation.bootstrap import resample
+from riskmodel.evaluation.metrics import Scored
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.months import month_number, month_text
+
+POVERTY, MONITORING = "poverty", "monitoring"
+MODEL, BASE_RATE, BY_TIME = "hazard_logit", "base_rate", "kaplan_meier"
+METRICS = ("roc_auc", "pr_auc", "brier", "calibration_slope", "rate_error")
+FEATURES = ("since", "earlier", "last_spell", "start_known", "ratio", "low_ratio", "assisted")
+"""Months since the exit; spells before; length of the last one and whether its start is known; income over the line at the
+last assessment, and its lowest in the twelve months before; whether monitoring ended by help."""
+_SEEN_WITHIN, _YEAR = 3, 12
+_OUT = (3, 6, 12, 24)
+"""Months since the exit at which the hazard may step."""
+
+
+def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
+    """The chance of re-entry of every household that has left, and what such chances are worth.
+
+    Parameters
+    ----------
+    current
+        Landmarks of the month of the report, with `kind` and `county_id`.
+
+    Returns
+    -------
+    Found
+        Tables `reentry_risks` (households by falling chance within the longest horizon), `reentry_evaluation` and
+        `reentry_terms` (log-odds per standard deviation); without enough re-entries none, and a note.
+    """
+    made = [_of_kind(asked, kind, rows) for kind, rows in current.groupby("kind", sort=True)]
+    tables = {
+        name: pd.concat([m.tables[name] for m in made if name in m.tables], ignore_index=True)
+        for name in ("reentry_risks", "reentry_evaluation", "reentry_terms")
+        if any(name in m.tables for m in made)
+    }
+    figures = {name: value for m in made for name, value in m.figures.items()}
+    return Found(tables, figures, [note for m in made for note in m.notes])
+
+
+def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd.DataFrame:
+    """Households that had left and not come back, at the end of each period of `runs` (and `monitoring`), as known then."""
+    if kind == POVERTY:
+        left = f"""
+            SELECT as_of_no, household_id, as_of_no - from_no AS since, below_before AS earlier, last_spell, start_known,
+                   last_ratio AS ratio, NULL AS assisted
+            FROM (SELECT as_of_no, household_id, below, from_no, last_no, until_no, last_ratio, start_known AS exit_known,
+                         lag(until_no - from_no) OVER course AS last_spell, lag(start_known) OVER course AS start_known,
+                         count(*) FILTER (WHERE below) OVER course AS below_before,
+                         lead(from_no) OVER course AS later_no
+                  FROM runs WINDOW course AS (PARTITION BY as_of_no, household_id ORDER BY run_no))
+            WHERE NOT below AND exit_known AND later_no IS NULL AND last_no >= as_of_no - {_SEEN_WITHIN}"""
+    else:
+        left = f"""
+            SELECT m.as_of_no, m.household_id, m.as_of_no + {step - 1} - until_no AS since, spell_no AS earlier,
+                   until_no - from_no AS last_spell, entry = 0 AS start_known, r.ratio, mode = 'assisted' AS assisted
+            FROM (FROM monitoring
+                  QUALIFY lead(from_no) OVER (PARTITION BY as_of_no, household_id ORDER BY from_no) IS NULL) m
+            LEFT JOIN (SELECT as_of_no, household_id, arg_max(ratio, month_no) AS ratio FROM assessed
+                       GROUP BY as_of_no, household_id) r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
+            WHERE until_no IS NOT NULL"""
+    return connection.execute(
+        f"""
+        WITH left_it AS ({left})
+        SELECT l.*, low_ratio FROM left_it l LEFT JOIN (
+            SELECT as_of_no, household_id, min(ratio) AS low_ratio FROM assessed
+            WHERE month_no > as_of_no - {_YEAR}
+            AND (as_of_no, household_id) IN (SELECT (as_of_no, household_id) FROM left_it)
+            GROUP BY as_of_no, household_id) USING (as_of_no, household_id)
+        ORDER BY household_id, as_of_no
+        """
+    ).df()
+
+
+@dataclass(frozen=True)
+class _History:
+    """Landmarks of the past with what followed, as known at `first_test` and at the report.
+
+    `frame` has `event_*`, `seen_*` and `watched_*` (`_followed`) for `first`, as known at `first_test`, and `last`, as known
+    at the report. `stays` are months out with whether they ended in a re-entry, as known at `first_test`.
+    """
+
+    frame: pd.DataFrame
+    stays: pd.DataFrame
+    first_test: int
+    tests: tuple[int, ...]
+
+
+def _of_kind(asked: Asked, kind: str, current: pd.DataFrame) -> Found:
+    rules, step = asked.rules.reentry, asked.register.step_months
+    horizons = [h for h in rules.horizons_months if h >= step and h % step == 0]
+    days = _days(asked, max(horizons, default=0))
+    history = _history(asked, kind, days, len(current)) if len(days) >= 3 and len(current) else None
+    if history is None or (events := int(history.frame["event_last"].notna().sum())) < 2 * rules.least_entries:
+        return Found({}, notes=[_too_few(kind)])
+    longest = max(horizons)
+    now = _Hazard.fit(history.frame, "last", longest, step)
+    risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]].copy()
+    for horizon in horizons:
+        risks[f"chance_{horizon}m_share"] = now.chance(current, horizon)
+    by = [f"chance_{longest}m_share", "household_id"]
+    risks = risks.sort_values(by, ascending=[False, True], ignore_index=True)
+    tables = {"reentry_risks": risks, "reentry_terms": now.terms().assign(kind=kind)}
+    notes, figures = [], {f"{kind}_reentries_learned_from": events}
+    evaluation = [_evaluated(asked, kind, history, horizon, longest) for horizon in horizons]
+    if any(e is None for e in evaluation):
+        notes.append(_untested(kind))
+    if found := [e for e in evaluation if e is not None]:
+        tables["reentry_evaluation"] = pd.concat(found, ignore_index=True)
+        best = tables["reentry_evaluation"].query("model == @MODEL and metric == 'roc_auc'")
+        figures |= {f"{kind}_reentry_auc_{r.horizon_months}m": r.value for r in best.itertuples()}
+    return Found(tables, figures, notes)
+
+
+def _days(asked: Asked, longest: int) -> list[int]:
+    """Periods at whose end households are looked at: those with a whole horizon behind them."""
+    rules, step = asked.rules.reentry, asked.register.step_months
+    every = max(rules.every_months // step * step, step)
+    first = month_number(asked.register.first_month) + rules.warm_up_months
+    return [m for m in range(asked.as_of - longest, first - 1, -every)][::-1]
+
+
+def _history(asked: Asked, kind: str, days: Sequence[int], left: int) -> _History:
+    rules = asked.rules.reentry
+    tests = days[-max(1, len(days) // 3) :]
+    views = sorted({*days, tests[0], asked.as_of})
+    share = min(1.0, rules.households / max(left, 1))
+
+    def one(county: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        with engine() as connection:
+            return _county_history(connection, asked, county, kind, views, tests[0], share)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(one, asked.register.counties))
+    frame, stays = (pd.concat([part[i] for part in found], ignore_index=True) for i in (0, 1))
+    return _History(frame[frame["as_of_no"].isin(days)].reset_index(drop=True), stays, tests[0], tuple(tests))
+
+
+def _county_history(
+    connection: duckdb.DuckDBPyConnection,
+    asked: Asked,
+    county: str,
+    kind: str,
+    views: Sequence[int],
+    first_test: int,
+    share: float,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    bridge, step = asked.rules.spells.bridge_months, asked.register.step_months
+    drawn = f"CAST('0x' || left(md5(household_id), 8) AS UBIGINT) < {int(share * 2**32)}"
+    if kind == POVERTY:
+        file = asked.register.file("records", county)
+        those = f"SELECT household_id FROM read_parquet({quoted(file)}) WHERE welfare < line AND {drawn}"
+        open_runs(connection, asked.register, county, views, bridge, those)
+        stays = (
+            "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
+            "WHERE NOT below AND start_known"
+        )
+    else:
+        open_monitoring(connection, asked.register, county, views)
+        connection.execute(f"DELETE FROM monitoring WHERE NOT ({drawn})")
+        if {"welfare", "line"} <= set(asked.register.columns("records")):
+            those = "SELECT household_id FROM monitoring"
+            open_runs(connection, asked.register, county, views, bridge, those)
+        else:
+            no_assessments(connection)
+        stays = (
+            f"SELECT greatest(coalesce(next_no, as_of_no + {step - 1}) - until_no, 0) AS months, "
+            "next_no IS NOT NULL AS ended FROM (SELECT *, lead(from_no) OVER (PARTITION BY as_of_no, household_id "
+            "ORDER BY from_no) AS next_no FROM monitoring) WHERE until_no IS NOT NULL"
+        )
+    frame = landmarks(connection, kind, step)
+    connection.register("marks", frame[["household_id", "as_of_no"]])
+    for name, view in (("first", first_test), ("last", asked.as_of)):
+        followed = connection.execute(_followed(kind, name, view, step)).df()
+        frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
+    known = f"{stays} AND as_of_no = {first_test}"
+    return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
+
+
+def _followed(kind: str, name: str, view: int, step: int) -> str:
+    """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
+    month without one) and `watched_*` (last month in which the household was seen at all)."""
+    watched = (
+        f"SELECT household_id, max(month_no) + {step - 1} AS w FROM assessed WHERE as_of_no = {view} GROUP BY household_id"
+    )
+    columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
+    if kind == POVERTY:
+        then = f"""
+            SELECT m.household_id, m.as_of_no, CASE WHEN until_no > m.as_of_no THEN until_no END AS event_no,
+                   coalesce(until_no, last_no) + {step - 1} AS seen_no
+            FROM marks m JOIN runs r ON r.household_id = m.household_id AND r.as_of_no = {view}
+            AND NOT below AND from_no <= m.as_of_no
+            QUALIFY row_number() OVER (PARTITION BY m.household_id, m.as_of_no ORDER BY run_no DESC) = 1"""
+    else:
+        then = f"""
+            SELECT m.household_id, m.as_of_no, min(from_no) AS event_no,
+                   coalesce(min(from_no), any_value(w), {view + step - 1}) AS seen_no
+            FROM marks m LEFT JOIN (SELECT * FROM monitoring WHERE as_of_no = {view}) s
+            ON s.household_id = m.household_id AND from_no > m.as_of_no + {step - 1}
+            LEFT JOIN ({watched}) v ON v.household_id = m.household_id GROUP BY m.household_id, m.as_of_no"""
+    return f"SELECT household_id, as_of_no, {columns} FROM ({then}) LEFT JOIN ({watched}) USING (household_id)"
+
+
+def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
+    """An empty table `assessed`, for a register without income."""
+    connection.execute(
+        "CREATE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, true AS below, 0.0 AS ratio "
+        "WHERE false"
+    )
+
+
+@dataclass(frozen=True)
+class _Hazard:
+    """A fitted hazard of re-entry by month."""
+
+    pipeline: Any
+    step: int
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, view: str, longest: int, step: int) -> _Hazard:
+        """Fit on landmarks and the months after them, as far as they were seen in a view."""
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        start = frame["as_of_no"].to_numpy(float) + step - 1
+        event = frame[f"event_{view}"].to_numpy(float, na_value=np.nan) - start
+        seen = frame[f"seen_{view}"].to_numpy(float, na_value=np.nan) - start
+        rows, outcomes = [], []
+        for lead in range(step, longest + 1, step):
+            still = np.where(np.isnan(event), seen >= lead, event > lead - step)
+            rows.append(_matrix(frame[still], lead))
+            outcomes.append((event[still] <= lead).astype(int))
+        pipeline = make_pipeline(
+            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(max_iter=500),
+        )
+        return cls(pipeline.fit(pd.concat(rows, ignore_index=True), np.concatenate(outcomes)), step)
+
+    def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
+        """The chance of re-entry within a horizon, shape (n,)."""
+        stays = np.ones(len(frame))
+        for lead in range(self.step, horizon + 1, self.step):
+            stays *= 1 - self.pipeline.predict_proba(_matrix(frame, lead))[:, 1]
+        return 1 - stays
+
+    def terms(self) -> pd.DataFrame:
+        """Log-odds of re-entry in a month for one standard deviation more of each term."""
+        names = self.pipeline[0].get_feature_names_out()
+        return pd.DataFrame({"term": names, "log_odds": self.pipeline[-1].coef_[0]})
+
+
+def _matrix(frame: pd.DataFrame, lead: int) -> pd.DataFrame:
+    """Terms of the hazard `lead` months after the landmark."""
+    numbers = {name: frame[name].to_numpy(float, na_value=np.nan) for name in FEATURES}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio, low = (np.log(np.clip(numbers[name], 0.05, 20)) for name in ("ratio", "low_ratio"))
+    ahead = np.full(len(frame), np.log(lead))
+    out = np.maximum(numbers["since"], 0) + lead
+    return pd.DataFrame({
+        "log_months_since_exit": np.log(out),
+        **{f"out_over_{months}_months": (out > months).astype(float) for months in _OUT},
+        "log_months_ahead": ahead,
+        "earlier_spells": np.minimum(numbers["earlier"], 5),
+        "log_last_spell": np.log1p(np.maximum(numbers["last_spell"], 0)),
+        "last_start_known": numbers["start_known"],
+        "log_ratio": ratio,
+        "log_ratio_ahead": ratio * ahead,
+        "log_lowest_ratio": low,
+        "ended_by_help": numbers["assisted"],
+    })  # fmt: skip
+
+
+def _evaluated(asked: Asked, kind: str, history: _History, horizon: int, longest: int) -> pd.DataFrame | None:
+    """Chances on the test days against what followed; None where either side holds too few re-entries."""
+    rules, step = asked.rules.reentry, asked.register.step_months
+    frame = history.frame
+    train = frame[frame["as_of_no"] < history.first_test]
+    test = frame[frame["as_of_no"].isin(history.tests)]
+    reach = test["as_of_no"] + step - 1 + horizon
+    fell = test["event_last"].notna() & (test["event_last"] <= reach)
+    known = (test["watched_last"] >= reach) & (fell | (test["seen_last"] >= reach))
+    test, y = test[known], fell[known].to_numpy(float)
+    if train["event_first"].notna().sum() < rules.least_entries or not rules.least_entries <= y.sum() < len(y):
+        return None
+    curve = _curve(history.stays["months"], history.stays["ended"], history.stays["n"])
+    begun = np.maximum(test["since"].to_numpy(float), 0)
+    before = np.asarray(curve.predict(begun))
+    risks = {
+        MODEL: _Hazard.fit(train, "first", longest, step).chance(test, horizon),
+        BASE_RATE: np.full(len(test), _rate(train, horizon, step)),
+        BY_TIME: 1 - np.asarray(curve.predict(begun + horizon)) / np.where(before > 0, before, 1.0),
+    }
+    scored = {name: Scored(y, np.clip(risk, 0, 1)) for name, risk in risks.items()}
+
+    def measures(of: Scored) -> Any:
+        return lambda weight: {m: v for m, v in of.metrics(weight).items() if m in METRICS}
+
+    found = resample({n: measures(s) for n, s in scored.items()}, test["household_id"], rules.intervals, seed=20260101)
+    figures, gains = found.intervals(), found.differences(BY_TIME)
+    rows = []
+    for name in scored:
+        for metric in METRICS:
+            figure, gain = figures[name][metric], gains.get(name, {}).get(metric)
+            rows.append({
+                "kind": kind, "horizon_months": horizon, "model": name, "metric": metric, "value": figure.value,
+                "low": figure.low, "high": figure.high, "gain": gain.value if gain else np.nan,
+                "gain_low": gain.low if gain else np.nan, "gain_high": gain.high if gain else np.nan,
+                "rows": len(y), "entered": int(y.sum()), "test_from": month_text(history.first_test),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _rate(train: pd.DataFrame, horizon: int, step: int) -> float:
+    """Share that re-enters within a horizon, those lost before it censored."""
+    start = train["as_of_no"] + step - 1
+    ended = train["event_first"].notna()
+    months = train["event_first"].where(ended, train["seen_first"]) - start
+    return float(1 - _curve(months.clip(lower=0), ended).predict(horizon))
+
+
+def _curve(months: pd.Series, ended: pd.Series, n: pd.Series | None = None) -> Any:
+    from lifelines import KaplanMeierFitter
+
+    known = months.notna()
+    weights = None if n is None else n[known].to_numpy(float)
+    return KaplanMeierFitter().fit(months[known].to_numpy(float), ended[known].to_numpy(bool), weights=weights)
+
+
+def _too_few(kind: str) -> tuple[str, str]:
+    name = _NAMES[kind]
+    return (
+        f"Re-entry into {kind}: too few months or re-entries to estimate a chance.",
+        f"再次{name}：月份或再次进入次数过少，无法估计概率。",
+    )
+
+
+def _untested(kind: str) -> tuple[str, str]:
+    name = _NAMES[kind]
+    return (
+        f"Re-entry into {kind}: too few re-entries in the test months to say what the chances are worth at every horizon.",
+        f"再次{name}：检验月份中再次进入次数过少，无法评价各期概率的质量。",
+    )
+
+
+_NAMES = {POVERTY: "低于监测线", MONITORING: "进入监测"}

@@ -1,0 +1,75 @@
+"""The rules of the monitoring report, as read from `configs/monitoring.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+from riskmodel.errors import UsageError
+from riskmodel.settings import Intervals, Strict, find_config
+
+
+class SpellRules(Strict):
+    """What counts as one spell, and who is on the lists of long stays and frequent entries."""
+
+    bridge_months: int = Field(3, ge=0, description="months without a record that a spell reaches across")
+    long_stay_months: int = Field(18, ge=1, description="in monitoring for so many months: on the list of long stays")
+    frequent_entries: int = Field(2, ge=2, description="entries that put a household on the list of frequent entries")
+    frequent_window_months: int = Field(36, ge=1, description="months up to the report in which entries count")
+    poverty_window_months: int = Field(36, ge=1, description="months whose mean tells chronic from transient poverty")
+    least_assessments: int = Field(3, ge=2, description="assessments in that window from which a household is counted")
+    early_exit_months: int = Field(1, ge=0, description="eliminated so few months after the first help began: too early")
+    early_exit_checks: list[str] = Field(
+        ["removed_by_help_within_two_months", "removed_by_help_without_measure", "removed_below_line"],
+        description="check rules of register/validators.yaml that count as removed too early",
+    )
+
+
+class ReentryRules(Strict):
+    """The chance of re-entry, and how it is tested."""
+
+    horizons_months: list[int] = Field([6, 12], min_length=1, description="the chance of re-entry within so many months")
+    every_months: int = Field(3, ge=1, description="months between the days on which households are looked at")
+    warm_up_months: int = Field(6, ge=0, description="months of history before the first such day")
+    households: int = Field(20_000, ge=100, description="households that left, drawn by their id, that it learns from")
+    least_entries: int = Field(30, ge=1, description="with fewer re-entries in training or test it is not estimated")
+    intervals: Intervals = Intervals(replicates=200)
+
+
+class MissRules(Strict):
+    """How misses are sorted."""
+
+    reach_months: int = Field(3, ge=0, description="a stale row takes what was found so many months later, no later")
+    mistake: float = Field(0.2, gt=0, description="an amount off by this share from before and after is a mistake")
+    material_odds: float = Field(2.0, ge=1, description="a correction counts where it changes the odds by this factor")
+
+
+class Rules(Strict):
+    """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
+
+    spells: SpellRules = SpellRules()
+    reentry: ReentryRules = ReentryRules()
+    misses: MissRules = MissRules()
+
+
+def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
+    """Read the rules of the report.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, is not YAML, or a key or value is wrong; every fault is named with its place.
+
+    >>> load_rules().spells.long_stay_months
+    18
+    """
+    file = find_config(path)
+    try:
+        return Rules(**(yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
+    except (yaml.YAMLError, TypeError):
+        raise UsageError(f"{file.name}: not a YAML mapping of rules, such as `spells: {{long_stay_months: 18}}`.") from None
+    except ValidationError as fault:
+        places = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'rules'}: {e['msg']}" for e in fault.errors())
+        raise UsageError(f"{file.name}: {places}.") from None

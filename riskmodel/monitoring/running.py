@@ -1,0 +1,35 @@
+"""All parts of the monitoring report, run one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from riskmodel.errors import UsageError
+from riskmodel.monitoring import misses, spells
+from riskmodel.monitoring.part import Asked, Found, Part
+
+PARTS = (
+    Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells),
+    Part("misses", "misses sorted", "偏差分类", misses.report_misses),
+)
+"""The parts of the report, in order. A part is added here and nowhere else."""
+
+
+def run_parts(asked: Asked, names: Sequence[str] = ()) -> dict[str, Found]:
+    """Run the parts of the report, all or those named.
+
+    Raises
+    ------
+    UsageError
+        If there is no part of a name.
+    """
+    known = {part.name: part for part in PARTS}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
+    found = {}
+    for part in PARTS:
+        if not names or part.name in names:
+            asked.progress(part.en)
+            found[part.name] = part.run(asked)
+    return found

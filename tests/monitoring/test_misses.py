@@ -1,0 +1,160 @@
+"""Misses: each return that was not listed and each alert that did not return goes to the class that the facts speak for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.misses import figures_of, sorted_and_true
+from riskmodel.errors import UsageError
+from riskmodel.evaluation.disclosure import shown_in_table
+from riskmodel.model.tracking import load_model
+from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of, without_mistakes
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, report_misses
+from riskmodel.monitoring.part import Asked, Found, scored_months
+from riskmodel.monitoring.rules import MissRules, Rules
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register, monthly
+from tests.county import County
+
+LAST = month_number("2023-12")
+PARTS = {"hh_size": 1, "wage_income": 150.0, "source": "visit"}
+
+
+@pytest.fixture(scope="module")
+def found(county: County) -> Found:
+    register = Register.open(county.register)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    return report_misses(Asked(register, LAST, Rules(), scored_months([county.alerts], LAST), model))
+
+
+def test_every_miss_has_one_class_and_the_counts_add_up(found: Found) -> None:
+    misses, months = found.tables["misses"], found.tables["miss_months"].iloc[0]
+    assert months["returned"] == months["found"] + months[MISSED]
+    assert months["listed"] >= months["found"] + months[FALSE]
+    assert misses["miss"].value_counts().to_dict() == {MISSED: months[MISSED], FALSE: months[FALSE]}
+    assert misses["miss_class"].isin(CLASSES).all()
+    assert found.tables["miss_classes"].groupby("miss")["misses"].sum().to_dict() == misses["miss"].value_counts().to_dict()
+    assert not misses.query("miss == @FALSE")["miss_class"].eq("shock_after_score").any()
+    assert not misses.query("miss == @MISSED")["miss_class"].eq("help_worked").any()
+
+
+def test_townships_show_no_cell_below_ten(found: Found) -> None:
+    cells = found.tables["miss_townships"][list(CLASSES)].to_numpy().ravel()
+    assert {c for c in cells if c.isdigit()} <= {"0", *map(str, range(10, 1000))}
+
+
+def test_no_person_is_counted(found: Found) -> None:
+    assert {"responsible_unit", "village_team", "cadre"}.isdisjoint(c for table in found.tables.values() for c in table)
+
+
+def test_without_months_or_a_model_it_is_said(county: County) -> None:
+    nothing = report_misses(Asked(Register.open(county.register), LAST, Rules()))
+    assert nothing.tables == {}
+    assert "--model" in nothing.notes[0][0]
+
+
+def test_before_the_horizon_is_over_nothing_is_sorted(county: County) -> None:
+    early = month_number("2023-11")
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    asked = Asked(Register.open(county.register), early, Rules(), scored_months([county.alerts], early), model)
+    assert report_misses(asked).tables == {}
+
+
+def test_another_model_than_the_one_that_scored_is_refused(county: County) -> None:
+    from dataclasses import replace
+
+    model = replace(load_model("models:/return-risk@champion", county.tracking.uri), version="7")
+    asked = Asked(Register.open(county.register), LAST, Rules(), scored_months([county.alerts], LAST), model)
+    with pytest.raises(UsageError, match="name the model that scored the month"):
+        report_misses(asked)
+
+
+def hindsight(folder: Path, records: pd.DataFrame, **tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The records after each step, by household and month."""
+    register = make_register(folder, records=records, **tables)
+    with in_hindsight(register, pd.Timestamp("2023-12-31").date(), register.counties, MissRules()) as registers:
+        return {step: made.read("records") for step, made in registers.items()}
+
+
+def test_a_late_row_counts_on_its_own_day_and_what_is_known_after_the_report_not_at_all(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150, 90, 150], known_at=["2023-01-31", "2023-05-20", "2024-02-01"], **PARTS)
+    events = pd.DataFrame({
+        "household_id": "001", "kind": ["illness", "laid_off"], "onset_on": ["2023-02-10", "2023-03-01"],
+        "known_at": ["2023-06-01", "2024-03-01"],
+    })  # fmt: skip
+    register = make_register(tmp_path, records=records, events=events)
+    with in_hindsight(register, pd.Timestamp("2023-12-31").date(), register.counties, MissRules()) as registers:
+        told = registers[LATE]
+        assert told.read("records")["known_at"].astype(str).tolist() == ["2023-01-31", "2023-02-28"]
+        assert told.read("events")[["kind", "known_at"]].astype(str).to_numpy().tolist() == [["illness", "2023-02-10"]]
+
+
+def test_a_stale_row_holds_what_the_next_visit_found_unless_something_happened_in_between(tmp_path: Path) -> None:
+    welfare = [150.0, 150, 150, 90, 90]
+    records = monthly("001", "2023-01", welfare, **{**PARTS, "wage_income": welfare})
+    records["source"] = ["visit", "carried_forward", "carried_forward", "visit", "visit"]
+    quiet = hindsight(tmp_path / "a", records)[UNVISITED]
+    assert quiet["welfare"].tolist() == [150, 90, 90, 90, 90]
+    assert quiet["month"].dt.month.tolist() == [1, 2, 3, 4, 5]
+    struck = pd.DataFrame(
+        {"household_id": ["001"], "kind": ["laid_off"], "onset_on": ["2023-03-15"], "known_at": ["2023-03-20"]}
+    )
+    assert hindsight(tmp_path / "b", records, events=struck)[UNVISITED]["welfare"].tolist() == [150, 150, 90, 90, 90]
+
+
+def test_a_missing_row_is_filled_and_one_too_far_from_the_next_visit_is_not(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150, None, 90, None, None, None, None, 80], **PARTS)
+    filled = hindsight(tmp_path, records)[UNVISITED]
+    assert dict(zip(filled["month"].dt.month, filled["welfare"], strict=True)) == {
+        1: 150,
+        2: 90,
+        3: 90,
+        5: 80,
+        6: 80,
+        7: 80,
+        8: 80,
+    }
+
+
+def test_an_amount_that_stood_out_is_put_right_and_income_with_it(tmp_path: Path) -> None:
+    wages = [150.0, 152, 225, 149, 150]
+    records = monthly("001", "2023-01", wages, **{**PARTS, "wage_income": wages})
+    right = hindsight(tmp_path, records)[WRONG]
+    assert right["wage_income"].tolist() == [150, 152, 150.5, 149, 150]
+    assert right["welfare"].tolist() == [150, 152, 150.5, 149, 150]
+
+
+def test_a_fall_that_stays_is_no_mistake_and_neighbours_of_another_household_do_not_count() -> None:
+    fall = np.array([150.0, 151, 90, 90, 91, 90])
+    assert without_mistakes(fall, np.zeros(6, int), 0.2).tolist() == fall.tolist()
+    lone = np.array([150.0, 100, 150])
+    assert without_mistakes(lone, np.array([0, 1, 2]), 0.2).tolist() == lone.tolist()
+
+
+def test_what_the_columns_do_not_allow_is_left_out(tmp_path: Path) -> None:
+    bare = make_register(tmp_path, records=monthly("001", "2023-01", [150.0] * 4))
+    assert steps_of(bare) == [LATE]
+
+
+def test_a_withheld_cell_cannot_be_worked_out_from_the_totals() -> None:
+    draw = np.random.default_rng(1)
+    for _ in range(50):
+        counts = draw.choice([0, 3, 8, 15, 40, 70], size=(4, 5))
+        hidden = np.isin(shown_in_table(counts), ["<10", "*"])
+        assert hidden[(counts > 0) & (counts < 10)].all()
+        for values, hides in ((counts, hidden), (counts.T, hidden.T)):
+            for row in np.flatnonzero(hides.sum(axis=1) == 1):
+                assert (values[row][~hides[row]] == 0).all(), "its total is as small, and withheld too"
+
+
+@pytest.mark.slow
+def test_nine_misses_in_ten_are_sorted_into_their_true_class(tmp_path: Path) -> None:
+    figures = figures_of(sorted_and_true("easy", seed=3, households=1000, folder=tmp_path))
+    assert figures["misses"] > 80
+    assert figures["right"] >= 0.9
+    assert figures["shock_after_score_recall"] >= 0.8

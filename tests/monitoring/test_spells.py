@@ -1,0 +1,217 @@
+"""The report of spells: curves, lists by rule, chronic and transient poverty, early exits, the chance of re-entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.errors import UsageError
+from riskmodel.monitoring.part import Asked, Found, scored_months
+from riskmodel.monitoring.rules import Rules, load_rules
+from riskmodel.monitoring.spells import report_spells
+from riskmodel.months import month_number
+from riskmodel.register import Register, ingest
+from riskmodel.settings import find_config
+from tests.cohort.registers import make_register, monthly
+from tests.cohort.test_spells import ledger
+from tests.county import AS_OF, County
+
+PANEL = Path(__file__).parents[2] / ".." / "shared" / "data" / "eph" / "eph_2009_2015.parquet"
+
+
+def report(register: Register, as_of: str = "2023-12", rules: dict[str, Any] | None = None) -> Found:
+    return report_spells(Asked(register, month_number(as_of), Rules(**rules or {})))
+
+
+def kept(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table.reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """Three households over two years: 001 poor in between twice, 002 hardly ever, 003 mostly."""
+    records = pd.concat([
+        monthly("001", "2022-01", [150] * 6 + [90] * 2 + [150] * 4 + [80] * 3 + [150] * 9),
+        monthly("002", "2022-01", [150] * 20 + [95] + [150] * 3),
+        monthly("003", "2022-01", [70] * 12 + [110] * 2 + [60] * 10),
+    ])  # fmt: skip
+    spells = ledger(
+        ("001", "2022-02-01", "2022-03-05"), ("001", "2022-08-01", "2023-01-20"), ("001", "2023-11-01", None),
+        ("002", "2023-10-02", "2023-12-20"), ("003", "2022-03-01", None),
+    )  # fmt: skip
+    help_given = pd.DataFrame({
+        "household_id": ["002", "001"], "measure": ["health", "employment"], "offered_on": ["2023-11-20", "2022-09-01"],
+        "known_at": ["2023-11-21", "2022-09-01"], "accepted": True, "answered_on": ["2023-11-22", "2022-09-02"],
+    })  # fmt: skip
+    folder = tmp_path_factory.mktemp("small")
+    return report(make_register(folder, records=records, spells=spells, assistance=help_given))
+
+
+def test_the_curve_starts_where_starts_are_known(small: Found) -> None:
+    whole = kept(small.tables["duration_summary"], kind="poverty", entry="all")
+    assert whole[["spells", "ended", "open", "start_unknown"]].to_numpy().tolist() == [[5, 4, 1, 1]]
+    curve = kept(small.tables["durations"], kind="poverty", entry="all")
+    assert curve[["months", "at_risk", "ended"]].to_numpy().tolist() == [[1, 4, 1], [2, 3, 1], [3, 2, 1], [9, 1, 0]]
+    np.testing.assert_allclose(curve["share"], [3 / 4, 2 / 4, 1 / 4, 1 / 4])
+
+
+def test_first_and_repeated_entry_are_counted_apart(small: Found) -> None:
+    rates = kept(small.tables["entry_rates"], kind="poverty").set_index("entry")
+    assert rates.loc["first", ["at_risk", "entered"]].tolist() == [6 + 20, 2]
+    assert rates.loc["again", ["at_risk", "entered"]].tolist() == [4 + 8 + 2 + 2, 2]
+
+
+def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> None:
+    found = small.tables["long_stays"]
+    assert found[["household_id", "since", "months"]].to_numpy().tolist() == [["003", "2022-03", 21]]
+    assert found["measures"].isna().all()
+
+
+def test_a_frequent_entry_is_listed_with_the_help_that_it_had(small: Found) -> None:
+    found = small.tables["frequent_entries"]
+    assert found[["household_id", "entries", "measures"]].to_numpy().tolist() == [["001", 3, "employment x1"]]
+
+
+def test_rules_of_the_county_change_the_lists(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150] * 12)
+    register = make_register(tmp_path, records=records, spells=ledger(("001", "2023-06-01", None)))
+    assert len(report(register).tables["long_stays"]) == 0
+    assert len(report(register, rules={"spells": {"long_stay_months": 6}}).tables["long_stays"]) == 1
+    assert len(report(register, rules={"spells": {"long_stay_months": 7}}).tables["long_stays"]) == 0
+
+
+def test_poverty_is_chronic_where_the_mean_lies_below_the_line(small: Found) -> None:
+    kinds = small.tables["poverty_kinds"].iloc[0]
+    assert kinds[["households", "never_poor", "transient_poor", "chronic_poor"]].tolist() == [3, 0, 2, 1]
+    gaps = [(2 * 0.1**2 + 3 * 0.2**2) / 24, 0.05**2 / 24, (12 * 0.3**2 + 10 * 0.4**2) / 24]
+    chronic = (1 - (12 * 0.7 + 2 * 1.1 + 10 * 0.6) / 24) ** 2
+    assert kinds["squared_gap"] == pytest.approx(sum(gaps) / 3)
+    assert kinds["chronic_gap"] == pytest.approx(chronic / 3)
+    assert kinds["transient_gap"] == pytest.approx((sum(gaps) - chronic) / 3)
+
+
+def test_whoever_left_in_the_month_after_the_first_help_is_listed_and_whoever_had_time_is_not(small: Found) -> None:
+    found = small.tables["removed_early"].set_index("household_id")
+    assert found.loc["002", "reasons"] == "soon_after_help"
+    assert found.loc["001", "reasons"] == "removed_below_line", "help had worked for months, income lay below the line"
+    assert found["came_back"].astype(bool).to_dict() == {"001": True, "002": False}
+
+
+def test_check_rules_are_asked_as_known_on_the_day(tmp_path: Path) -> None:
+    records = monthly("001", "2023-01", [150] * 5 + [90] * 7)
+    spells = ledger(("001", "2023-02-01", "2023-07-10")).assign(elimination_mode="assisted")
+    register = make_register(tmp_path, records=records, spells=spells)
+    found = report(register, rules={"spells": {"early_exit_checks": ["removed_below_line"]}}).tables["removed_early"]
+    assert found["reasons"].tolist() == ["removed_below_line"]
+    assert len(report(register, "2023-06").tables["removed_early"]) == 0
+    with pytest.raises(UsageError, match="did you mean 'removed_below_line'"):
+        report(register, rules={"spells": {"early_exit_checks": ["removed_below_lin"]}})
+
+
+def test_what_raised_income_over_the_line_is_named(tmp_path: Path) -> None:
+    parts = {"wage_income": 80.0, "transfer_income": 10.0, "selfpay": 0.0, "claims": 0.0, "hh_size": 1}
+    records = pd.concat([
+        monthly("001", "2023-01", [150.0, 90, 120], **{**parts, "wage_income": [150, 80, 112]}),
+        monthly("002", "2023-01", [150.0, 90, 120], **{**parts, "transfer_income": [60, 10, 41]}),
+        monthly("003", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, 30], "hh_size": 2}),
+    ])  # fmt: skip
+    found = report(make_register(tmp_path, records=records)).tables["exits"].set_index("reason")["spells"]
+    assert found.to_dict() == {"medical_cost": 1, "transfers": 1, "wages": 1}
+
+
+def test_without_spells_the_lists_are_of_those_below_the_line_and_it_is_said(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2022-01", [150] + [90] * 23), monthly("002", "2022-01", [90] * 12)])
+    found = report(make_register(tmp_path, records=records))
+    assert found.tables["long_stays"]["household_id"].tolist() == ["001"], "002 was not seen for a year"
+    assert any("no monitoring spells" in en for en, _ in found.notes)
+
+
+def test_lists_carry_the_causes_of_their_alerts(county: County) -> None:
+    register = Register.open(county.register)
+    as_of = month_number("2023-12")
+    rules = Rules(spells={"long_stay_months": 2, "frequent_entries": 2})
+    found = report_spells(Asked(register, as_of, rules, scored_months([county.alerts], as_of)))
+    alerts = pd.read_parquet(county.alerts / "alerts.parquet")
+    listed = found.tables["long_stays"]
+    mine = alerts[alerts["household_id"].isin(listed["household_id"])]
+    assert len(mine) > 0
+    assert listed["alerts"].sum() == len(mine)
+    makeup = kept(found.tables["list_makeup"], list="long_stays").set_index("verdict")["alerts"]
+    assert makeup.to_dict() == {**dict.fromkeys(makeup.index, 0), **mine["verdict"].value_counts().to_dict()}
+    assert kept(found.tables["list_makeup"], list="all")["alerts"].sum() == len(alerts)
+    silent = report_spells(Asked(register, as_of, rules))
+    assert "list_makeup" not in silent.tables
+    assert any("--alerts" in en for en, _ in silent.notes)
+
+
+def test_a_month_after_the_report_is_refused(county: County) -> None:
+    with pytest.raises(UsageError, match=f"scored for {AS_OF}"):
+        scored_months([county.alerts], month_number("2023-05"))
+    with pytest.raises(UsageError, match="same month"):
+        scored_months([county.alerts, county.alerts], month_number("2023-12"))
+
+
+def register_of_returns(folder: Path, months: int = 42, households: int = 160) -> Register:
+    """Half of the households that left stay near the line and come back within months, half rise far above and do not."""
+    draw = np.random.default_rng(5)
+    frames = []
+    for i in range(households):
+        near = i % 2 == 0
+        level = [130.0] * int(draw.integers(2, 20))
+        while len(level) < months:
+            level += [90.0] * int(draw.integers(2, 5))
+            level += [108.0] * int(draw.integers(3, 16)) if near else [200.0] * months
+        frames.append(monthly(f"{i:03d}", "2020-07", level[:months]))
+    return make_register(folder, records=pd.concat(frames))
+
+
+def test_the_chance_of_re_entry_ranks_those_near_the_line_first(tmp_path: Path) -> None:
+    register = register_of_returns(tmp_path)
+    rules = {"reentry": {"intervals": {"replicates": 40}}, "spells": {}}
+    found = report(register, rules=rules)
+    figures = found.tables["reentry_evaluation"]
+    auc = kept(figures, horizon_months=12, metric="roc_auc").set_index("model")
+    assert auc.loc["hazard_logit", "low"] > 0.9
+    assert auc.loc["base_rate", "value"] == 0.5
+    assert auc.loc["hazard_logit", "gain_low"] > 0
+    brier = kept(figures, horizon_months=6, metric="brier").set_index("model")["value"]
+    assert brier["hazard_logit"] < brier["kaplan_meier"]
+    risks = found.tables["reentry_risks"]
+    near = risks["household_id"].astype(int) % 2 == 0
+    assert risks.loc[near, "chance_12m_share"].min() > risks.loc[~near, "chance_12m_share"].max()
+    assert (risks["chance_6m_share"] <= risks["chance_12m_share"]).all()
+    assert set(found.tables["reentry_terms"]["term"]) >= {"log_ratio", "earlier_spells", "log_last_spell"}
+
+
+def test_too_few_re_entries_give_no_chance_and_a_note(small: Found) -> None:
+    assert "reentry_risks" not in small.tables
+    assert any("too few" in en for en, _ in small.notes)
+
+
+def test_the_shipped_rules_are_the_defaults() -> None:
+    assert load_rules() == Rules()
+
+
+def test_a_misspelt_rule_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("spells: {long_stay_month: 12}", encoding="utf-8")
+    with pytest.raises(UsageError, match="spells.long_stay_month"):
+        load_rules(tmp_path / "mine.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PANEL.is_file(), reason="the Argentine panel (../shared/data/eph) is not here")
+def test_on_the_argentine_panel_re_entry_is_three_times_as_frequent_as_first_entry(tmp_path: Path) -> None:
+    ingest(find_config("sources/eph.yaml"), PANEL, tmp_path / "register")
+    found = report(Register.open(tmp_path / "register"), "2015-06")
+    rates = found.tables["entry_rates"].set_index("entry")
+    assert rates.loc["again", "share"] == pytest.approx(0.31, abs=0.005)
+    assert rates.loc["first", "share"] == pytest.approx(0.09, abs=0.005)
+    assert rates.loc["again", "share_low"] > 3 * rates.loc["first", "share_high"]
+    assert rates["at_risk"].sum() == 151_766, "pairs of quarters in a row of households not poor, as the panel's page counts"
+    assert "reentry_risks" not in found.tables, "the rotation leaves half a year unwatched: no chance can be told"

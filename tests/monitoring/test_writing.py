@@ -1,0 +1,106 @@
+"""The report as files: bilingual headings, formula-safe cells, whole or not at all; and the command that writes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from riskmodel.cli import app
+from riskmodel.errors import CatalogueError, UsageError
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.running import PARTS, run_parts
+from riskmodel.monitoring.writing import MOST_IN_A_SHEET, words_of, write_part
+from riskmodel.months import month_number
+from riskmodel.register import Register, verify
+from tests.county import AS_OF, County
+
+LAST = "2023-12"
+
+
+@pytest.fixture(scope="module")
+def written(county: County, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("monitor") / "out"
+    run = CliRunner().invoke(
+        app,
+        ["monitor", str(county.register), "--as-of", LAST, "--out", str(out), "--alerts", str(county.alerts)]
+        + ["--model", "models:/return-risk@champion", "--tracking-uri", county.tracking.uri],
+        catch_exceptions=False,
+    )
+    assert run.exit_code == 0, run.output
+    assert "missed returns" in run.output
+    return out
+
+
+def test_every_part_is_written_in_three_formats_and_hashed(written: Path) -> None:
+    manifest = verify(written)
+    assert manifest["kind"] == "monitoring"
+    for part in PARTS:
+        tables = {Path(name).stem for name in manifest["files"] if name.startswith(f"{part.name}/")}
+        for table in tables:
+            parquet, csv = (written / part.name / f"{table}.{kind}" for kind in ("parquet", "csv"))
+            assert len(pd.read_parquet(parquet)) == len(pd.read_csv(csv, encoding="utf-8-sig"))
+        assert (written / f"{part.name}.xlsx").is_file()
+    summary = json.loads((written / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["parts"]) == {part.name for part in PARTS}
+    assert summary["rules"]["spells"]["long_stay_months"] == 18
+
+
+def test_sheets_are_read_in_both_languages(written: Path) -> None:
+    book = openpyxl.load_workbook(written / "spells.xlsx")
+    sheet = book["long_stays"]
+    assert "长时间监测名单" in sheet["A1"].value
+    assert sheet["A2"].value == "household\n户编号"
+    kinds = {row[0].value for row in book["duration_summary"].iter_rows(min_row=3, max_col=1)}
+    assert kinds <= {"below the line / 低于监测线", "in monitoring / 监测中"}
+    notes = [cell.value for cell in book.worksheets[0]["B"]]
+    assert any("删失" in note for note in notes)
+
+
+def test_words_of_every_part_are_natural_in_both_languages_and_complete() -> None:
+    for part in PARTS:
+        words = words_of(part.name)
+        for known in (words.tables, words.columns, *words.values.values()):
+            for name, said in known.items():
+                assert said["en"] and said["zh"], name
+
+
+def test_a_column_without_words_is_refused(tmp_path: Path) -> None:
+    found = Found({"long_stays": pd.DataFrame({"household_id": ["1"], "shoe_size": [44]})})
+    with pytest.raises(CatalogueError, match="'shoe_size' of part 'spells'"):
+        write_part(tmp_path, "spells", found)
+
+
+def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
+    bad = ["=1+1", "@SUM(A1)", "+2", "-3", "https://example.org"]
+    found = Found({"long_stays": pd.DataFrame({"household_id": bad, "months": [18, 19, -20, 21, 22]})})
+    write_part(tmp_path, "spells", found)
+    sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["long_stays"]
+    cells = [row[0] for row in sheet.iter_rows(min_row=3, max_col=1)]
+    assert [c.value for c in cells] == bad
+    assert {c.data_type for c in cells} == {"s"}
+    assert not any(c.hyperlink for c in cells)
+    csv = pd.read_csv(tmp_path / "spells" / "long_stays.csv", dtype=str, encoding="utf-8-sig")
+    assert csv["household_id"].tolist() == ["'=1+1", "'@SUM(A1)", "'+2", "'-3", "https://example.org"]
+    assert csv["months"].tolist() == ["18", "19", "-20", "21", "22"], "a number below zero is no formula"
+    assert pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")["household_id"].tolist() == bad
+
+
+def test_a_table_too_long_for_a_sheet_is_in_the_other_files_and_the_sheet_says_so(tmp_path: Path) -> None:
+    found = Found({"long_stays": pd.DataFrame({"household_id": [str(i) for i in range(MOST_IN_A_SHEET + 1)]})})
+    write_part(tmp_path, "spells", found)
+    sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["long_stays"]
+    assert "long_stays.csv" in sheet["A2"].value
+    assert len(pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")) == MOST_IN_A_SHEET + 1
+
+
+def test_only_the_parts_that_were_named_are_run(county: County) -> None:
+    asked = Asked(Register.open(county.register), month_number(AS_OF), Rules())
+    assert list(run_parts(asked, ["misses"])) == ["misses"]
+    with pytest.raises(UsageError, match="no part 'mises': choose from spells, misses"):
+        run_parts(asked, ["mises"])
