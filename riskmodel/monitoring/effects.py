@@ -142,6 +142,10 @@ def estimate_effect(
     missing = [c for c in (treatment, outcome, household, *covariates) if c not in rows]
     if missing:
         raise UsageError(f"the effect of {treatment!r} lacks the column {missing[0]!r}: name columns of the table.")
+    if not covariates:
+        raise UsageError(
+            f"the effect of {treatment!r} needs covariates known before it: without any, all is plain difference."
+        )
     if of not in (HELPED, EVERYBODY):
         raise UsageError(f"an effect is of {HELPED!r} or {EVERYBODY!r}, not {of!r}.")
     known = rows[rows[treatment].notna() & rows[outcome].notna()]
@@ -154,6 +158,8 @@ def estimate_effect(
     if min(arms) < rules.least_households or np.ptp(y) == 0:
         return Effect(TOO_FEW, **counts)
     x, owner = _filled(known[list(covariates)])
+    if not x.shape[1]:
+        return Effect(TOO_FEW, **counts)
     plain, error = plain_difference(d, y, groups)
     found = Effect(PLAIN, **counts, plain=plain, plain_low=plain - _Z * error, plain_high=plain + _Z * error)
     folds = _folds(d, groups, rules.folds, seed)
@@ -168,8 +174,12 @@ def estimate_effect(
         folds = _folds(d, groups, rules.folds, seed)
     if np.unique(y).size == 2 and min(np.bincount(((y == y.max()) + 2 * (d == 1)).astype(int), minlength=4)) < rules.folds:
         return replace(found, status=TOO_FEW)
-    fitted = _fitted(x, d, y, folds, of)
-    return found if fitted is None else _told(found, fitted, x, owner, d, y, groups)
+    with warnings.catch_warnings():
+        # DoubleML says so and then takes its other estimator of the same figure
+        warnings.filterwarnings("ignore", message="The estimated nu2 for d is not positive")
+        warnings.filterwarnings("ignore", message="Propensity predictions")  # the overlap was looked at before
+        fitted = _fitted(x, d, y, folds, of)
+        return found if fitted is None else _told(found, fitted, x, owner, d, y, groups)
 
 
 def plain_difference(d: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
@@ -307,12 +317,9 @@ def _told(
     strongest = _strongest(x, owner, d, y)
     columns = [f"X{i + 1}" for i in np.flatnonzero(owner == strongest)]
     alone = len(columns) == x.shape[1]
-    with warnings.catch_warnings():
-        # DoubleML says so and then takes its other estimator of the same figure
-        warnings.filterwarnings("ignore", message="The estimated nu2 for d is not positive")
-        # where the strongest covariate is the only one, leaving it out leaves the plain difference
-        without = found.plain - effect if alone else float(fitted.sensitivity_benchmark(columns)["delta_theta"].iloc[0])
-        params = fitted.sensitivity_analysis().sensitivity_params
+    # where the strongest covariate is the only one, leaving it out leaves the plain difference
+    without = found.plain - effect if alone else float(fitted.sensitivity_benchmark(columns)["delta_theta"].iloc[0])
+    params = fitted.sensitivity_analysis().sensitivity_params
     reach = abs(without) + _Z * error
     return replace(
         found,

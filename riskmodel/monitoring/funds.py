@@ -256,10 +256,10 @@ def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
 
 _READING = (
     "Funds: the lists hold rows of the books to be looked at. A row may be right: an instalment looks like a second "
-    "payment, a large amount may be a rebuilt house. They say nothing of anybody's conduct, and nothing is recovered, reduced or "
-    "ended on their account. Help without a recorded need may answer a need that nobody wrote down: complete the record "
-    "first. Help counts by the month in which it was offered; payments after the day of the report are not known yet. What "
-    "a return avoided cost stands with the results of assistance.",
+    "payment, a large amount may be a rebuilt house. They say nothing of anybody's conduct, and nothing is recovered, "
+    "reduced or ended on their account. Help without a recorded need may answer a need that nobody wrote down: complete "
+    "the record first. Help counts by the month in which it was offered; payments after the day of the report are not "
+    "known yet. What a return avoided cost stands with the results of assistance.",
     "资金：清单列出需要核对的台账记录，记录本身可能是正确的：分期拨付看起来像重复拨付，大额可能是危房重建。"
     "清单不评价任何人的行为，也不据此追回、减少或停止任何帮扶。未记录需求的帮扶可能对应未被登记的需求，应先补全记录。"
     "帮扶按提供月份统计；报告日之后的拨付尚不知悉。每避免一户返贫的支出见“帮扶成效”。",

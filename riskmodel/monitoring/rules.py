@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -56,6 +58,11 @@ class EffectRules(Strict):
     folds: int = Field(5, ge=2, description="folds over households")
 
 
+def _shipped(name: str) -> Callable[[], Any]:
+    """A list that stands in the shipped rules alone: a county's file without it takes theirs."""
+    return lambda: yaml.safe_load(find_config("monitoring.yaml").read_text(encoding="utf-8"))["assistance"][name]
+
+
 class AssistanceRules(Strict):
     """Results of assistance: who is compared with whom, over which months, on what."""
 
@@ -68,8 +75,14 @@ class AssistanceRules(Strict):
     trend_months: int = Field(6, ge=2, description="months before and after help in the event study")
     improved: float = Field(0.02, description="income over the line risen by so much since help began: improved")
     review_months: int = Field(6, ge=1, description="monitoring still open so many months after help began: look again")
-    covariates: list[str] = Field([], description="features before the offer that helped and others are made alike by")
-    delivers: dict[str, list[str]] = Field({}, description="by measure of measures.yaml: kinds of help in the register")
+    covariates: list[str] = Field(
+        default_factory=_shipped("covariates"),
+        min_length=1,
+        description="features before the offer that helped and others are made alike by",
+    )
+    delivers: dict[str, list[str]] = Field(
+        default_factory=_shipped("delivers"), description="by measure of measures.yaml: kinds of help in the register"
+    )
     effects: EffectRules = EffectRules()
 
 

@@ -108,7 +108,7 @@ def _safe(rows: pd.DataFrame) -> pd.DataFrame:
     safe = rows.copy(deep=False)
     for column in rows.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes]]:
         texts = rows[column]
-        risky = texts.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA))
+        risky = texts.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA)).astype(bool)
         if risky.any():
             safe[column] = texts.where(~risky, "'" + texts.astype(str))
     return safe
