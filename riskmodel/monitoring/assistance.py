@@ -379,8 +379,9 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
     -------
     pandas.DataFrame
         One row a household: `identified_on`, `helped_on` (the first help of the spell), `measures` (taken up in it),
-        income over the line then and now, the objective `needs_now` that a fact speaks for now, those `unanswered` by any of
-        these measures, and `changed` (whether another kind began within the last months).
+        `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one), the
+        objective `needs_now` that a fact speaks for, those `unanswered` by any of these measures, and `changed` (whether
+        another kind began within the last months).
     """
     rules = asked.rules.assistance
     review = f"{asked.as_of + asked.register.step_months - 1 - rules.review_months}"
@@ -411,7 +412,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                 SELECT household_id, {month_no("month")} AS month_no, arg_max(welfare, known_at) AS welfare,
                        arg_max(line, known_at) AS line FROM sorted_records WHERE welfare IS NOT NULL GROUP BY ALL)
             SELECT d.household_id, county_id, township_id, d.identified_on, d.helped_on, measures, changed,
-                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no <= {month_no("helped_on")})
+                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no < {month_no("helped_on")})
                        AS ratio_then, arg_max(welfare / nullif(line, 0), month_no) AS ratio_now
             FROM due d JOIN sorted_households USING (household_id) JOIN incomes USING (household_id)
             GROUP BY ALL HAVING ratio_now - ratio_then < {rules.improved} ORDER BY county_id, d.household_id"""
@@ -441,7 +442,7 @@ def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         figures |= {name: int(effects["reading"].eq(name).sum()) for name in ("stands", "fragile", "not_told_apart")}
     if "change_of_measure" in tables:
         figures["change_of_measure"] = len(tables["change_of_measure"])
-    return figures
+    return {name: value for name, value in figures.items() if pd.notna(value)}
 
 
 def _family(effects: pd.DataFrame, drawn: int, counties: int) -> tuple[str, str]:

@@ -251,7 +251,7 @@ def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     figures |= {name: len(tables[name]) for name in ("help_without_need", "need_without_help")}
     if "fund_sources" in tables and len(tables["fund_sources"]):
         figures["hhi_of_sources"] = float(tables["fund_sources"].query("county_id == @ALL")["hhi"].iloc[0])
-    return figures
+    return {name: value for name, value in figures.items() if pd.notna(value)}
 
 
 _READING = (
