@@ -194,8 +194,8 @@ def page(made_up: pd.DataFrame, trial: pd.DataFrame, runs_asked: int, draws: int
         "## Made-up households, effect known",
         "500 households on two days in each run. `coverage`: the truth lies within the 95 % interval "
         "(with a 95 % Wilson interval); `plain` is the difference of the means. `fragile` and `stands`: of the estimates "
-        "told apart from nothing, the share that a hidden cause as misleading as the strongest known one could do away with, "
-        "or not.",
+        "told apart from nothing, the share that a hidden cause as misleading as the strongest known one could do away "
+        "with, or not.",
         _markdown(made_up),
         "## Pakistan, randomised",
         f"`arms`: difference of the randomised arms, the truth. `selected`: poorer helped and richer other households are "
