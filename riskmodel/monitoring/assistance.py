@@ -32,6 +32,11 @@ from riskmodel.settings import AtRisk, Label
 
 EXIT, INCOME = "exit", "income"
 OUTCOMES = (RETURN, EXIT, INCOME)
+_COLUMNS = (
+    "help", "outcome", "driver", "reading", "rows", "helped", "effect", "effect_low", "effect_high", "p_adjusted",
+    "strongest", "hidden_low", "hidden_high", "robustness_share", "robustness_interval_share", "plain", "plain_low",
+    "plain_high", "outside_share", "effective_helped", "effective_others", "imbalance",
+)  # fmt: skip
 _TOLD_DAYS = (15, 30, 90)
 _WORK_SHOWN_BY = ("n_working", "migrant_months", "days_worked", "wage_income")
 
@@ -222,8 +227,8 @@ def help_effects(asked: Asked, catalogue: Catalogue, answers: Answers, counties:
         return pd.DataFrame()
     table = pd.concat([pd.DataFrame(told), pd.DataFrame([_row(e) for e in effects])], axis=1)
     table["p_adjusted"] = adjusted(table.pop("p"))
-    table.insert(3, "reading", list(by_strength(effects)))
-    return table
+    table["reading"] = list(by_strength(effects))
+    return table[list(_COLUMNS)]
 
 
 def _row(effect: Effect) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def _sources(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
         f"""
         WITH sums AS (SELECT coalesce(county_id, '{ALL}') AS county_id, fund_source, sum(paid) AS paid
                       FROM paid WHERE paid > 0 GROUP BY GROUPING SETS ((county_id, fund_source), (fund_source))),
-        shares AS (SELECT *, paid / sum(paid) OVER (PARTITION BY county_id) AS paid_share FROM sums)
-        SELECT *, sum(paid_share ** 2) OVER (PARTITION BY county_id) AS hhi FROM shares
+        shares AS (SELECT *, paid / sum(paid) OVER (PARTITION BY county_id) AS source_share FROM sums)
+        SELECT *, sum(source_share ** 2) OVER (PARTITION BY county_id) AS hhi FROM shares
         ORDER BY county_id, paid DESC, fund_source"""
     ).df()
 

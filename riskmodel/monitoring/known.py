@@ -10,6 +10,7 @@ import pandas as pd
 
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.compiler import quoted
+from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
@@ -99,18 +100,38 @@ def named(flags: pd.DataFrame) -> pd.Series:
 def needs_on(
     asked: Asked, catalogue: Catalogue, months: Sequence[int], counties: Sequence[str], further: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """What was known of every household at these months: the drivers with a fact behind them, and some features.
+    """What was known of every household at these months: its needs, and some features.
+
+    A need is a driver with a fact behind it that some measure of `measures.yaml` may answer: a household without an able
+    member has no need of training or of a job.
 
     Returns
     -------
     pandas.DataFrame
         `household_id`, `as_of` (text), the `further` features that the register can give, and `fact_<driver>`, booleans.
     """
-    facts = {column for fact in catalogue.facts for column in fact.when.columns}
-    found = build_features(asked.register, months, _only(catalogue, facts | set(further)), counties=counties).frame
-    by_driver = facts_by_driver(catalogue, found).add_prefix("fact_")
+    limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
+    read = {column for e in (*limits, *(fact.when for fact in catalogue.facts)) for column in e.columns}
+    found = build_features(asked.register, months, _only(catalogue, read | set(further)), counties=counties).frame
+    by_driver = (facts_by_driver(catalogue, found) & _may_be_answered(catalogue, found)).add_prefix("fact_")
     kept = dict.fromkeys(c for c in ("household_id", "as_of", *further) if c in found)
     return pd.concat([found[[*kept]], by_driver], axis=1)
+
+
+def _may_be_answered(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFrame:
+    """Whether at least one measure that answers a driver may be suggested; a condition that is not known keeps none away."""
+    limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
+    known = dict(zip(map(id, limits), holds(limits, features), strict=True))
+    found = pd.DataFrame(False, index=features.index, columns=[d.name for d in catalogue.drivers])
+    for measure in catalogue.measures:
+        suits = pd.Series(True, index=features.index)
+        if measure.when is not None:
+            suits &= known[id(measure.when)].fillna(True).astype(bool)
+        if measure.never is not None:
+            suits &= ~known[id(measure.never)].fillna(False).astype(bool)
+        for driver in measure.drivers:
+            found[driver] |= suits
+    return found
 
 
 def _only(catalogue: Catalogue, names: set[str]) -> Catalogue:

@@ -11,7 +11,7 @@ import pytest
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.features import build_features
 from riskmodel.monitoring.assistance import change_of_measure, help_effects, help_trends, report_assistance, study_rows
-from riskmodel.monitoring.known import Answers
+from riskmodel.monitoring.known import Answers, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
@@ -136,6 +136,17 @@ def test_without_answers_nothing_is_said_of_results(tmp_path: Path) -> None:
     register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24))
     found = report_assistance(asked(register))
     assert not found.tables and "accepted" in found.notes[0][0]
+
+
+def test_a_household_without_able_member_needs_no_training_and_no_job(tmp_path: Path) -> None:
+    records = pd.concat([
+        monthly(h, "2022-01", [90] * 24, hh_size=2, n_able=able, n_skilled=0, n_unemployed=1, n_carers=1)
+        for h, able in (("001", 0), ("002", 1))
+    ])  # fmt: skip
+    register = make_register(tmp_path, records=records)
+    needs = needs_on(asked(register), CATALOGUE, [month_number("2023-12")], register.counties).set_index("household_id")
+    assert needs.loc["002", ["fact_skills", "fact_job", "fact_labour"]].tolist() == [True, True, True]
+    assert needs.loc["001", ["fact_skills", "fact_job", "fact_labour"]].tolist() == [False, False, True]
 
 
 def test_help_answers_objective_needs_only() -> None:
