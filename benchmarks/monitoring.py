@@ -97,7 +97,8 @@ def _tables(county: str, n: int, months: int) -> dict[str, str]:
             SELECT household_id, month, last_day(month) AS known_at, 7600 * ratio AS welfare, 7600.0::DOUBLE AS line,
                    7600 * ratio * hh_size * 0.6 AS wage_income, 7600 * ratio * hh_size * 0.3 AS production_income,
                    100.0::DOUBLE AS property_income, 7600 * ratio * hh_size * 0.2 AS transfer_income,
-                   7600 * ratio * hh_size * 0.1 AS production_cost, 500.0::DOUBLE AS selfpay, 400.0::DOUBLE AS claims, hh_size
+                   7600 * ratio * hh_size * 0.1 AS production_cost, 500.0::DOUBLE AS selfpay, 400.0::DOUBLE AS claims,
+                   hh_size
             FROM (SELECT household_id, {day("m")} AS month, exp(level + 0.28 * {wave}) AS ratio,
                          CAST(2 + hash(household_id || 'z') % 4 AS INTEGER) AS hh_size
                   FROM ({months_of}) WHERE {seen} > 0.01)
