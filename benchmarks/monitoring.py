@@ -94,10 +94,11 @@ def _tables(county: str, n: int, months: int) -> dict[str, str]:
                    CASE WHEN hash(household_id || 't') % 3 > 0 THEN 'lifted' ELSE 'ordinary' END AS household_type
             FROM {ids} ORDER BY household_id""",
         "records": f"""
-            SELECT household_id, month, last_day(month) AS known_at, 7600 * ratio AS welfare, 7600.0 AS line,
+            SELECT household_id, month, last_day(month) AS known_at, 7600 * ratio AS welfare, 7600.0::DOUBLE AS line,
                    7600 * ratio * hh_size * 0.6 AS wage_income, 7600 * ratio * hh_size * 0.3 AS production_income,
-                   100.0 AS property_income, 7600 * ratio * hh_size * 0.2 AS transfer_income,
-                   7600 * ratio * hh_size * 0.1 AS production_cost, 500.0 AS selfpay, 400.0 AS claims, hh_size
+                   100.0::DOUBLE AS property_income, 7600 * ratio * hh_size * 0.2 AS transfer_income,
+                   7600 * ratio * hh_size * 0.1 AS production_cost, 500.0::DOUBLE AS selfpay, 400.0::DOUBLE AS claims,
+                   hh_size
             FROM (SELECT household_id, {day("m")} AS month, exp(level + 0.28 * {wave}) AS ratio,
                          CAST(2 + hash(household_id || 'z') % 4 AS INTEGER) AS hh_size
                   FROM ({months_of}) WHERE {seen} > 0.01)
@@ -115,7 +116,11 @@ def _tables(county: str, n: int, months: int) -> dict[str, str]:
         "assistance": f"""
             SELECT household_id, {kinds} AS measure, offered_on, offered_on AS known_at, true AS suitable,
                    offered_on + 7 AS answered_on, hash(household_id || k) % 10 > 1 AS accepted,
-                   offered_on + 20 AS started_on, 3000.0 AS amount_planned
+                   offered_on + 20 AS started_on, 3000.0::DOUBLE AS amount_planned,
+                   offered_on + 40 + (hash(household_id || k) % 90)::INTEGER AS paid_on,
+                   (2000 + hash(household_id || k) % 1001)::DOUBLE AS amount_paid,
+                   list_value('central', 'provincial', 'county')[1 + (hash(household_id || k) % 3)::INTEGER] AS fund_source,
+                   'unit ' || (hash(household_id || k) % 8)::VARCHAR AS responsible_unit
             FROM (SELECT household_id, k, {day("found + 3 * k")} + 4 AS offered_on FROM {poor}, range(3) AS o(k))
             WHERE offered_on <= DATE '{last_day(FIRST + months - 2)}' ORDER BY household_id, offered_on""",
     }

@@ -344,7 +344,7 @@ def monitor(
     parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself: long stays, re-entries, misses; tables as Parquet, CSV and Excel."""
+    """Report on the monitoring itself: long stays, re-entries, help, funds, misses; tables as Parquet, CSV and Excel."""
     from riskmodel.results import monitor_and_write
 
     chosen = [name.strip() for name in parts.split(",")] if parts else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -46,12 +48,64 @@ class MissRules(Strict):
     material_odds: float = Field(2.0, ge=1, description="a correction counts where it changes the odds by this factor")
 
 
+class EffectRules(Strict):
+    """When an effect may be estimated at all, and how."""
+
+    chances: tuple[float, float] = Field((0.05, 0.95), description="bounds of the chance of being helped")
+    most_outside: float = Field(0.1, ge=0, le=1, description="with more of the households outside, no estimate")
+    least_effective: float = Field(40, ge=1, description="with fewer effective households on a side, no estimate")
+    least_households: int = Field(40, ge=10, description="with fewer households on a side, no estimate")
+    folds: int = Field(5, ge=2, description="folds over households")
+
+
+def _shipped(name: str) -> Callable[[], Any]:
+    """A list that stands in the shipped rules alone: a county's file without it takes theirs."""
+    return lambda: yaml.safe_load(find_config("monitoring.yaml").read_text(encoding="utf-8"))["assistance"][name]
+
+
+class AssistanceRules(Strict):
+    """Results of assistance: who is compared with whom, over which months, on what."""
+
+    window_months: int = Field(3, ge=1, description="help offered within so many months after a day is taken together")
+    horizon_months: int = Field(6, ge=1, description="outcomes so many months after that")
+    months: int = Field(24, ge=1, description="days of so many months are looked back on")
+    households: int = Field(50_000, ge=100, description="counties are drawn by their id up to so many households")
+    others_per_helped: int = Field(4, ge=1, description="households without help drawn for each helped one, by their id")
+    combinations: int = Field(6, ge=0, description="so many combinations of measures, the most frequent ones")
+    trend_months: int = Field(6, ge=2, description="months before and after help in the event study")
+    improved: float = Field(0.02, description="income over the line risen by so much since help began: improved")
+    review_months: int = Field(6, ge=1, description="monitoring still open so many months after help began: look again")
+    covariates: list[str] = Field(
+        default_factory=_shipped("covariates"),
+        min_length=1,
+        description="features before the offer that helped and others are made alike by",
+    )
+    delivers: dict[str, list[str]] = Field(
+        default_factory=_shipped("delivers"), description="by measure of measures.yaml: kinds of help in the register"
+    )
+    effects: EffectRules = EffectRules()
+
+
+class FundRules(Strict):
+    """Funds: what counts as late, twice, unneeded, unmet, exceptional."""
+
+    months: int = Field(12, ge=1, description="help offered within so many months is reported on")
+    late_days: int = Field(90, ge=0, description="paid later than so many days after help began: late")
+    unspent: float = Field(0.1, gt=0, description="less paid than planned by this share: unspent")
+    twice_days: int = Field(90, ge=0, description="the same kind of help paid to a household within so many days: twice")
+    need_months: int = Field(6, ge=1, description="need is looked for over the last so many months")
+    outlier_z: float = Field(3.5, gt=0, description="robust z of the amount per household: listed for a look")
+    least_paid: int = Field(20, ge=3, description="with fewer payments of a kind no amount is called exceptional")
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
     spells: SpellRules = SpellRules()
     reentry: ReentryRules = ReentryRules()
     misses: MissRules = MissRules()
+    assistance: AssistanceRules = AssistanceRules()
+    funds: FundRules = FundRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:

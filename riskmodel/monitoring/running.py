@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riskmodel.errors import UsageError
-from riskmodel.monitoring import misses, spells
+from riskmodel.monitoring import assistance, funds, misses, spells
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
     Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells),
+    Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance),
+    Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),
     Part("misses", "misses sorted", "偏差分类", misses.report_misses),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""

@@ -18,10 +18,10 @@ import pandas as pd
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.spells import open_monitoring, open_runs
+from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.reentry import MONITORING, POVERTY, landmarks, no_assessments, report_reentry
 from riskmodel.months import month_text
-from riskmodel.register import load_contract
 from riskmodel.register.validators import spells_against
 
 SOON_AFTER_HELP = "soon_after_help"
@@ -292,13 +292,13 @@ def _placed(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, ki
 
 def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> pd.DataFrame:
     """Spells that ended too early, each with all that speaks for it."""
-    _as_known(connection, asked, county, "records", "AND household_id IN (SELECT household_id FROM monitoring)")
-    _as_known(connection, asked, county, "spells")
+    open_known(connection, asked, "records", [county], "household_id IN (SELECT household_id FROM monitoring)")
+    open_known(connection, asked, "spells", [county])
     helped = asked.register.file("assistance", county) is not None
     rules, soon = asked.rules.spells, "SELECT NULL, NULL, NULL WHERE false"
     first_help = "SELECT '' AS household_id, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS began WHERE false"
     if helped:
-        _as_known(connection, asked, county, "assistance")
+        open_known(connection, asked, "assistance", [county])
         first_help = """
             SELECT household_id, s.identified_on, min(began) AS began FROM monitoring s
             JOIN (SELECT household_id, coalesce(started_on, answered_on, offered_on) AS began FROM sorted_assistance
@@ -321,23 +321,6 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         WHERE s.until_no IS NOT NULL GROUP BY ALL ORDER BY s.household_id, s.identified_on
         """
     ).df()
-
-
-def _as_known(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, table: str, where: str = "") -> None:
-    """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown."""
-    held = set(asked.register.columns(table)) | set(load_contract().tables[table].key) | {"known_at"}
-    day = f"DATE '{asked.day}'"
-    columns = []
-    for name, column in load_contract().tables[table].columns.items():
-        value = name if name in held else "NULL"
-        if name in held and column.revealed_by in held:
-            value = f"CASE WHEN {column.revealed_by} <= {day} THEN {name} END"
-        columns.append(f"{value} AS {name}")
-    file = quoted(asked.register.file(table, county))
-    connection.execute(
-        f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM read_parquet({file}) "
-        f"WHERE known_at <= {day} {where}"
-    )
 
 
 _SPELL_KEYS = ("kind", "entry")

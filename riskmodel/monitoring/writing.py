@@ -64,7 +64,19 @@ def words_of(part: str) -> Words:
     content = yaml.safe_load(find_config(_WORDS).read_text(encoding="utf-8"))
     common, own = content["common"], content.get(part, {})
     kinds = {kind: {**common.get(kind, {}), **own.get(kind, {})} for kind in ("tables", "columns", "values")}
+    defined = {name for name, words in kinds["values"].items() if isinstance(words, str)}
+    kinds["values"] |= {name: {**_defined(kinds["values"][name]), "*": _EVERY} for name in defined}
     return Words(part, **kinds)
+
+
+_EVERY = {"en": "all", "zh": "全部"}
+
+
+def _defined(what: str) -> dict[str, dict[str, str]]:
+    """The words that `drivers.yaml`, `measures.yaml` or `features.yaml` have for what they define."""
+    from riskmodel.catalogue import load_catalogue
+
+    return {row.name: {"en": row.en, "zh": row.zh} for row in getattr(load_catalogue(), what)}
 
 
 def write_part(stage: Path, name: str, found: Found) -> None:
@@ -96,7 +108,7 @@ def _safe(rows: pd.DataFrame) -> pd.DataFrame:
     safe = rows.copy(deep=False)
     for column in rows.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes]]:
         texts = rows[column]
-        risky = texts.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA))
+        risky = texts.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA)).astype(bool)
         if risky.any():
             safe[column] = texts.where(~risky, "'" + texts.astype(str))
     return safe

@@ -26,10 +26,12 @@ LAST = "2023-12"
 @pytest.fixture(scope="module")
 def written(county: County, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("monitor") / "out"
+    rules = out.parent / "rules.yaml"  # no effect is estimated here: tests/monitoring/test_assistance.py does
+    rules.write_text("assistance: {effects: {least_households: 400}}", encoding="utf-8")
     run = CliRunner().invoke(
         app,
         ["monitor", str(county.register), "--as-of", LAST, "--out", str(out), "--alerts", str(county.alerts)]
-        + ["--model", "models:/return-risk@champion", "--tracking-uri", county.tracking.uri],
+        + ["--rules", str(rules), "--model", "models:/return-risk@champion", "--tracking-uri", county.tracking.uri],
         catch_exceptions=False,
     )
     assert run.exit_code == 0, run.output
@@ -110,5 +112,5 @@ def test_a_table_too_long_for_a_sheet_is_in_the_other_files_and_the_sheet_says_s
 def test_only_the_parts_that_were_named_are_run(county: County) -> None:
     asked = Asked(Register.open(county.register), month_number(AS_OF), Rules())
     assert list(run_parts(asked, ["misses"])) == ["misses"]
-    with pytest.raises(UsageError, match="no part 'mises': choose from spells, misses"):
+    with pytest.raises(UsageError, match="no part 'mises': choose from spells, assistance, funds, misses"):
         run_parts(asked, ["mises"])

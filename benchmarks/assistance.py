@@ -1,0 +1,244 @@
+"""Whether estimates of what help does can be trusted: on made-up households with a known effect, and on a randomised trial.
+
+Made-up households: help goes to the poorer and the larger ones, and income (or a return to poverty) follows from the same
+things, from the household itself, and from help by a known amount. Each run draws households anew. The worlds: **sound**
+(overlap, nothing hidden), **strong** (the same, a larger effect), **no_overlap** (help goes by a sharp line of poverty),
+**hidden** (help does nothing, and a hidden cause drives help and income about as poverty does), and **hidden_more** (the
+hidden cause is stronger than anything known: the case that no analysis of sensitivity can tell).
+
+The trial: Pakistan's graduation programme (Banerjee et al. 2015, Science 348:1260799), where help was drawn by lot. The
+difference of its arms is the truth; then households are dropped by what they consumed at the baseline, so that the arms
+differ, and the estimate has to find its way back.
+
+    python benchmarks/assistance.py --pakistan FOLDER --markdown benchmarks/assistance.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.monitoring.effects import (
+    ESTIMATED,
+    EVERYBODY,
+    HELPED,
+    NO_OVERLAP,
+    Effect,
+    by_strength,
+    estimate_effect,
+    plain_difference,
+)
+
+WORLDS = {
+    "sound": {"effect": 0.3},
+    "strong": {"effect": 0.8},
+    "no_overlap": {"effect": 0.3, "sharp": 6.0},
+    "hidden": {"effect": 0.0, "hidden": 0.8},
+    "hidden_more": {"effect": 0.0, "hidden": 1.4},
+}
+OUTCOMES = ("income", "returned")
+COVARIATES = ["poverty", "members", "illness", "land"]
+TRIAL = "pakistan_graduation_long.csv.gz"
+BASELINE = [
+    "welfare_pc", "cfood_pcmonth", "cnonfood_pcmonth", "cdurable_pcmonth", "asset_index", "asset_hh_index",
+    "asset_prod_index", "index_foodsecurity", "percep_econ", "loan_totalamt", "sav_depositamt", "ranimals_month",
+    "iagri_month", "poor",
+]  # fmt: skip
+TRIAL_OUTCOMES = {"consumption": "welfare_pc", "poverty": "poor_2usd"}
+"""Outcomes of the trial and their columns; what they are says `trial_rows`."""
+
+
+def households(
+    seed: int, n: int = 500, days: int = 2, *, effect: float = 0.3, hidden: float = 0.0, sharp: float = 0.8
+) -> pd.DataFrame:
+    """Made-up households on several days; `income_helped`, `income_else` and the two chances of a return are the truth."""
+    generator = np.random.default_rng(seed)
+    household = np.repeat(np.arange(n), days)
+    own = generator.normal(size=(n, 2))[household]
+    x = 0.7 * generator.normal(size=(n, 4))[household] + 0.7 * generator.normal(size=(n * days, 4))
+    unseen = generator.normal(size=n)[household]
+    rows = pd.DataFrame(x, columns=COVARIATES).assign(household_id=household)
+    chance = 1 / (1 + np.exp(0.7 - sharp * rows["poverty"] - 0.5 * rows["members"] - hidden * unseen))
+    rows["helped"] = (generator.random(len(rows)) < chance).astype(float)
+    course = 1.5 - 0.5 * rows["poverty"] - 0.3 * rows["members"] - 0.2 * rows["illness"] + 0.6 * hidden * unseen
+    noise = 0.4 * own[:, 0] + 0.6 * generator.normal(size=len(rows))
+    rows["income"] = course + effect * rows["helped"] + noise
+    log_odds = -1.2 - 1.5 * (course - 1.5)
+    less = 1 / (1 + np.exp(-log_odds)), 1 / (1 + np.exp(-(log_odds - 2 * effect)))
+    rows["returned"] = (generator.random(len(rows)) < np.where(rows["helped"] == 1, less[1], less[0])).astype(float)
+    return rows.assign(true_income=effect, true_returned=less[1] - less[0])
+
+
+def truth_of(world: str, outcome: str) -> float:
+    """The effect on those helped in a very large population of this world."""
+    rows = households(0, 200_000, 1, **WORLDS[world])
+    return float(rows.loc[rows["helped"] == 1, f"true_{outcome}"].mean())
+
+
+def runs(world: str, outcome: str, count: int, first_seed: int = 1) -> Iterator[tuple[pd.DataFrame, Effect]]:
+    """Households of a world and what was said of them, run by run."""
+    for seed in range(first_seed, first_seed + count):
+        rows = households(seed, **WORLDS[world])
+        yield rows, estimate_effect(rows, "helped", outcome, COVARIATES, of=HELPED, seed=seed)
+
+
+def runs_of(world: str, asked: int) -> int:
+    """Coverage needs all runs; what the other worlds show is told by a third of them."""
+    return asked if world == "sound" else -(-asked // 3)
+
+
+def figures_of(world: str, outcome: str, count: int) -> dict[str, float]:
+    """Shares over the runs of one world, with Wilson intervals of the coverage."""
+    truth = truth_of(world, outcome)
+    pairs = list(runs(world, outcome, count))
+    effects = [effect for _, effect in pairs]
+    told = [e for e in effects if e.status == ESTIMATED]
+    within = [e.low <= truth <= e.high for e in told]
+    plain_within = [e.plain_low <= truth <= e.plain_high for e in effects]
+    readings = [next(by_strength([e])) for e in effects]
+    low, high = wilson(sum(within), len(within)) if told else (np.nan, np.nan)
+    away = [r != "not_told_apart" for r in readings if r in ("not_told_apart", "fragile", "stands")]
+    return {
+        "runs": count,
+        "truth": truth,
+        "estimated": len(told) / count,
+        "refused": sum(e.status == NO_OVERLAP for e in effects) / count,
+        "coverage": float(np.mean(within)) if told else np.nan,
+        "coverage_low": low,
+        "coverage_high": high,
+        "mean_estimate": float(np.mean([e.effect for e in told])) if told else np.nan,
+        "mean_plain": float(np.mean([e.plain for e in effects])),
+        "plain_coverage": float(np.mean(plain_within)),
+        "told_apart": float(np.mean(away)) if told else np.nan,
+        "fragile": readings.count("fragile") / max(sum(away), 1),
+        "stands": readings.count("stands") / max(sum(away), 1),
+    }
+
+
+def trial_rows(folder: Path, wave: int) -> pd.DataFrame:
+    """One row a household: who was drawn, the baseline (`base_*`), consumption and poverty at a wave.
+
+    Consumption of 0 is a gap. Poverty is consumption below 72.96 USD PPP a month, the trial file's second line
+    (`poor_2usd`); below the first (45.6) lies one household in eight.
+    """
+    panel = pd.read_csv(folder / TRIAL)
+    panel["welfare_pc"] = panel["welfare_pc"].where(panel["welfare_pc"] > 0)
+    panel["poor_2usd"] = panel["poor_2usd"].where(panel["welfare_pc"].notna())
+    base = panel[panel["wave"] == 0].set_index("household_id")
+    after = panel[panel["wave"] == wave].set_index("household_id")[list(TRIAL_OUTCOMES.values())]
+    after["welfare_pc"] = after["welfare_pc"].clip(upper=after["welfare_pc"].quantile(0.99))
+    after = after.rename(columns={column: name for name, column in TRIAL_OUTCOMES.items()})
+    money = ["welfare_pc", "cfood_pcmonth", "cnonfood_pcmonth", "cdurable_pcmonth", "loan_totalamt", "sav_depositamt"]
+    covariates = base[BASELINE].copy()
+    covariates[money] = np.log1p(covariates[money].clip(lower=0))
+    return base[["treatment"]].join(covariates.add_prefix("base_")).join(after).reset_index()
+
+
+def selected(rows: pd.DataFrame, seed: int, most: float = 0.8) -> pd.DataFrame:
+    """The trial as if help had gone to the better off: poorer helped and richer others are dropped more often."""
+    rank = rows["base_welfare_pc"].rank(pct=True).fillna(0.5)
+    dropped = most * np.where(rows["treatment"] == 1, 1 - rank, rank)
+    return rows[np.random.default_rng(seed).random(len(rows)) >= dropped].reset_index(drop=True)
+
+
+def trial_figures(folder: Path, wave: int, outcome: str, draws: int) -> dict[str, float]:
+    """The trial's arms, the doubly robust estimate on the trial, and both again after selection."""
+    rows = trial_rows(folder, wave)
+    covariates = [c for c in rows if c.startswith("base_")]
+    known = rows[rows[outcome].notna()]
+    arms, error = plain_difference(known["treatment"].to_numpy(float), known[outcome].to_numpy(float), np.arange(len(known)))
+    whole = estimate_effect(rows, "treatment", outcome, covariates, of=EVERYBODY)
+    found = [
+        estimate_effect(selected(rows, seed), "treatment", outcome, covariates, of=EVERYBODY, seed=seed)
+        for seed in range(1, draws + 1)
+    ]
+    told = [e for e in found if e.status == ESTIMATED]
+    return {
+        "households": len(known),
+        "arms": arms,
+        "arms_low": arms - 1.959964 * error,
+        "arms_high": arms + 1.959964 * error,
+        "doubly_robust": whole.effect,
+        "doubly_robust_low": whole.low,
+        "doubly_robust_high": whole.high,
+        "selected_households": float(np.mean([e.rows for e in found])),
+        "selected_plain": float(np.mean([e.plain for e in found])),
+        "selected_plain_covers": float(np.mean([e.plain_low <= arms <= e.plain_high for e in found])),
+        "selected_refused": 1 - len(told) / draws,
+        "selected_estimate": float(np.mean([e.effect for e in told])),
+        "selected_covers": float(np.mean([e.low <= arms <= e.high for e in told])),
+        "first_estimate": told[0].effect,
+        "first_low": told[0].low,
+        "first_high": told[0].high,
+        "first_hidden_low": told[0].hidden_low,
+        "first_hidden_high": told[0].hidden_high,
+    }
+
+
+def page(made_up: pd.DataFrame, trial: pd.DataFrame, runs_asked: int, draws: int) -> str:
+    """The benchmark page."""
+    import doubleml
+
+    about = f"Python {platform.python_version()}, DoubleML {doubleml.__version__}, pandas {pd.__version__}"
+    parts = [
+        "# Results of assistance: can the estimates be trusted?",
+        f"`python benchmarks/assistance.py --runs {runs_asked} --draws {draws}` ({about}). What is measured: the docstring "
+        "of `benchmarks/assistance.py`.",
+        "## Made-up households, effect known",
+        "500 households on two days in each run. `coverage`: the truth lies within the 95 % interval "
+        "(with a 95 % Wilson interval); `plain` is the difference of the means. `fragile` and `stands`: of the estimates "
+        "told apart from nothing, the share that a hidden cause as misleading as the strongest known one could do away "
+        "with, or not.",
+        _markdown(made_up),
+        "## Pakistan, randomised",
+        f"`arms`: difference of the randomised arms, the truth. `selected`: poorer helped and richer other households are "
+        f"dropped with up to 80 % (mean of {draws} draws); `covers`: the arms' figure lies within the 95 % interval. "
+        "Consumption per person and month, USD PPP 2014; poverty: below 72.96. Wave 1 lies two years, wave 2 three years "
+        "after the baseline.",
+        _markdown(trial) if len(trial) else "Not run: the trial's data were not given (`--pakistan`).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    cells = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in table.to_numpy(object)]
+    lines = [list(table.columns), ["---"] * table.shape[1], *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    """Print the figures, and write them where asked."""
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--runs", type=int, default=200)
+    arguments.add_argument("--draws", type=int, default=40)
+    arguments.add_argument("--pakistan", type=Path, help="folder of the trial's panel")
+    arguments.add_argument("--markdown", type=Path)
+    arguments.add_argument("--json", type=Path)
+    asked = arguments.parse_args()
+    made_up = []
+    for world in WORLDS:
+        for outcome in OUTCOMES:
+            made_up.append({"world": world, "outcome": outcome, **figures_of(world, outcome, runs_of(world, asked.runs))})
+            print(json.dumps(made_up[-1]), flush=True)
+    trial = []
+    for wave in (1, 2) if asked.pakistan else ():
+        for outcome in TRIAL_OUTCOMES:
+            trial.append({"wave": wave, "outcome": outcome, **trial_figures(asked.pakistan, wave, outcome, asked.draws)})
+            print(json.dumps(trial[-1]), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps({"made_up": made_up, "trial": trial}, indent=1), encoding="utf-8")
+    if asked.markdown:
+        asked.markdown.write_text(
+            page(pd.DataFrame(made_up), pd.DataFrame(trial), asked.runs, asked.draws), encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""The effect of a kind of help on households that were not drawn by lot: looked for with care, never proven.
+
+First the **overlap**: the chance of being helped, by logistic regression on what was known before, told across folds.
+Where the helped have no like households among the others there is nothing to compare, and no effect is estimated.
+Then the **doubly robust** estimate with cross-fitting (Robins & Rotnitzky 1995; Chernozhukov et al. 2018, Econometrics
+Journal 21:C1, by DoubleML): it holds where either the model of who is helped or the model of the outcome is right, and
+nothing that matters to both is missing from the covariates. That last condition cannot be tested. How far it would have to
+fail is told by the **robustness value** (Chernozhukov, Cinelli, Newey, Sharma & Syrgkanis 2022, arXiv:2112.13398) and by the
+interval under a hidden cause that misleads as much as the strongest known covariate does when it is left out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, norm
+
+from riskmodel.errors import UsageError
+from riskmodel.monitoring.rules import EffectRules
+
+ESTIMATED, NO_OVERLAP, TOO_FEW, PLAIN = "estimated", "no_overlap", "too_few", "plain_only"
+HELPED, EVERYBODY = "helped", "everybody"
+_Z = 1.959964
+_TAIL = 0.01
+_PENALTIES = (0.1, 1.0, 10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Whether the helped have like households among the others.
+
+    Attributes
+    ----------
+    outside_share
+        Share of the rows that the effect speaks of whose chance of being helped lies outside the bounds: they are left
+        out. Of the helped only the upper bound counts, since a low chance leaves plenty of others to compare with.
+    effective_helped, effective_others
+        Kish's effective numbers of rows under the weights that make both alike, (sum w)^2 / sum w^2.
+    imbalance
+        Largest standardised difference of a covariate's means between both under these weights; what is left the model
+        of the outcome has to make good.
+    holds
+        Whether few enough lie outside, and enough effective rows are left on both sides.
+    """
+
+    outside_share: float
+    effective_helped: float
+    effective_others: float
+    imbalance: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the data say about the effect of one kind of help on one outcome.
+
+    Attributes
+    ----------
+    status
+        `estimated`; `no_overlap` (nothing to compare: refused); `too_few`; `plain_only` (DoubleML is not installed).
+    rows, helped
+        Rows with a known outcome, and those of them helped.
+    plain, plain_low, plain_high
+        Difference of the means and its 95 % interval over households: no effect, whoever was helped differs otherwise.
+    effect, low, high, p
+        Doubly robust estimate, 95 % interval over households, and p against no effect; missing unless `estimated`.
+    robustness
+        Share of what is left of both treatment and outcome that a hidden cause would have to explain to bring the
+        estimate to nothing; `robustness_interval` to bring zero into its interval.
+    strongest, hidden_low, hidden_high
+        The strongest known covariate, and the interval widened by what leaving it out would do to the estimate.
+    """
+
+    status: str
+    rows: int
+    helped: int
+    plain: float = np.nan
+    plain_low: float = np.nan
+    plain_high: float = np.nan
+    overlap: Overlap | None = None
+    effect: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
+    robustness: float = np.nan
+    robustness_interval: float = np.nan
+    strongest: str | None = None
+    hidden_low: float = np.nan
+    hidden_high: float = np.nan
+
+    @property
+    def fragile(self) -> bool:
+        """Whether a hidden cause that misleads as much as the strongest known one brings zero into the interval."""
+        return bool(self.hidden_low <= 0 <= self.hidden_high)
+
+
+def estimate_effect(
+    rows: pd.DataFrame,
+    treatment: str,
+    outcome: str,
+    covariates: Sequence[str],
+    *,
+    household: str = "household_id",
+    of: str = HELPED,
+    rules: EffectRules | None = None,
+    seed: int = 1,
+) -> Effect:
+    """The effect of a treatment on an outcome, with its overlap, its interval and its sensitivity.
+
+    Parameters
+    ----------
+    rows
+        One row per household, or several over time; rows without treatment or outcome are left out.
+    treatment, outcome
+        Columns: 0/1, and a number or 0/1.
+    covariates
+        Numeric columns known **before** the treatment. Missing values become the median with a mark; the highest and the
+        lowest hundredth count as the value at their edge.
+    household
+        Column that says which rows belong together: folds and intervals are over households.
+    of
+        Whom the effect speaks of: `helped` (effect on the treated) or `everybody` (average effect).
+
+    Raises
+    ------
+    UsageError
+        If a column is missing, the treatment is not 0/1, or `of` is neither.
+
+    >>> generator = np.random.default_rng(1)
+    >>> rows = pd.DataFrame({"household_id": np.arange(400), "poverty": generator.normal(size=400)})
+    >>> rows["helped"] = (generator.random(400) < 1 / (1 + np.exp(-5 * rows["poverty"]))) * 1
+    >>> rows["income"] = rows["helped"] - rows["poverty"]
+    >>> estimate_effect(rows, "helped", "income", ["poverty"]).status
+    'no_overlap'
+    """
+    rules = rules or EffectRules()
+    missing = [c for c in (treatment, outcome, household, *covariates) if c not in rows]
+    if missing:
+        raise UsageError(f"the effect of {treatment!r} lacks the column {missing[0]!r}: name columns of the table.")
+    if not covariates:
+        raise UsageError(
+            f"the effect of {treatment!r} needs covariates known before it: without any, all is plain difference."
+        )
+    if of not in (HELPED, EVERYBODY):
+        raise UsageError(f"an effect is of {HELPED!r} or {EVERYBODY!r}, not {of!r}.")
+    known = rows[rows[treatment].notna() & rows[outcome].notna()]
+    d, y = known[treatment].to_numpy(float), known[outcome].to_numpy(float)
+    if not np.isin(d, (0.0, 1.0)).all():
+        raise UsageError(f"the treatment {treatment!r} holds other values than 0 and 1.")
+    groups = pd.factorize(known[household])[0]
+    counts = {"rows": len(d), "helped": int(d.sum())}
+    arms = [len(np.unique(groups[d == side])) for side in (0.0, 1.0)]
+    if min(arms) < rules.least_households or np.ptp(y) == 0:
+        return Effect(TOO_FEW, **counts)
+    x, owner = _filled(known[list(covariates)])
+    if not x.shape[1]:
+        return Effect(TOO_FEW, **counts)
+    plain, error = plain_difference(d, y, groups)
+    found = Effect(PLAIN, **counts, plain=plain, plain_low=plain - _Z * error, plain_high=plain + _Z * error)
+    folds = _folds(d, groups, rules.folds, seed)
+    overlap, within = check_overlap(x, d, folds, of, rules)
+    found = replace(found, overlap=overlap)
+    if not overlap.holds:
+        return replace(found, status=NO_OVERLAP)
+    if not within.all():
+        x, d, y, groups = x[within], d[within], y[within], groups[within]
+        x, owner = x[:, np.ptp(x, axis=0) > 0], owner[np.ptp(x, axis=0) > 0]
+        groups = pd.factorize(groups)[0]
+        folds = _folds(d, groups, rules.folds, seed)
+    if np.unique(y).size == 2 and min(np.bincount(((y == y.max()) + 2 * (d == 1)).astype(int), minlength=4)) < rules.folds:
+        return replace(found, status=TOO_FEW)
+    with warnings.catch_warnings():
+        # DoubleML says so and then takes its other estimator of the same figure
+        warnings.filterwarnings("ignore", message="The estimated nu2 for d is not positive")
+        warnings.filterwarnings("ignore", message="Propensity predictions")  # the overlap was looked at before
+        fitted = _fitted(x, d, y, folds, of)
+        return found if fitted is None else _told(found, fitted, x, owner, d, y, groups)
+
+
+def plain_difference(d: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Difference of the means of the helped and the others, and its standard error over households.
+
+    >>> plain_difference(np.array([1.0, 1, 0, 0]), np.array([3.0, 1, 1, 1]), np.arange(4))[0]
+    1.0
+    """
+    means = {side: y[d == side].mean() for side in (0.0, 1.0)}
+    shares = {side: (d == side).sum() for side in (0.0, 1.0)}
+    influence = np.where(d == 1, (y - means[1.0]) / shares[1.0], -(y - means[0.0]) / shares[0.0])
+    return float(means[1.0] - means[0.0]), over_households(influence, groups)
+
+
+def over_households(influence: np.ndarray, groups: np.ndarray) -> float:
+    """Standard error from each row's influence, rows of one household taken together (Liang & Zeger 1986)."""
+    sums = np.bincount(groups, weights=influence)
+    n = len(sums)
+    return float(np.sqrt((sums**2).sum() * n / max(n - 1, 1)))
+
+
+def check_overlap(
+    x: np.ndarray, d: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], of: str, rules: EffectRules
+) -> tuple[Overlap, np.ndarray]:
+    """Who has like households on the other side, by the cross-fitted chance of being helped.
+
+    Returns
+    -------
+    tuple
+        The overlap, and which rows lie within the bounds, shape (n,): the effect is estimated on these (Crump, Hotz,
+        Imbens & Mitnik 2009, Biometrika 96(1)).
+    """
+    chance = np.full(len(d), np.nan)
+    for train, test in folds:
+        chance[test] = _propensity().fit(x[train], d[train]).predict_proba(x[test])[:, 1]
+    low, high = rules.chances
+    within = (chance <= high) & ((chance >= low) | (of == HELPED))
+    outside = float(1 - (within[d == 1] if of == HELPED else within).mean())
+    if min(within[d == 1].sum(), within[d == 0].sum()) < 2:
+        return Overlap(outside, 0.0, 0.0, np.nan, False), within
+    weight = np.where(d == 1, 1.0, chance / (1 - chance)) if of == HELPED else 1 / np.where(d == 1, chance, 1 - chance)
+    sides = [within & (d == side) for side in (0.0, 1.0)]
+    effective = [float(weight[side].sum() ** 2 / (weight[side] ** 2).sum()) for side in sides]
+    means = [np.average(x[side], axis=0, weights=weight[side]) for side in sides]
+    spread = np.sqrt((x[sides[0]].var(axis=0) + x[sides[1]].var(axis=0)) / 2)
+    apart = np.abs(means[1] - means[0]) / np.where(spread > 0, spread, np.inf)
+    holds = outside <= rules.most_outside and min(effective) >= rules.least_effective
+    return Overlap(outside, effective[1], effective[0], float(apart.max(initial=0.0)), bool(holds)), within
+
+
+def adjusted(p: pd.Series) -> pd.Series:
+    """P-values with the share of false discoveries held over all that are known (Benjamini & Hochberg 1995).
+
+    >>> adjusted(pd.Series([0.01, 0.04, np.nan])).tolist()
+    [0.02, 0.04, nan]
+    """
+    found = pd.Series(np.nan, index=p.index, dtype=float)
+    known = p.notna()
+    if known.any():
+        found[known] = false_discovery_control(p[known].to_numpy(float))
+    return found
+
+
+def with_doubleml() -> bool:
+    """Whether DoubleML (extra `causal`) is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("doubleml") is not None
+
+
+def _propensity() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _outcome(y: np.ndarray) -> Any:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return _propensity() if _two_valued(y) else make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
+
+
+def _two_valued(y: np.ndarray) -> bool:
+    return bool(np.isin(y, (0.0, 1.0)).all())
+
+
+def _filled(given: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Covariates without gaps, shape (n, k), and whose each column is; what does not vary is left out."""
+    columns, owner = [], []
+    for name in given:
+        value = given[name].to_numpy(float, na_value=np.nan)
+        gap = ~np.isfinite(value)
+        if gap.all():
+            continue
+        held = np.clip(value, *np.quantile(value[~gap], [_TAIL, 1 - _TAIL]))
+        if np.ptp(held[~gap]) == 0:
+            held = value  # rarer than the tail, such as a shock: it counts as it is
+        for part in (np.where(gap, np.median(value[~gap]), held), gap.astype(float)):
+            if np.ptp(part) > 0:
+                columns.append(part)
+                owner.append(name)
+    x = np.column_stack(columns) if columns else np.zeros((len(given), 0))
+    return x, np.array(owner, dtype=object)
+
+
+def _folds(d: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(d)), d, groups))
+
+
+def _fitted(x: np.ndarray, d: np.ndarray, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], of: str) -> Any:
+    """A fitted DoubleMLIRM; None without DoubleML."""
+    if not with_doubleml():
+        return None
+    import doubleml
+
+    data = doubleml.DoubleMLData.from_arrays(x, y, d)
+    how = {"score": "ATTE" if of == HELPED else "ATE", "draw_sample_splitting": False, "n_folds": len(folds)}
+    model = doubleml.DoubleMLIRM(data, _outcome(y), _propensity(), **how)
+    return model.set_sample_splitting([folds]).fit()
+
+
+def _told(
+    found: Effect, fitted: Any, x: np.ndarray, owner: np.ndarray, d: np.ndarray, y: np.ndarray, groups: np.ndarray
+) -> Effect:
+    """Estimate, interval over households, and what a hidden cause would do to it."""
+    effect = float(fitted.coef[0])
+    slope = float(fitted.psi_deriv[:, 0, 0].mean())
+    error = over_households(-fitted.psi[:, 0, 0] / slope / len(y), groups)
+    strongest = _strongest(x, owner, d, y)
+    columns = [f"X{i + 1}" for i in np.flatnonzero(owner == strongest)]
+    alone = len(columns) == x.shape[1]
+    # where the strongest covariate is the only one, leaving it out leaves the plain difference
+    without = found.plain - effect if alone else float(fitted.sensitivity_benchmark(columns)["delta_theta"].iloc[0])
+    params = fitted.sensitivity_analysis().sensitivity_params
+    reach = abs(without) + _Z * error
+    return replace(
+        found,
+        status=ESTIMATED,
+        effect=effect,
+        low=effect - _Z * error,
+        high=effect + _Z * error,
+        p=float(2 * norm.sf(abs(effect) / error)) if error > 0 else np.nan,
+        robustness=float(params["rv"][0]),
+        robustness_interval=float(params["rva"][0]),
+        strongest=strongest,
+        hidden_low=effect - reach,
+        hidden_high=effect + reach,
+    )
+
+
+def _strongest(x: np.ndarray, owner: np.ndarray, d: np.ndarray, y: np.ndarray) -> str:
+    """The covariate that, beyond all others, goes most with both treatment and outcome."""
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    of_help = np.abs(_propensity().fit(x, d)[-1].coef_[0])
+    design = np.column_stack([np.ones(len(d)), d, scaled])
+    of_outcome = np.abs(np.linalg.lstsq(design, y, rcond=None)[0][2:])
+    return str(max(dict.fromkeys(owner), key=lambda name: (of_help * of_outcome)[owner == name].sum()))
+
+
+def by_strength(effects: Sequence[Effect]) -> Iterator[str]:
+    """What may be said of each, the number of estimates held against them.
+
+    `refused`, `too_few` and `plain_only` say that nothing was estimated; `not_told_apart`: from no effect; `fragile`: a
+    hidden cause as strong as the strongest known one would do away with it; `stands`: it would not. None of them proves
+    that help worked.
+    """
+    p = adjusted(pd.Series([e.p for e in effects], dtype=float))
+    words = {NO_OVERLAP: "refused", TOO_FEW: "too_few", PLAIN: "plain_only"}
+    for effect, chance in zip(effects, p, strict=True):
+        if effect.status != ESTIMATED:
+            yield words[effect.status]
+        elif not chance <= 0.05:
+            yield "not_told_apart"
+        else:
+            yield "fragile" if effect.fragile else "stands"

@@ -1,0 +1,270 @@
+"""Funds of assistance: planned, paid, reached; what is late, unspent or paid twice; need and help held together.
+
+Help counts as it was known on the day. A **need** is a fact of `drivers.yaml` (a dated illness, a lost job, no able member)
+that was known at the beginning of the last `need_months` or at their end; `delivers` of the rules says which kind of help
+answers it. Exceptions are rows to be looked at, of a unit's books; they say nothing of anybody's conduct, and no household
+loses anything by them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from riskmodel.catalogue import Catalogue, load_catalogue
+from riskmodel.catalogue.compiler import month_no
+from riskmodel.cohort.features import engine
+from riskmodel.monitoring.known import Answers, named, needs_on, open_known
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.months import as_of_day
+
+ALL, RETURN = "*", "return"
+NO_NEED, OTHER_NEED, ANSWERED = "no_need_recorded", "other_need", "answers_a_need"
+_MAD = 0.6744897501960817
+_MOST_BY = {"kind": "measure", "unit": "responsible_unit", "source": "fund_source"}
+
+
+def report_funds(asked: Asked) -> Found:
+    """Planned, paid and reached by kind of help, unit and source, and the lists of exceptions.
+
+    Returns
+    -------
+    Found
+        Tables `fund_totals` (by kind, unit, source), `fund_sources` (shares and their Herfindahl-Hirschman index),
+        `fund_exceptions` (late, unspent, not paid, paid twice, amounts out of line), `help_and_need`, `help_without_need`
+        and `need_without_help`; what the register cannot give is left out and said in a note.
+    """
+    held = set(asked.register.columns("assistance"))
+    if not {"accepted", "amount_paid"} <= held:
+        return Found({}, notes=[_NO_AMOUNTS])
+    catalogue = load_catalogue()
+    answers = Answers.of(catalogue, asked.rules.assistance.delivers)
+    tables: dict[str, pd.DataFrame] = {}
+    with engine() as connection:
+        _open(connection, asked)
+        tables["fund_totals"] = pd.concat(
+            [_totals(connection, by, column) for by, column in _MOST_BY.items() if by == "kind" or column in held],
+            ignore_index=True,
+        )
+        if "fund_source" in held:
+            tables["fund_sources"] = _sources(connection)
+        tables["fund_exceptions"] = _exceptions(connection, asked)
+        tables |= _needs(connection, asked, catalogue, answers)
+    return Found(tables, _figures(tables), [_READING])
+
+
+def help_costs(asked: Asked, effects: pd.DataFrame) -> pd.DataFrame | None:
+    """Cost per household and per return avoided by kind of help (`costs`); None where the register holds no amounts."""
+    if not {"accepted", "amount_paid"} <= set(asked.register.columns("assistance")):
+        return None
+    with engine() as connection:
+        _open(connection, asked)
+        return costs(_totals(connection, "kind", "measure"), effects)
+
+
+def _open(connection: duckdb.DuckDBPyConnection, asked: Asked) -> None:
+    """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
+    rules, day = asked.rules.funds, f"DATE '{asked.day}'"
+    since = as_of_day(asked.as_of - rules.months, 1)
+    for table in ("assistance", "spells", "households"):
+        open_known(connection, asked, table, asked.register.counties)
+    connection.execute(
+        f"""
+        CREATE TABLE paid AS
+        SELECT household_id, county_id, measure, offered_on, coalesce(started_on, answered_on, offered_on) AS began,
+               started_on IS NOT NULL AS reached, paid_on, amount_planned AS planned, amount_paid AS paid,
+               coalesce(fund_source, 'not_recorded') AS fund_source,
+               coalesce(responsible_unit, 'not_recorded') AS responsible_unit, {day} - began AS since_days
+        FROM sorted_assistance JOIN sorted_households USING (household_id)
+        WHERE accepted AND offered_on > DATE '{since}'"""
+    )
+
+
+def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.DataFrame:
+    return connection.execute(
+        f"""
+        SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
+               count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
+               sum(paid) AS paid, sum(paid) FILTER (WHERE planned IS NOT NULL) / nullif(sum(planned), 0) AS paid_share,
+               count(*) FILTER (WHERE reached AND paid IS NULL) AS begun_not_paid,
+               median(paid_on - began) AS days_to_payment,
+               sum(paid) / nullif(count(DISTINCT household_id) FILTER (WHERE paid > 0), 0) AS paid_per_household
+        FROM paid GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
+    ).df()
+
+
+def _sources(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Share of what was paid by source, by county and over all, and its Herfindahl-Hirschman index."""
+    return connection.execute(
+        f"""
+        WITH sums AS (SELECT coalesce(county_id, '{ALL}') AS county_id, fund_source, sum(paid) AS paid
+                      FROM paid WHERE paid > 0 GROUP BY GROUPING SETS ((county_id, fund_source), (fund_source))),
+        shares AS (SELECT *, paid / sum(paid) OVER (PARTITION BY county_id) AS source_share FROM sums)
+        SELECT *, sum(source_share ** 2) OVER (PARTITION BY county_id) AS hhi FROM shares
+        ORDER BY county_id, paid DESC, fund_source"""
+    ).df()
+
+
+def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
+    """Rows of the books to look at, one for each reason.
+
+    The robust z of an amount is 0.6745 (ln amount - median) / median absolute deviation, of what a household was paid
+    among all that were paid for the same kind of help (Iglewicz & Hoaglin 1993).
+    """
+    rules = asked.rules.funds
+    columns = "household_id, county_id, measure, responsible_unit, fund_source, offered_on, paid_on, planned, paid"
+    return connection.execute(
+        f"""
+        WITH amounts AS (
+            SELECT *, ln(paid) AS size, median(ln(paid)) OVER (PARTITION BY measure) AS middle,
+                   count(*) OVER (PARTITION BY measure) AS n
+            FROM (SELECT household_id, county_id, measure, max(responsible_unit) AS responsible_unit,
+                         max(fund_source) AS fund_source, max(offered_on) AS offered_on, max(paid_on) AS paid_on,
+                         sum(planned) AS planned, sum(paid) AS paid
+                  FROM paid WHERE paid > 0 GROUP BY household_id, county_id, measure)),
+        deviations AS (SELECT *, median(abs(size - middle)) OVER (PARTITION BY measure) AS deviation FROM amounts),
+        following AS (
+            SELECT *, lag(paid_on) OVER same AS before, lag(offered_on) OVER same AS offered_before FROM paid
+            WHERE paid > 0 AND paid_on IS NOT NULL WINDOW same AS (PARTITION BY household_id, measure ORDER BY paid_on))
+        SELECT 'paid_late' AS exception, {columns}, CAST(paid_on - began AS DOUBLE) AS extent FROM paid
+        WHERE paid_on - began > {rules.late_days}
+        UNION ALL SELECT 'not_paid_yet', {columns}, CAST(since_days AS DOUBLE) FROM paid
+        WHERE reached AND paid_on IS NULL AND planned > 0 AND since_days > {rules.late_days}
+        UNION ALL SELECT 'unspent', {columns}, 1 - paid / planned FROM paid
+        WHERE planned > 0 AND paid IS NOT NULL AND paid < (1 - {rules.unspent}) * planned
+        UNION ALL SELECT 'above_plan', {columns}, paid / planned - 1 FROM paid
+        WHERE planned > 0 AND paid > (1 + {rules.unspent}) * planned
+        UNION ALL SELECT 'paid_twice', {columns}, CAST(paid_on - before AS DOUBLE) FROM following
+        WHERE paid_on - before <= {rules.twice_days}
+        UNION ALL SELECT 'amount_out_of_line', {columns}, {_MAD} * (size - middle) / deviation FROM deviations
+        WHERE n >= {rules.least_paid} AND deviation > 0 AND abs({_MAD} * (size - middle) / deviation) > {rules.outlier_z}
+        ORDER BY exception, county_id, household_id, offered_on, measure"""
+    ).df()
+
+
+def _needs(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, catalogue: Catalogue, answers: Answers
+) -> dict[str, pd.DataFrame]:
+    """Help without a recorded need that it answers, and needs that no help answers."""
+    rules = asked.rules.funds
+    before = asked.as_of - rules.need_months
+    facts = needs_on(asked, catalogue, [before, asked.as_of], asked.register.counties, ["monitored_now", "below_now"])
+    objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
+    flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
+    watched = facts[[c for c in ("monitored_now", "below_now") if c in facts]].eq(1).any(axis=1)
+    own = pd.concat([facts[["household_id", "as_of"]], flags, watched.rename("watched")], axis=1)
+    either = own.drop(columns="as_of").groupby("household_id").any()
+    given = connection.execute(
+        f"""
+        SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
+        WHERE {month_no("offered_on")} > {before} ORDER BY county_id, household_id, offered_on, measure"""
+    ).df()
+    told = given["household_id"].isin(either.index)
+    known = either.reindex(given["household_id"], fill_value=False).reset_index(drop=True)
+    answered = np.zeros(len(given), bool)
+    for kind, drivers in answers.drivers.items():
+        answered |= given["measure"].eq(kind).to_numpy() & known[list(drivers)].any(axis=1).to_numpy()
+    some = known[objective].any(axis=1) | known["watched"]
+    given["match"] = np.select([answered, some], [ANSWERED, OTHER_NEED], NO_NEED)
+    given["needs"] = named(known[objective])
+    matches = given[told & given["measure"].isin(answers.drivers)]
+    counted = pd.crosstab(matches["measure"], matches["match"]).reindex(
+        columns=[ANSWERED, OTHER_NEED, NO_NEED], fill_value=0
+    )
+    counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
+    return {
+        "help_and_need": counted,
+        "help_without_need": matches[matches["match"] == NO_NEED].drop(columns=["match", "needs"]).reset_index(drop=True),
+        "need_without_help": _unmet(connection, asked, own, before, answers),
+    }
+
+
+def _unmet(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, own: pd.DataFrame, before: int, answers: Answers
+) -> pd.DataFrame:
+    """Households monitored or below the line then and now, with a need known then and now that no help answers."""
+    months = sorted(own["as_of"].unique())
+    if len(months) < 2:
+        return pd.DataFrame(columns=["household_id", "county_id", "measures", "unanswered"])
+    lasting = own.drop(columns="as_of").groupby("household_id").all()
+    seen = own["household_id"].value_counts()  # not seen on either day: the need cannot be said to have lasted
+    lasting = lasting[lasting["watched"] & (seen.reindex(lasting.index) == 2)].drop(columns="watched")
+    helped = connection.execute(
+        f"""
+        SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures FROM sorted_assistance
+        WHERE accepted AND (ended_on IS NULL OR {month_no("ended_on")} > {before})
+        AND {month_no("offered_on")} > {asked.as_of - 24} GROUP BY household_id"""
+    ).df()
+    homes = connection.execute("SELECT household_id, county_id, township_id FROM sorted_households").df()
+    found = lasting.reset_index().merge(helped, "left", "household_id").merge(homes, "left", "household_id")
+    needs = found[list(lasting.columns)]
+    found["unanswered"] = answers.unmet(needs, found["measures"])
+    found = found[found["unanswered"] != ""].sort_values(["county_id", "household_id"], ignore_index=True)
+    return found[["household_id", "county_id", "township_id", "measures", "unanswered"]]
+
+
+def costs(totals: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+    """Cost per household and, where an effect on return was told apart from none, per return avoided.
+
+    Parameters
+    ----------
+    totals
+        `fund_totals`: rows with `by` = `kind`.
+    effects
+        `help_effects`: `help`, `outcome`, `driver`, `reading`, `effect`, `effect_low`, `effect_high`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per kind: `paid_per_household`, `reading`, and `per_avoided` with the interval that the effect's interval gives;
+        missing where help was not told apart from none, or goes with more returns, or a bound reaches no effect.
+
+    >>> totals = pd.DataFrame({"by": "kind", "of_what": ["training"], "paid_per_household": [1000.0]})
+    >>> effects = pd.DataFrame({"help": ["training"], "outcome": "return", "driver": "*", "reading": "stands",
+    ...                         "effect": -0.05, "effect_low": -0.1, "effect_high": -0.02})
+    >>> costs(totals, effects)[["per_avoided", "per_avoided_low", "per_avoided_high"]].round().to_numpy().tolist()
+    [[20000.0, 10000.0, 50000.0]]
+    """
+    kinds = totals[(totals["by"] == "kind") & (totals["of_what"] != ALL)]
+    found = kinds[["of_what", "paid_per_household"]].rename(columns={"of_what": "measure"}).reset_index(drop=True)
+    told = ["reading", "effect", "effect_low", "effect_high"]
+    if not len(effects):
+        return found.assign(reading="too_few", per_avoided=np.nan, per_avoided_low=np.nan, per_avoided_high=np.nan)
+    of_return = effects[(effects["outcome"] == RETURN) & (effects["driver"] == ALL)].set_index("help")[told]
+    found = found.join(of_return, on="measure")
+    found["reading"] = found["reading"].fillna("too_few")
+    identified = found["reading"].isin(["stands", "fragile"]) & (found["effect_high"] < 0)
+    for name, bound in (("per_avoided", "effect"), ("per_avoided_low", "effect_low"), ("per_avoided_high", "effect_high")):
+        found[name] = (found["paid_per_household"] / -found[bound]).where(identified)
+    return found.drop(columns=told[1:])
+
+
+def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    whole = tables["fund_totals"].query("by == 'kind' and of_what == @ALL").iloc[0]
+    figures: dict[str, Any] = {"planned": float(whole["planned"]), "paid": float(whole["paid"])}
+    figures["paid_share"] = float(whole["paid_share"])
+    figures["households_reached"] = int(whole["households_reached"])
+    figures |= {name: int(n) for name, n in tables["fund_exceptions"]["exception"].value_counts().sort_index().items()}
+    figures |= {name: len(tables[name]) for name in ("help_without_need", "need_without_help")}
+    if "fund_sources" in tables and len(tables["fund_sources"]):
+        figures["hhi_of_sources"] = float(tables["fund_sources"].query("county_id == @ALL")["hhi"].iloc[0])
+    return {name: value for name, value in figures.items() if pd.notna(value)}
+
+
+_READING = (
+    "Funds: the lists hold rows of the books to be looked at. A row may be right: an instalment looks like a second "
+    "payment, a large amount may be a rebuilt house. They say nothing of anybody's conduct, and nothing is recovered, "
+    "reduced or ended on their account. Help without a recorded need may answer a need that nobody wrote down: complete "
+    "the record first. Help counts by the month in which it was offered; payments after the day of the report are not "
+    "known yet. What a return avoided cost stands with the results of assistance.",
+    "资金：清单列出需要核对的台账记录，记录本身可能是正确的：分期拨付看起来像重复拨付，大额可能是危房重建。"
+    "清单不评价任何人的行为，也不据此追回、减少或停止任何帮扶。未记录需求的帮扶可能对应未被登记的需求，应先补全记录。"
+    "帮扶按提供月份统计；报告日之后的拨付尚不知悉。每避免一户返贫的支出见“帮扶成效”。",
+)
+_NO_AMOUNTS = (
+    "The register holds no amounts paid (columns accepted, amount_paid of assistance): funds cannot be told.",
+    "登记数据中没有拨付金额（帮扶表的“是否接受”“实付金额”字段），无法统计资金。",
+)

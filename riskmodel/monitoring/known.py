@@ -1,0 +1,144 @@
+"""The register as it was known on the day of the report, and what households needed then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import duckdb
+import pandas as pd
+
+from riskmodel.catalogue import Catalogue
+from riskmodel.catalogue.compiler import quoted
+from riskmodel.cohort.conditions import holds
+from riskmodel.cohort.features import build_features
+from riskmodel.explain.causes import facts_by_driver
+from riskmodel.monitoring.part import Asked
+from riskmodel.register import load_contract
+
+
+def open_known(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, table: str, counties: Iterable[str], where: str = "true"
+) -> None:
+    """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
+
+    Without a file of these counties the view holds no row; columns that the register lacks are NULL.
+    """
+    definition = load_contract().tables[table]
+    held = set(asked.register.columns(table)) | set(definition.key) | ({"known_at"} & set(definition.columns))
+    files = [str(file) for county in counties if (file := asked.register.file(table, county)) is not None]
+    day = f"DATE '{asked.day}'"
+    columns = []
+    for name, column in definition.columns.items():
+        value = name if files and name in held else f"CAST(NULL AS {_SQL.get(column.type, 'VARCHAR')})"
+        if files and name in held and column.revealed_by in held:
+            value = f"CASE WHEN {column.revealed_by} <= {day} THEN {name} END"
+        columns.append(f"{value} AS {name}")
+    source = f"read_parquet([{', '.join(map(quoted, files))}])" if files else "(SELECT 1)"
+    known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
+    connection.execute(
+        f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
+        f"WHERE {known if files else 'false'}"
+    )
+
+
+_SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which drivers each kind of help of the register answers, through the measures of `measures.yaml`.
+
+    >>> from riskmodel.catalogue import load_catalogue
+    >>> Answers.of(load_catalogue(), {"health_help": ["health"], "land_trust": ["industry"]}).drivers
+    {'health': ('illness', 'accident')}
+    """
+
+    drivers: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, delivers: Mapping[str, Sequence[str]]) -> Answers:
+        """Objective drivers only: help answers a need, never a way of living."""
+        found: dict[str, dict[str, None]] = {}
+        for measure in catalogue.measures:
+            for kind in delivers.get(measure.name, ()):
+                wanted = [d for d in measure.drivers if catalogue.driver_by_name[d].nature == "objective"]
+                found.setdefault(kind, {}).update(dict.fromkeys(wanted))
+        return cls({kind: tuple(drivers) for kind, drivers in found.items() if drivers})
+
+    def unmet(self, needs: pd.DataFrame, given: pd.Series) -> pd.Series:
+        """The drivers of each household that no kind of help given to it answers, as text.
+
+        Parameters
+        ----------
+        needs
+            One column a driver, booleans.
+        given
+            Kinds of help, divided by `; `; index of `needs`.
+        """
+        answered = {driver for drivers in self.drivers.values() for driver in drivers}
+        kinds = given.fillna("").str.get_dummies("; ").astype(bool)
+        open_needs = {}
+        for driver in (d for d in needs if d in answered):
+            by = [k for k in kinds if driver in self.drivers.get(k, ())]
+            open_needs[driver] = needs[driver] & ~kinds[by].any(axis=1)
+        return named(pd.DataFrame(open_needs, index=needs.index))
+
+
+def named(flags: pd.DataFrame) -> pd.Series:
+    """Names of the columns that hold in each row, divided by `; `.
+
+    >>> named(pd.DataFrame({"illness": [True, False], "job": [True, False]})).tolist()
+    ['illness; job', '']
+    """
+    texts = pd.Series("", index=flags.index, dtype=object)
+    for name in flags:
+        texts = texts + flags[name].map({True: f"{name}; ", False: ""}).astype(object)
+    return texts.str.removesuffix("; ")
+
+
+def needs_on(
+    asked: Asked, catalogue: Catalogue, months: Sequence[int], counties: Sequence[str], further: Sequence[str] = ()
+) -> pd.DataFrame:
+    """What was known of every household at these months: its needs, and some features.
+
+    A need is a driver with a fact behind it that some measure of `measures.yaml` may answer: a household without an able
+    member has no need of training or of a job.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `household_id`, `as_of` (text), the `further` features that the register can give, and `fact_<driver>`, booleans.
+    """
+    limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
+    read = {column for e in (*limits, *(fact.when for fact in catalogue.facts)) for column in e.columns}
+    found = build_features(asked.register, months, _only(catalogue, read | set(further)), counties=counties).frame
+    by_driver = (facts_by_driver(catalogue, found) & _may_be_answered(catalogue, found)).add_prefix("fact_")
+    kept = dict.fromkeys(c for c in ("household_id", "as_of", *further) if c in found)
+    return pd.concat([found[[*kept]], by_driver], axis=1)
+
+
+def _may_be_answered(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFrame:
+    """Whether at least one measure that answers a driver may be suggested; a condition that is not known keeps none away."""
+    limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
+    known = dict(zip(map(id, limits), holds(limits, features), strict=True))
+    found = pd.DataFrame(False, index=features.index, columns=[d.name for d in catalogue.drivers])
+    for measure in catalogue.measures:
+        suits = pd.Series(True, index=features.index)
+        if measure.when is not None:
+            suits &= known[id(measure.when)].fillna(True).astype(bool)
+        if measure.never is not None:
+            suits &= ~known[id(measure.never)].fillna(False).astype(bool)
+        for driver in measure.drivers:
+            found[driver] |= suits
+    return found
+
+
+def _only(catalogue: Catalogue, names: set[str]) -> Catalogue:
+    """The catalogue with these features and those that they need."""
+    wanted, waiting = set(), {n for n in names if n in catalogue.by_name}
+    while waiting:
+        wanted |= waiting
+        needs = {need for name in waiting for need in catalogue.by_name[name].needs}
+        waiting = {n for n in needs if n in catalogue.by_name} - wanted
+    return replace(catalogue, features=tuple(f for f in catalogue.features if f.name in wanted))

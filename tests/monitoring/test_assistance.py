@@ -1,0 +1,196 @@
+"""Results of assistance: what was known before help, who is held against whom, and whose help is to be changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.catalogue import load_catalogue
+from riskmodel.cohort.features import build_features
+from riskmodel.monitoring.assistance import change_of_measure, help_effects, help_trends, report_assistance, study_rows
+from riskmodel.monitoring.known import Answers, needs_on
+from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register, monthly
+from tests.cohort.test_spells import ledger
+from tests.county import County
+
+CATALOGUE = load_catalogue()
+FEW = {"assistance": {"effects": {"least_households": 10_000}}}
+
+
+def asked(register: Register, as_of: str = "2023-12", **rules: object) -> Asked:
+    return Asked(register, month_number(as_of), Rules(**(rules or FEW)))
+
+
+def given(*rows: tuple[str, str, str, bool]) -> pd.DataFrame:
+    """Help by household, kind, day of the offer, whether taken up; known, answered and begun on that day."""
+    frame = pd.DataFrame(rows, columns=["household_id", "measure", "offered_on", "accepted"])
+    for column in ("known_at", "answered_on", "started_on"):
+        frame[column] = frame["offered_on"]
+    dates = ["offered_on", "known_at", "answered_on", "started_on"]
+    frame[dates] = frame[dates].apply(pd.to_datetime)
+    frame.loc[~frame["accepted"], "started_on"] = pd.NaT
+    return frame
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Register:
+    """001 helped in March and poor since, 002 helped in March and well, 003 never, 004 refused, 005 helped late."""
+    courses = {"001": [110] * 14 + [90] * 10, "002": [90] * 14 + [150] * 10}
+    records = pd.concat([
+        monthly(h, "2022-01", courses.get(h, [130] * 24), n_able=1, n_major_illness=int(h == "001"), hh_size=2)
+        for h in ("001", "002", "003", "004", "005")
+    ])  # fmt: skip
+    spells = ledger(
+        ("001", "2023-02-01", None), ("002", "2023-02-01", None), ("003", "2023-01-05", None),
+        ("004", "2023-02-01", None), ("005", "2023-02-01", None),
+    )  # fmt: skip
+    help_given = given(
+        ("001", "employment", "2023-03-10", True), ("002", "health", "2023-03-10", True),
+        ("004", "training", "2023-03-10", False), ("005", "health", "2023-11-10", True),
+    )  # fmt: skip
+    return make_register(tmp_path_factory.mktemp("small"), records=records, spells=spells, assistance=help_given)
+
+
+def test_help_that_shows_nothing_after_half_a_year_is_to_be_changed(small: Register) -> None:
+    found = change_of_measure(asked(small), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    assert found["household_id"].tolist() == ["001"], "002 rose, 003 and 004 had no help, that of 005 is too recent"
+    row = found.iloc[0]
+    assert (row["ratio_then"], row["ratio_now"]) == pytest.approx((1.1, 0.9))
+    assert row["unanswered"] == "illness", "work was found for a household whose need on record is an illness"
+    assert not row["changed"]
+
+
+def test_a_measure_already_changed_is_said(small: Register, tmp_path: Path) -> None:
+    help_given = given(("001", "employment", "2023-03-10", True), ("001", "health", "2023-10-10", True))
+    records, spells = small.read("records"), small.read("spells")
+    register = make_register(tmp_path, records=records, spells=spells, assistance=help_given)
+    row = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers)).iloc[0]
+    assert row["changed"] and row["measures"] == "employment; health" and row["unanswered"] == ""
+
+
+def test_what_was_known_after_the_day_of_the_report_changes_nothing(small: Register, tmp_path: Path) -> None:
+    tables = {name: small.read(name) for name in ("records", "spells", "assistance")}
+    later = given(("003", "health", "2023-06-01", True)).assign(known_at=pd.Timestamp("2024-02-01"))
+    poor = (
+        tables["records"]
+        .query("household_id == '002' and month == '2023-12-01'")
+        .assign(welfare=10.0, known_at=pd.Timestamp("2024-03-01"))
+    )
+    more = {
+        "records": pd.concat([tables["records"], poor]), "assistance": pd.concat([tables["assistance"], later]),
+        "spells": tables["spells"],
+    }  # fmt: skip
+    before, after = report_assistance(asked(small)), report_assistance(asked(make_register(tmp_path, **more)))
+    assert before.figures == after.figures
+    for name, table in before.tables.items():
+        pd.testing.assert_frame_equal(table, after.tables[name])
+
+
+def test_help_is_compared_by_what_was_known_before_its_offer(small: Register) -> None:
+    rows = study_rows(asked(small), CATALOGUE, small.counties).set_index(["household_id", "as_of_no"])
+    march = month_number("2022-12"), month_number("2022-12") + 3
+    day = next(d for d in rows.index.get_level_values(1).unique() if d < month_number("2023-03") <= d + 3)
+    assert march[0] <= day < march[1]
+    assert rows.loc[("001", day), "arm"] == "employment"
+    assert rows.loc[("004", day), "arm"] == "", "an offer that was refused is no help taken up"
+    before = build_features(small, [day], CATALOGUE).frame.set_index("household_id")
+    np.testing.assert_allclose(rows.loc[("001", day), "log_ratio_now"], before.loc["001", "log_ratio_now"])
+    assert rows.loc[("001", day), "offers_12m"] == 0
+    assert rows.loc[("002", day), "income"] == pytest.approx(1.5)
+    for d in rows.index.get_level_values(1).unique():
+        assert d + 3 + 6 <= month_number("2023-12"), "outcomes are over on the day of the report"
+
+
+def test_coverage_timeliness_and_refusal_are_those_of_the_books(small: Register) -> None:
+    tables = report_assistance(asked(small)).tables
+    by = tables["help_measures"].set_index("measure")
+    assert by.loc["health", ["offers", "taken_up", "refused"]].tolist() == [2, 2, 0]
+    assert by.loc["training", ["offers", "taken_up", "refused", "refused_share"]].tolist() == [1, 0, 1, 1.0]
+    soon = tables["help_timeliness"].set_index("within_days")
+    assert soon.loc[30, ["needs", "helped"]].tolist() == [5, 0]
+    assert soon.loc[90, ["needs", "helped"]].tolist() == [5, 2], "001 and 002 after 37 days"
+    coverage = tables["help_coverage"].set_index("county_id").loc["*"]
+    assert coverage["monitored"] == "<10" and np.isnan(coverage["share"]), "fewer than ten households give no share"
+
+
+def test_training_is_followed_to_the_work_after_it(tmp_path: Path) -> None:
+    work = {"001": [0] * 12 + [1] * 12, "002": [1] * 24, "003": [0] * 24}
+    records = pd.concat([monthly(h, "2022-01", [130] * 24, n_working=work[h], hh_size=2) for h in work])
+    training = given(*((h, "training", "2022-06-05", True) for h in work))
+    training["ended_on"], training["completed"] = "2022-08-01", [True, True, False]
+    found = report_assistance(asked(make_register(tmp_path, records=records, assistance=training)))
+    table = found.tables["training_work"].set_index("training")
+    assert table.loc["completed", ["households", "share"]].tolist() == [2, 0.5]
+    assert table.loc["not_completed", ["households", "share"]].tolist() == [1, 0.0]
+    assert any("spells" in en for en, _ in found.notes), "without spells it is said what is left out"
+
+
+def test_without_answers_nothing_is_said_of_results(tmp_path: Path) -> None:
+    register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24))
+    found = report_assistance(asked(register))
+    assert not found.tables and "accepted" in found.notes[0][0]
+
+
+def test_a_household_without_able_member_needs_no_training_and_no_job(tmp_path: Path) -> None:
+    records = pd.concat([
+        monthly(h, "2022-01", [90] * 24, hh_size=2, n_able=able, n_skilled=0, n_unemployed=1, n_carers=1)
+        for h, able in (("001", 0), ("002", 1))
+    ])  # fmt: skip
+    register = make_register(tmp_path, records=records)
+    needs = needs_on(asked(register), CATALOGUE, [month_number("2023-12")], register.counties).set_index("household_id")
+    assert needs.loc["002", ["fact_skills", "fact_job", "fact_labour"]].tolist() == [True, True, True]
+    assert needs.loc["001", ["fact_skills", "fact_job", "fact_labour"]].tolist() == [False, False, True]
+
+
+def test_help_answers_objective_needs_only() -> None:
+    answers = Answers.of(CATALOGUE, Rules().assistance.delivers).drivers
+    natures = {CATALOGUE.driver_by_name[d].nature for drivers in answers.values() for d in drivers}
+    assert natures == {"objective"}
+    assert "illness" in answers["health"] and "labour" in answers["protection"]
+
+
+def test_words_cannot_be_taken_for_proof(small: Register) -> None:
+    en, zh = report_assistance(asked(small)).notes[0]
+    assert "not drawn by lot" in en and "does not prove" in en and "not" in en.split("Nothing")[0]
+    assert "不能证明" in zh and "不得作为停止或减少帮扶的理由" in zh
+
+
+def test_results_become_features_of_the_month_in_which_they_are_known(tmp_path: Path) -> None:
+    help_given = given(("001", "training", "2022-06-05", True), ("002", "training", "2022-06-05", True))
+    help_given["ended_on"], help_given["completed"] = ["2023-02-10", "2023-02-10"], [True, False]
+    records = pd.concat([monthly("001", "2022-01", [100] * 8 + [200] * 16), monthly("002", "2022-01", [130] * 24)])
+    register = make_register(tmp_path, records=records, assistance=help_given)
+    catalogue = load_catalogue(["features.yaml", "features_outcomes.yaml"])
+    months = [month_number(m) for m in ("2023-01", "2023-02", "2023-03")]
+    found = build_features(register, months, catalogue).frame.set_index(["household_id", "as_of"])
+    assert found.loc["001", "help_completed_12m"].tolist() == [0, 1, 1]
+    assert found.loc["002", "help_given_up_12m"].tolist() == [0, 1, 1]
+    assert found.loc[("001", "2023-01"), "change_with_help_12m"] == pytest.approx(np.log(2))
+    assert set(catalogue.by_name) - set(CATALOGUE.by_name) == {
+        "help_completed_12m", "help_given_up_12m", "months_since_help_began", "help_began_6_to_12m", "change_with_help_12m",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_county_is_estimated_once_for_all_its_measures(county: County) -> None:
+    pytest.importorskip("doubleml", reason="the extra causal is not installed")
+    register = Register.open(county.register)
+    question = Asked(register, month_number("2023-12"), Rules())
+    answers = Answers.of(CATALOGUE, question.rules.assistance.delivers)
+    table = help_effects(question, CATALOGUE, answers, register.counties)
+    assert not table.duplicated(["help", "outcome", "driver"]).any()
+    told = table[table["effect"].notna()]
+    assert len(told) and (told["p_adjusted"] <= 1).all()
+    assert told["effect"].between(told["effect_low"], told["effect_high"]).all()
+    assert (table.loc[table["reading"] == "refused", ["effect", "p_adjusted"]].isna()).all(axis=None)
+    courses = help_trends(question, register.counties)
+    if courses is not None:
+        apart = courses[1].query("reading == 'not_parallel'")
+        assert apart["difference"].isna().all(), "a course that was another before help is not read"

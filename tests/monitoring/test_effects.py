@@ -1,0 +1,185 @@
+"""Effects of help: refused without like households, held against a known truth, never called proof."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.assistance import COVARIATES, TRIAL, households, runs, selected, trial_rows, truth_of
+from riskmodel.errors import UsageError
+from riskmodel.monitoring import effects
+from riskmodel.monitoring.effects import (
+    ESTIMATED,
+    EVERYBODY,
+    NO_OVERLAP,
+    PLAIN,
+    TOO_FEW,
+    Effect,
+    adjusted,
+    by_strength,
+    estimate_effect,
+    over_households,
+    plain_difference,
+)
+from riskmodel.monitoring.rules import EffectRules
+from riskmodel.monitoring.trends import event_study
+
+PAKISTAN = Path(__file__).parents[2] / ".." / "shared" / "data" / "pakistan_graduation"
+with_pakistan = pytest.mark.skipif(not (PAKISTAN / TRIAL).is_file(), reason="../shared/data/pakistan_graduation is not here")
+needs_doubleml = pytest.mark.skipif(importlib.util.find_spec("doubleml") is None, reason="the extra causal is not installed")
+
+
+@needs_doubleml
+def test_help_that_goes_to_the_poorer_is_not_blamed_for_their_poverty() -> None:
+    rows = households(1, n=400)
+    found = estimate_effect(rows, "helped", "income", COVARIATES)
+    assert found.plain < 0 < found.low < 0.3 < found.high
+    assert found.strongest == "poverty"
+    assert found.hidden_low < found.low < found.effect < found.high < found.hidden_high
+
+
+def test_where_the_helped_have_no_like_households_nothing_is_estimated() -> None:
+    found = estimate_effect(households(1, sharp=6.0), "helped", "income", COVARIATES)
+    assert found.status == NO_OVERLAP
+    assert found.overlap.outside_share > 0.1
+    assert np.isnan([found.effect, found.low, found.high, found.p]).all()
+    assert np.isfinite([found.plain, found.plain_low, found.plain_high]).all()
+
+
+def test_too_few_households_are_said_however_many_their_rows() -> None:
+    rows = pd.concat([households(1, n=30, days=1)] * 20, ignore_index=True)
+    assert estimate_effect(rows, "helped", "income", COVARIATES).status == TOO_FEW
+
+
+def test_without_doubleml_only_the_plain_difference_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects, "with_doubleml", lambda: False)
+    found = estimate_effect(households(1), "helped", "income", COVARIATES)
+    assert found.status == PLAIN
+    assert np.isfinite(found.plain) and np.isnan(found.effect)
+    assert list(by_strength([found])) == ["plain_only"]
+
+
+def test_rows_of_one_household_are_no_further_evidence() -> None:
+    rows = households(1, n=200, days=1)
+    d, y, groups = rows["helped"].to_numpy(), rows["income"].to_numpy(), np.arange(200)
+    once = plain_difference(d, y, groups)[1]
+    thrice = plain_difference(np.tile(d, 3), np.tile(y, 3), np.tile(groups, 3))[1]
+    assert thrice == pytest.approx(once)
+    assert over_households(np.ones(6), np.array([0, 0, 0, 1, 1, 1])) > over_households(np.ones(6), np.arange(6))
+
+
+def test_the_plain_interval_is_that_of_two_means() -> None:
+    rows = households(3, n=300, days=1)
+    helped, others = rows.loc[rows["helped"] == 1, "income"], rows.loc[rows["helped"] == 0, "income"]
+    difference, error = plain_difference(rows["helped"].to_numpy(), rows["income"].to_numpy(), np.arange(300))
+    assert difference == pytest.approx(helped.mean() - others.mean())
+    assert error == pytest.approx(np.sqrt(helped.var() / len(helped) + others.var() / len(others)), rel=0.02)
+
+
+def test_a_gap_is_marked_and_an_extreme_value_pulls_no_further_than_the_edge() -> None:
+    given = pd.DataFrame({"debt": [*np.arange(199.0), 1e9], "claims": [np.nan, *np.ones(99), *np.zeros(100)]})
+    x, owner = effects._filled(given)
+    assert owner.tolist() == ["debt", "claims", "claims"]
+    assert x[:, 0].max() < 1e8
+    assert x[0, 2] == 1 and x[1:, 2].sum() == 0
+
+
+def test_what_was_known_of_nobody_or_is_no_treatment_is_refused() -> None:
+    rows = households(1, n=100)
+    with pytest.raises(UsageError, match="lacks the column 'debt'"):
+        estimate_effect(rows, "helped", "income", ["debt"])
+    with pytest.raises(UsageError, match="other values than 0 and 1"):
+        estimate_effect(rows, "income", "helped", COVARIATES)
+    with pytest.raises(UsageError, match="needs covariates"):
+        estimate_effect(rows, "helped", "income", [])
+    with pytest.raises(UsageError, match="not 'all'"):
+        estimate_effect(rows, "helped", "income", COVARIATES, of="all")
+
+
+def estimated(p: float, hidden_low: float = 0.1) -> Effect:
+    return Effect(ESTIMATED, 500, 200, effect=0.3, low=0.2, high=0.4, p=p, hidden_low=hidden_low, hidden_high=0.5)
+
+
+def test_among_many_estimates_a_small_p_counts_for_less() -> None:
+    assert list(by_strength([estimated(0.03)])) == ["stands"]
+    assert list(by_strength([estimated(0.03)] + [estimated(0.9)] * 9))[0] == "not_told_apart"
+    assert adjusted(pd.Series([0.03] + [0.9] * 9)).iloc[0] == pytest.approx(0.3)
+
+
+def test_what_a_known_kind_of_factor_could_do_away_with_is_called_fragile() -> None:
+    assert list(by_strength([estimated(0.001, hidden_low=-0.1)])) == ["fragile"]
+
+
+def courses(seed: int, drift: float) -> tuple[np.ndarray, np.ndarray]:
+    """120 households over two years; 60 helped in month 8 gain 0.2, the others are helped in month 22."""
+    generator = np.random.default_rng(seed)
+    course = 1.5 + generator.normal(0, 0.3, size=(120, 1)) + generator.normal(0, 0.05, size=(120, 24))
+    course += 0.01 * np.arange(24)
+    course[:60, 8:] += 0.2
+    course[:60] += drift * np.arange(24)
+    return course, np.repeat([8, 22], 60)
+
+
+def test_income_is_held_against_households_helped_later_not_against_the_past() -> None:
+    course, first = courses(1, drift=0.0)
+    trend = event_study(course, first, np.full(120, True), 6, 20)
+    assert trend.parallel
+    assert abs(trend.after - 0.2) < 2.5 * trend.after_error < 0.05
+    assert trend.steps.tolist() == [-6, -5, -4, -3, -2, 0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_course_that_was_another_before_help_is_seen() -> None:
+    course, first = courses(1, drift=0.03)
+    assert not event_study(course, first, np.full(120, True), 6, 20).parallel
+
+
+def test_households_never_seen_around_help_say_nothing() -> None:
+    course, first = courses(1, drift=0.0)
+    course[:50, 7] = np.nan
+    assert event_study(course, first, np.full(120, True), 6, 20) is None
+
+
+@needs_doubleml
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", ["income", "returned"])
+def test_the_truth_lies_within_the_interval(outcome: str) -> None:
+    """A small version of benchmarks/assistance.py: of 25 intervals of 95 %, one time in 800 fewer than 20 hold the truth."""
+    truth = truth_of("sound", outcome)
+    found = [effect for _, effect in runs("sound", outcome, 25)]
+    assert sum(e.low <= truth <= e.high for e in found) >= 20
+    assert sum(e.plain_low <= truth <= e.plain_high for e in found) <= 5
+
+
+@needs_doubleml
+@pytest.mark.slow
+def test_a_hidden_cause_like_the_known_ones_is_flagged_and_a_large_true_effect_is_not() -> None:
+    hidden = [next(by_strength([effect])) for _, effect in runs("hidden", "income", 12)]
+    strong = [next(by_strength([effect])) for _, effect in runs("strong", "income", 12)]
+    assert hidden.count("fragile") >= 10 and strong.count("stands") >= 10
+
+
+@needs_doubleml
+@with_pakistan
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", ["consumption", "poverty"])
+def test_the_pakistan_trial_is_found_again_after_selection(outcome: str) -> None:
+    rows = trial_rows(PAKISTAN, 1)
+    covariates = [c for c in rows if c.startswith("base_")]
+    known = rows[rows[outcome].notna()]
+    arms = known.groupby("treatment")[outcome].mean()
+    truth = arms[1.0] - arms[0.0]
+    whole = estimate_effect(rows, "treatment", outcome, covariates, of=EVERYBODY)
+    assert whole.low <= truth <= whole.high and not whole.low <= 0 <= whole.high
+    found = [estimate_effect(selected(rows, s), "treatment", outcome, covariates, of=EVERYBODY, seed=s) for s in range(1, 9)]
+    assert sum(e.low <= truth <= e.high for e in found) >= 6
+    assert sum(e.plain_low <= truth <= e.plain_high for e in found) <= 4
+
+
+def test_the_bounds_are_the_counties_to_change() -> None:
+    rows = households(1, sharp=2.5)
+    strict = EffectRules(most_outside=0.0, chances=(0.05, 0.5))
+    assert estimate_effect(rows, "helped", "income", COVARIATES, rules=strict).status == NO_OVERLAP

@@ -1,0 +1,172 @@
+"""Funds: every yuan of the books once, exceptions in neutral words, needs and help held together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.monitoring.funds import costs, report_funds
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.writing import words_of
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register, monthly
+from tests.cohort.test_spells import ledger
+from tests.county import County
+
+COLUMNS = [
+    "household_id",
+    "measure",
+    "offered_on",
+    "paid_on",
+    "amount_planned",
+    "amount_paid",
+    "fund_source",
+    "responsible_unit",
+]
+
+
+def books(*rows: tuple) -> pd.DataFrame:
+    """Help taken up, known and begun on the day of its offer."""
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    for column in ("known_at", "answered_on", "started_on"):
+        frame[column] = frame["offered_on"]
+    return frame.assign(accepted=True)
+
+
+def report(folder: Path, *rows: tuple, as_of: str = "2023-12", **tables: pd.DataFrame) -> Found:
+    ids = sorted({row[0] for row in rows} | {"001", "002"})
+    records = pd.concat([monthly(h, "2022-01", [130] * 24, hh_size=2, n_major_illness=int(h == "002")) for h in ids])
+    register = make_register(folder, records=records, assistance=books(*rows), **tables)
+    return report_funds(Asked(register, month_number(as_of), Rules()))
+
+
+USUAL = ("001", "health", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "health security")
+
+
+def exceptions(found: Found) -> list[tuple[str, str]]:
+    return list(found.tables["fund_exceptions"][["household_id", "exception"]].itertuples(index=False, name=None))
+
+
+def test_totals_by_kind_unit_and_source_hold_the_same_money(tmp_path: Path) -> None:
+    other = ("002", "industry", "2023-08-01", "2023-09-01", 3000.0, 3000.0, "provincial fund", "agriculture")
+    found = report(tmp_path, USUAL, other)
+    totals = found.tables["fund_totals"]
+    assert totals.query("of_what != '*'").groupby("by")["paid"].sum().to_dict() == dict.fromkeys(
+        ["kind", "source", "unit"], 4000.0
+    )
+    whole = totals.query("by == 'kind' and of_what == '*'").iloc[0]
+    assert whole[["grants", "households_reached", "planned", "paid", "paid_share"]].tolist() == [2, 2, 4000, 4000, 1]
+    assert found.figures["hhi_of_sources"] == pytest.approx(0.25**2 + 0.75**2)
+    assert exceptions(found) == []
+
+
+def test_late_unspent_unpaid_and_twice_paid_are_each_listed_for_their_reason(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        USUAL,
+        ("002", "health", "2023-02-01", "2023-08-01", 1000.0, 1000.0, "county fund", "health security"),
+        ("003", "health", "2023-08-01", "2023-09-01", 1000.0, 500.0, "county fund", "health security"),
+        ("004", "health", "2023-08-01", None, 1000.0, None, "county fund", "health security"),
+        ("005", "health", "2023-07-01", "2023-08-01", 1000.0, 1000.0, "county fund", "health security"),
+        ("005", "health", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "health security"),
+        ("006", "health", "2023-08-01", "2023-09-01", 1000.0, 1500.0, "county fund", "health security"),
+    )
+    assert sorted(exceptions(found)) == [
+        ("002", "paid_late"), ("003", "unspent"), ("004", "not_paid_yet"), ("005", "paid_twice"), ("006", "above_plan"),
+    ]  # fmt: skip
+
+
+def test_two_kinds_of_help_or_a_year_apart_are_not_paid_twice(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        USUAL,
+        ("001", "industry", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "agriculture"),
+        ("002", "health", "2023-01-05", "2023-01-20", 1000.0, 1000.0, "county fund", "health security"),
+        ("002", "health", "2023-11-01", "2023-11-20", 1000.0, 1000.0, "county fund", "health security"),
+    )
+    assert exceptions(found) == []
+
+
+def test_an_amount_far_from_its_kind_is_to_be_looked_at_and_a_wide_spread_is_not(tmp_path: Path) -> None:
+    amounts = np.exp(np.random.default_rng(1).normal(7, 0.1, 40)).round()
+    rows = [
+        (f"{i:03d}", "health", "2023-08-01", "2023-09-01", a, a, "county fund", "health security")
+        for i, a in enumerate([*amounts, 9000.0])
+    ]
+    found = report(tmp_path, *rows)
+    z = 0.6745 * (np.log([*amounts, 9000.0]) - np.median(np.log([*amounts, 9000.0])))
+    z /= np.median(np.abs(np.log([*amounts, 9000.0]) - np.median(np.log([*amounts, 9000.0]))))
+    expected = [(f"{i:03d}", "amount_out_of_line") for i in np.flatnonzero(np.abs(z) > 3.5)]
+    assert exceptions(found) == expected and ("040", "amount_out_of_line") in expected
+
+
+def test_a_payment_after_the_day_of_the_report_is_not_known(tmp_path: Path) -> None:
+    late = ("002", "health", "2023-11-01", "2024-02-01", 1000.0, 1000.0, "county fund", "health security")
+    found = report(tmp_path, USUAL, late)
+    assert found.figures["paid"] == 1000 and found.figures["households_reached"] == 2
+
+
+def test_help_is_held_against_the_needs_on_record(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        USUAL,
+        ("002", "health", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "health security"),
+        ("002", "water", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "water"),
+    )
+    table = found.tables["help_and_need"].set_index("measure")
+    assert table.loc["health", ["answers_a_need", "other_need", "no_need_recorded"]].tolist() == [1, 0, 1]
+    assert table.loc["water", "other_need"] == 1
+    assert found.tables["help_without_need"]["household_id"].tolist() == ["001"]
+
+
+def test_a_lasting_need_of_a_monitored_household_without_help_for_it_is_listed(tmp_path: Path) -> None:
+    spells = ledger(("001", "2022-02-01", "2022-06-01"), ("002", "2023-02-01", None))
+    water = ("002", "water", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "water")
+    unmet = report(tmp_path / "a", USUAL, water, spells=spells).tables["need_without_help"]
+    assert unmet[["household_id", "measures", "unanswered"]].to_numpy().tolist() == [["002", "water", "illness"]]
+    health = ("002", "health", "2023-08-01", "2023-09-01", 1000.0, 1000.0, "county fund", "health security")
+    assert not len(report(tmp_path / "b", USUAL, water, health, spells=spells).tables["need_without_help"])
+
+
+def test_a_return_avoided_has_a_price_only_where_a_difference_was_told_apart() -> None:
+    totals = pd.DataFrame({"by": "kind", "of_what": ["training", "health", "*"], "paid_per_household": [1000.0, 2000, 1500]})
+    effects = pd.DataFrame({
+        "help": ["training", "health"], "outcome": "return", "driver": "*", "reading": ["fragile", "not_told_apart"],
+        "effect": [-0.1, -0.1], "effect_low": [-0.15, -0.3], "effect_high": [-0.05, 0.1],
+    })  # fmt: skip
+    found = costs(totals, effects).set_index("measure")
+    assert found.loc["training", ["per_avoided_low", "per_avoided", "per_avoided_high"]].round().tolist() == [
+        6667,
+        10000,
+        20000,
+    ]
+    assert found.loc["health", ["per_avoided_low", "per_avoided", "per_avoided_high"]].isna().all()
+    assert costs(totals, pd.DataFrame())["per_avoided"].isna().all()
+
+
+def test_no_word_accuses() -> None:
+    words = words_of("funds")
+    said = " ".join(w for row in (*words.tables.values(), *words.values["exception"].values()) for w in row.values()).lower()
+    for accusing in ("fraud", "abuse", "misuse", "embezzl", "violat", "违规", "违纪", "贪", "套取", "挪用", "骗"):
+        assert accusing not in said
+
+
+def test_without_amounts_it_is_said(tmp_path: Path) -> None:
+    register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24))
+    found = report_funds(Asked(register, month_number("2023-12"), Rules()))
+    assert not found.tables and "amount_paid" in found.notes[0][0]
+
+
+def test_the_books_of_a_county_add_up(county: County) -> None:
+    register = Register.open(county.register)
+    found = report_funds(Asked(register, month_number("2023-12"), Rules()))
+    given = register.read("assistance")
+    taken = given[given["accepted"].fillna(False).astype(bool) & (given["offered_on"] > "2022-12-31")]
+    taken = taken[taken["known_at"] <= "2023-12-31"]
+    assert found.figures["paid"] == pytest.approx(taken.loc[taken["paid_on"] <= "2023-12-31", "amount_paid"].sum())
+    assert found.figures["planned"] == pytest.approx(taken["amount_planned"].sum())
