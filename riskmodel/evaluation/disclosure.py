@@ -129,7 +129,7 @@ def shown_with_sums(
 
 
 def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
-    """A large table of counts whose totals of rows and columns are known, with small cells withheld (`shown_table` is exact).
+    """A large table of counts whose totals of rows and columns are known, small cells withheld (`shown_table` is exact).
 
     Where a row or a column holds a single withheld cell, its smallest other one above zero is withheld as well, until none
     can be worked out from a total. A row or column whose only count above zero is small has nothing else to withhold: its

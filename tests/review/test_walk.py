@@ -1,4 +1,4 @@
-"""The whole way: a scored month, its workbook filled and imported, causes changed in the app, the card: the numbers agree."""
+"""The whole way: a scored month, its workbook filled in and imported, causes changed in the app, the card: numbers agree."""
 
 from __future__ import annotations
 
