@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from riskmodel.evaluation.verdicts import (
     risk_coverage,
     verdict_figures,
 )
-from riskmodel.explain.causes import Causes, judge_causes
+from riskmodel.explain.causes import VERDICTS, Causes, judge_causes
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.training import fit_model
 from riskmodel.register import Register, ingest
@@ -47,7 +48,10 @@ TRAINED_TO = "2022-09"
 SCORED = ("2023-03", "2023-06", "2023-09", "2023-12")
 MOST_IN_A_COUNTY = 20_000
 CAPACITY = 0.05
-GROUPS = ("elderly", "disability", "remote", "minority", "female_head", "relocated")
+GROUPS = (
+    "elderly", "disability", "remote", "minority", "female_head", "relocated",
+    "no_able_labour", "carers", "scarce_work", "illness_unrecorded",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -205,17 +209,18 @@ def figures(cases: Cases, verdict: np.ndarray, confidence: np.ndarray, replicate
     )  # fmt: skip
 
 
-def by_group(cases: Cases, verdict: np.ndarray) -> dict[str, dict[str, float]]:
-    """False-subjective rate by subgroup."""
+def by_group(cases: Cases, verdict: np.ndarray) -> dict[str, float | int]:
+    """False-subjective rate by subgroup, as `group_<name>_false`, `_of`, `_rate` and `_upper95`."""
     rows = cases.returned & cases.truth["cause"].isin(OBJECTIVE_TRUTHS).to_numpy()
     called = np.asarray(verdict) == "subjective"
-    found = {}
+    found: dict[str, float | int] = {}
     for group in GROUPS:
         here = rows & cases.truth[group].to_numpy(bool)
-        found[group] = {
-            "false": int(called[here].sum()), "of": int(here.sum()),
-            "rate": float(called[here].mean()) if here.any() else float("nan"),
-            "upper95": clopper_pearson_upper(int(called[here].sum()), int(here.sum())),
+        false, of = int(called[here].sum()), int(here.sum())
+        found |= {
+            f"group_{group}_false": false, f"group_{group}_of": of,
+            f"group_{group}_rate": false / of if of else float("nan"),
+            f"group_{group}_upper95": clopper_pearson_upper(false, of),
         }  # fmt: skip
     return found
 
@@ -231,6 +236,12 @@ def flat(found: dict[str, object]) -> dict[str, float | int]:
     return plain
 
 
+def as_json(plain: dict[str, object]) -> str:
+    """The figures as JSON; what too few cases leave unknown is null."""
+    known = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in plain.items()}
+    return json.dumps(known, indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def report(cases: Cases) -> tuple[dict[str, object], pd.DataFrame]:
     """Our figures as flat JSON, and a table of ours beside the baselines."""
     ours = cases.judged().verdicts
@@ -244,12 +255,10 @@ def report(cases: Cases) -> tuple[dict[str, object], pd.DataFrame]:
         "called_subjective_per_1000_alerts": 1000 * float((ours["verdict"] == "subjective").mean()),
         "alerts_in_all": len(ours),
         "false_alerts": int(quiet.sum()),
-        "false_alerts_called_subjective": int((ours["verdict"][quiet] == "subjective").sum()),
-        "verdicts_of_false_alerts": ours["verdict"][quiet].value_counts().to_dict(),
-        "baseline_augrc": {n: v["augrc"].value for n, v in rows.items() if n != "riskmodel"},
-        "groups": by_group(cases, ours["verdict"].to_numpy()),
     }
-    return plain, table
+    plain |= {f"false_alerts_called_{v}": int((ours["verdict"][quiet] == v).sum()) for v in VERDICTS}
+    plain |= {f"baseline_augrc_{n.replace(' ', '_')}": v["augrc"].value for n, v in rows.items() if n != "riskmodel"}
+    return plain | by_group(cases, ours["verdict"].to_numpy()), table
 
 
 def draw_curves(cases: Cases, file: Path) -> None:
@@ -296,11 +305,11 @@ def main() -> None:
     plain, table = report(cases)
     plain = {"world": world_of(given.world).name, "seed": given.seed, "households": given.households, **plain}
     print(table.to_string())
-    print(json.dumps(plain, indent=1, ensure_ascii=False))
+    print(as_json(plain))
     if given.figure:
         draw_curves(cases, given.figure)
     if given.json:
-        given.json.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
+        given.json.write_text(as_json(plain), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def panel(name: str, data: Path) -> dict[str, Any]:
     source = rm.find_config(f"sources/{name.split('_')[0]}.yaml")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "register"
-        rm.ingest(source, {"records": pd.read_csv(file)} if file.name.endswith(".gz") else file, out)
+        rm.ingest(source, file, out)
         cohorts = rm.build_cohorts(
             rm.Register.open(out), label=run.label, at_risk=run.at_risk, months=run.cohorts,
             catalogue=load_catalogue(run.catalogue),

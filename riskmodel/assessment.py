@@ -22,11 +22,19 @@ from riskmodel.cohort.helped import helped_before_outcome
 from riskmodel.cohort.labels import censoring_weights
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.assisted import by_assistance
-from riskmodel.evaluation.bootstrap import Interval, resample
+from riskmodel.evaluation.bootstrap import Interval, drawn_together, resample
 from riskmodel.evaluation.calibration import action_coverage, calibration_in_the_large, interval_coverage
-from riskmodel.evaluation.capacity import actions, churn, lead_time, length_for_recall, list_figures, nested_lists
+from riskmodel.evaluation.capacity import (
+    actions,
+    churn,
+    lead_time,
+    lead_times,
+    length_for_recall,
+    list_figures,
+    nested_lists,
+)
 from riskmodel.evaluation.fairness import audit, audit_groups, audit_over_time
-from riskmodel.evaluation.metrics import decision_curve, ece_null_band
+from riskmodel.evaluation.metrics import decision_curve, ece_null_band, figures_of_list
 from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, situations
 from riskmodel.evaluation.welfare import budget_welfare
 from riskmodel.model.bundle import RiskModel
@@ -81,18 +89,21 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     rows["listed_by"] = _list(rows, run)
     rows["listed"] = rows["listed_by"].notna()
     seen, seen_features = rows[known].reset_index(drop=True), frame[known].reset_index(drop=True)
+    ranges = _ranges(seen, run)
     return {
         "months": sorted(set(rows["as_of"])),
         "rows": len(rows),
         "known": int(known.sum()),
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
-        "lists": _lists(seen, run),
-        "minimum_list": _records(length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen))),
+        "lists": {**_lists(seen, run), "intervals": _figures(ranges["lists"])},
+        "minimum_list": _ranged(
+            length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen)), "length", ranges["minimum_list"]
+        ),
         "churn": _churn(rows),
         "lead_time": _lead_time(rows, run),
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
-        "decision": _records(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS)),
+        "decision": _ranged(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS), "net_benefit", ranges["decision"]),
         "welfare": _welfare(seen, seen_features, run),
         "level": calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"]).as_json(),
         "intervals": _intervals(model, seen, seen_features, run),
@@ -124,6 +135,36 @@ def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
     }
 
 
+def _ranges(seen: pd.DataFrame, run: Run) -> dict[str, dict[str, Interval]]:
+    """Intervals of the lists as drawn, of the shortest lists and of the net benefit, all on the same resamples."""
+    y, risk = seen["outcome"].to_numpy(float), seen["risk"].to_numpy(float)
+    listed = _list(seen, run).notna().to_numpy(float)
+    codes = np.unique(_list_codes(seen), return_inverse=True)[1]
+
+    def lists(weight: np.ndarray | None) -> dict[str, float]:
+        w = np.ones(len(y)) if weight is None else weight
+        return figures_of_list(np.dot(w, y * listed), np.dot(w, listed), np.dot(w, y), w.sum())
+
+    def shortest(weight: np.ndarray | None) -> dict[str, float]:
+        kept = np.arange(len(y)) if weight is None else np.repeat(np.arange(len(y)), weight.astype(int))
+        if not y[kept].any():
+            return {str(recall): np.nan for recall in RECALLS}
+        found = length_for_recall(y[kept], risk[kept], RECALLS, codes[kept])
+        return dict(zip(map(str, RECALLS), found["length"].astype(float), strict=True))
+
+    def net(weight: np.ndarray | None) -> dict[str, float]:
+        return dict(zip(map(str, THRESHOLDS), decision_curve(y, risk, THRESHOLDS, weight)["net_benefit"], strict=True))
+
+    measures = {"lists": lists, "minimum_list": shortest, "decision": net}
+    return resample(measures, drawn_together(seen, run.intervals), run.intervals, run.seed).intervals()
+
+
+def _ranged(table: pd.DataFrame, column: str, found: Mapping[str, Interval]) -> list[dict[str, Any]]:
+    """Rows as plain JSON, with the interval of one column beside it."""
+    ends = list(found.values())
+    return _records(table.assign(**{f"{column}_low": [e.low for e in ends], f"{column}_high": [e.high for e in ends]}))
+
+
 def _churn(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Lists month by month. Where lists are further apart than the quiet months, one list between counts as quiet."""
     numbers = sorted(month_number(m) for m in set(rows["as_of"]))
@@ -132,10 +173,24 @@ def _churn(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
-    found = lead_time(
-        rows[rows["listed"]], rows.dropna(subset="outcome_month"), within_months=max(12, run.label.horizon_months)
-    )
+    alerts, falls = rows[rows["listed"]], rows.dropna(subset="outcome_month")
+    within = max(12, run.label.horizon_months)
+    found = lead_time(alerts, falls, within_months=within)
+    ahead = lead_times(alerts, falls, within_months=within)
+    months = ahead.to_numpy(float)
+
+    def measure(weight: np.ndarray | None) -> dict[str, float]:
+        kept = months if weight is None else np.repeat(months, weight.astype(int))
+        caught = kept[~np.isnan(kept)]
+        return {
+            "median": float(np.median(caught)) if len(caught) else np.nan,
+            "early_share": float((caught >= found.early_months).sum() / len(kept)) if len(kept) else np.nan,
+        }
+
+    drawn = ahead.index.get_level_values("household_id")
+    ranges = resample({"lead": measure}, drawn, run.intervals, run.seed).intervals()["lead"] if len(drawn) else {}
     return {**{k: v for k, v in _plain(asdict(found)).items() if k != "distribution"},
+            "intervals": _figures(ranges),
             "distribution": {str(k): int(v) for k, v in found.distribution.items()}}  # fmt: skip
 
 
@@ -156,7 +211,9 @@ def _welfare(seen: pd.DataFrame, features: pd.DataFrame, run: Run) -> dict[str, 
             return {"welfare_of_perfect": np.nan, "welfare_of_universal": np.nan}
         return budget_welfare(income, listed, TRANSFER * float(np.dot(w, listed)), w).figures()
 
-    found = resample({"list": measure}, seen["household_id"][has], run.intervals, run.seed).intervals()["list"]
+    found = resample({"list": measure}, drawn_together(seen, run.intervals)[has], run.intervals, run.seed).intervals()[
+        "list"
+    ]
     return {"transfer": TRANSFER, "rho": 3.0, **_figures(found)}
 
 

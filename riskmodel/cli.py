@@ -117,12 +117,16 @@ def simulate(
     households: Annotated[int, typer.Option(min=50, help="Households.")] = 5000,
     months: Annotated[int, typer.Option(min=13, help="Months.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    low_effort: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.5, help="Share of able households ever in an episode of low effort; 0.1 in both worlds."),
+    ] = None,
 ) -> None:
     """Write the source tables of a simulated county, and apart from them the truth (truth.parquet)."""
     from riskmodel.simulation import simulate as run
 
     with _progress("simulating"):
-        rows = run(out, world=world, households=households, months=months, seed=seed)
+        rows = run(out, world=world, households=households, months=months, seed=seed, low_effort=low_effort)
     _table(f"{out}", ["table", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
 
 
@@ -165,6 +169,7 @@ def train(
     _print_study(study)
     _print_assessment(study.evidence["assessment"])
     _print_looks(study.evidence["looks"])
+    _print_champion(study.evidence["champion"])
     typer.echo(f"\nRegistered {study.tracking['model_uri']} as challenger in {study.tracking['uri']}.")
     typer.echo(f"Results: {folder / 'results.json'}; model: {folder / 'model'}.")
     typer.echo(f"Next: riskmodel promote {study.tracking['version']}")
@@ -322,9 +327,10 @@ def card(
 ) -> None:
     """Write the model card, one HTML file in Chinese and English."""
     from riskmodel.cards.model_card import write_card
-    from riskmodel.model.tracking import later_evaluations, load_model
+    from riskmodel.model.tracking import later_evaluations, load_model, promotion_of
 
-    write_card(load_model(model, tracking_uri), out, lang.value, later_evaluations(model, tracking_uri))
+    found, later = load_model(model, tracking_uri), later_evaluations(model, tracking_uri)
+    write_card(found, out, lang.value, later, promotion_of(model, tracking_uri))
     typer.echo(str(out))
 
 
@@ -365,14 +371,44 @@ def _print_study(study: Study) -> None:
     for model, splits in study.results.items():
         figures = splits["test"]
         rows.append([model, *(_figure(figures[m]) for m in shown)])
-    if "choice" in study.evidence:
-        typer.echo(f"Chosen: {study.evidence['choice']['reason']}")
+    _print_care(study.evidence)
     facts: dict[str, Any] = study.evidence["data"]["test"]
     _table(
         f"test from {study.folds[-1].describe()['test_from']}: {facts['rows']:,} rows, {facts['events']:,} falls",
         ["model", *(m.replace("_", " ") for m in shown)],
         rows,
     )
+    apart = study.results[study.run.register_model].get("test_disjoint")
+    if apart:
+        told = ", ".join(f"{m.replace('_', ' ')} {_figure(apart[m], ' ')}" for m in ("roc_auc", "recall_at_capacity"))
+        typer.echo(f"Of households that the model has never seen: {told}.")
+
+
+def _print_care(evidence: dict[str, Any]) -> None:
+    """What was found before and beside the figures: leaks, folds that could not be used, how the model was chosen."""
+    from riskmodel.telling import choice_sheets, leak_lines
+
+    for line in leak_lines(evidence["leak_gates"]):
+        typer.echo(line)
+    for name, why in evidence.get("folds_left_out", {}).items():
+        typer.echo(f"{name} left out: {why}")
+    if "choice" in evidence:
+        if evidence["choice"]["small"] is not None:
+            typer.echo(
+                f"A small register, {evidence['choice']['small']} falls in training: the model is chosen "
+                "(register_model names one, choice.small_below moves the bound)."
+            )
+        typer.echo(f"Chosen: {evidence['choice']['reason']}")
+        for sheet in choice_sheets(evidence["choice"]):
+            _table(sheet.title, sheet.columns, sheet.rows)
+
+
+def _print_champion(found: dict[str, Any]) -> None:
+    if "version" not in found:
+        return
+    from riskmodel.model.tracking import standing_of
+
+    typer.echo(f"Champion {found['version']}: {standing_of({'champion': found}, found['version'])[1]}.")
 
 
 def _print_metrics(title: str, figures: dict[str, dict[str, float | None]]) -> None:
@@ -382,6 +418,9 @@ def _print_metrics(title: str, figures: dict[str, dict[str, float | None]]) -> N
 
 def _print_folds(horizon: str, compared: dict[str, Any]) -> None:
     """Models by fold, at one horizon."""
+    if "none" in compared:
+        typer.echo(f"horizon {horizon} months: nothing to compare. {compared['none']}")
+        return
     shown = ("roc_auc", "pr_auc", "brier", "calibration_slope", "recall_at_capacity")
     rows = [
         [model, split, *(_plain_figure(figures[m], "\n") for m in shown)]
@@ -391,19 +430,26 @@ def _print_folds(horizon: str, compared: dict[str, Any]) -> None:
     _table(f"horizon {horizon} months", ["model", "split", *(m.replace("_", " ") for m in shown)], rows)
     for fold in compared["folds"]:
         typer.echo(f"{fold['fold']}: trained to {fold['train_to']}, tested {fold['test_from']} to {fold['test_to']}")
+    _print_care(compared)
     if compared["looks"]:
         _print_looks(compared["looks"])
 
 
 def _print_assessment(found: dict[str, Any]) -> None:
-    """The lists in a few lines; all of it stands on the card and in the JSON."""
+    """The lists in a few lines, then part by part."""
+    from riskmodel.telling import assessment_sheets
+
     lists, lead = found["lists"]["listed"], found["lead_time"]
     typer.echo(
         f"\nLists on {_span(found['months'])}: of 100 listed {100 * lists['precision']:.0f} fell; of 100 who fell "
         f"{100 * lists['recall']:.0f} were listed."
     )
     if lead.get("median") is not None:
-        typer.echo(f"Warning time: {lead['median']:.0f} months at the median among falls that were listed before.")
+        early = _plain_figure(lead["intervals"]["early_share"])
+        typer.echo(
+            f"Warning time: {lead['median']:.0f} months at the median among falls that were listed before; share of all "
+            f"falls listed {lead['early_months']} months ahead {early}."
+        )
     for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
         typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
                    f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip
@@ -411,6 +457,9 @@ def _print_assessment(found: dict[str, Any]) -> None:
         typer.echo(f"warning: {found['level']['warning_en']}")
     if found["helped"].get("warning"):
         typer.echo(f"warning: {found['helped']['warning']}")
+    for sheet in assessment_sheets(found):
+        typer.echo("")
+        _table(sheet.title, sheet.columns, sheet.rows)
 
 
 def _ratio(row: dict[str, Any]) -> str:
@@ -447,10 +496,10 @@ def _plain_figure(figure: dict[str, float | None], between: str = " ") -> str:
     return f"{figure['value']:.3f}{between}{figure['low']:.3f}-{figure['high']:.3f}"
 
 
-def _figure(interval: Any) -> str:
+def _figure(interval: Any, between: str = "\n") -> str:
     if interval.value != interval.value:
         return "-"
-    return f"{interval.value:.3f}\n{interval.low:.3f}-{interval.high:.3f}"
+    return f"{interval.value:.3f}{between}{interval.low:.3f}-{interval.high:.3f}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Demo:
 def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[[str], None]) -> Demo:
     """Simulate, ingest, train, promote, score, explain and write the card, all below `out`."""
     from riskmodel.cards.model_card import write_card
-    from riskmodel.model.tracking import load_model, promote
+    from riskmodel.model.tracking import load_model, promote, promotion_of
     from riskmodel.register import Register, ingest
     from riskmodel.settings import Tracking
     from riskmodel.simulation import simulate
@@ -47,7 +47,7 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     score_and_write(out / "register", uri, as_of, out / "alerts", None, step, tracking_uri=tracking.uri)
     alerts = pd.read_parquet(out / "alerts" / "alerts.parquet")
     step("card")
-    write_card(load_model(uri, tracking.uri), out / "card.html")
+    write_card(load_model(uri, tracking.uri), out / "card.html", promotion=promotion_of(uri, tracking.uri))
     story = explain_household(out / "alerts", alerts["household_id"].iloc[0])
     paths = {
         "model card": out / "card.html",

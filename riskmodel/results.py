@@ -42,24 +42,37 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The models of a run compared over time, for each horizon; `out` then holds `evaluation.json`.
 
-    Only the folds inside the training months are looked at, unless `look` says why the test months are too.
+    Only the folds inside the training months are looked at, unless `look` says why the test months are too. A horizon for
+    which the register is too short holds `{"none": why}`; if all are, the first one's error is raised.
     """
+    from riskmodel.errors import NotEnoughData
+    from riskmodel.evaluation.leakage import leak_table
     from riskmodel.register import Register
     from riskmodel.study import compare_over_time
 
     register = Register.open(register_path)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    faults = []
     for horizon in horizons or [run.label.horizon_months]:
         asked = run.model_copy(update={"label": run.label.model_copy(update={"horizon_months": horizon})})
-        compared = compare_over_time(_cohorts_of(asked, register, step), asked, look=look, progress=step)
+        try:
+            compared = compare_over_time(_cohorts_of(asked, register, step), asked, look=look, progress=step)
+        except NotEnoughData as fault:
+            found[str(horizon)] = {"none": str(fault)}
+            faults.append(fault)
+            continue
         found[str(horizon)] = {
             "folds": [f.describe() for f in compared.folds if f.name in compared.found],
             "results": {
                 model: {split: {m: i.as_json() for m, i in figures.items()} for split, figures in splits.items()}
                 for model, splits in compared.results.items()
             },
+            **compared.evidence,
+            "leak_gates": leak_table(compared.leaks).to_dict("records"),
             "looks": compared.looks,
         }
+    if len(faults) == len(found):
+        raise faults[0]
     evaluation = {"run": run.model_dump(mode="json"), "horizons": found}
     _keep_evaluation(evaluation, out)
     return evaluation

@@ -140,13 +140,16 @@ Figure = Literal["pr_auc", "roc_auc", "log_loss", "brier", "precision_at_capacit
 
 
 class Choice(Strict):
-    """How `register_model: auto` picks a model, on folds inside the training months alone."""
+    """How `register_model: auto`, or a small register, picks a model, on folds inside the training months alone."""
 
     rule: Literal["simplest_within_one_se", "best_average", "best_last", "recency_weighted", "least_variance"] = Field(
         "simplest_within_one_se", description="how `register_model: auto` picks from the validation folds"
     )
     metric: Figure = Field("roc_auc", description="the figure it picks by")
     fewest_falls: int = Field(100, ge=0, description="with fewer in all folds, it picks on parts of the training households")
+    small_below: int = Field(
+        100, ge=0, description="falls in training below which a run that names no `register_model` picks; 0: never"
+    )
 
 
 class Tune(Strict):
@@ -167,6 +170,8 @@ class Tracking(Strict):
 
 
 AUTO = "auto"
+RICH = "lightgbm"
+"""What is registered where a run names no model and the register is not small."""
 MODELS = (  # from the simplest to the richest: the choice of a model reads the order
     "base_rate", "last_status", "distance_to_line", "office_rule", "one_variable_logit", "logistic_regression",
     "hist_gradient_boosting", "lightgbm",
@@ -191,7 +196,11 @@ class Run(Strict):
     intervals: Intervals = Intervals()
     leak_gates: LeakGates = LeakGates()
     models: list[str] = Field(list(MODELS), description="models that are compared")
-    register_model: str = Field("lightgbm", description="the model that is bundled and registered; `auto`: see `choice`")
+    register_model: str | None = Field(
+        None,
+        description="the model that is bundled and registered; `auto`: see `choice`; left out: `lightgbm`, and `auto` with "
+        "fewer than `choice.small_below` falls in training",
+    )
     choice: Choice = Choice()
     lightgbm: dict[str, float | int | str | bool] = Field({}, description="parameters that override the defaults")
     tune: Tune = Tune()
@@ -209,7 +218,7 @@ class Run(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Run:
-        if self.register_model not in (AUTO, *self.models):
+        if self.register_model not in (None, AUTO, *self.models):
             raise ValueError(f"register_model {self.register_model!r} is not among models")
         first, last = self.cohorts.first, self.cohorts.last
         if first and last and month_number(first) > month_number(last):

@@ -27,7 +27,7 @@ from riskmodel.evaluation.metrics import Scored, calibration_curve, with_interva
 from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
-from riskmodel.model.choice import Parts, Period, candidates, choose_model
+from riskmodel.model.choice import Parts, Period, candidates, choose_model, settled
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import AUTO, Run
@@ -92,7 +92,8 @@ class Comparison:
     looks
         This look at the test months and the earlier ones; empty without one.
     evidence
-        How the model was chosen (`choice`) and LightGBM's settings were found (`tuning`), where they were.
+        How the model was chosen (`choice`) and LightGBM's settings were found (`tuning`), where they were; folds that
+        hold too few outcomes, and why (`folds_left_out`).
     """
 
     run: Run
@@ -131,7 +132,8 @@ def train(
     cohorts
         As `build_cohorts` gives them; label and population must be those of the run.
     run
-        Settings; the defaults by default. With `register_model: auto` the model is chosen, and with `tune` LightGBM's
+        Settings; the defaults by default. With `register_model: auto`, or where the run names none and the training holds
+        few falls, the model is chosen, and with `tune` LightGBM's
         settings are searched for, on what was known when the test began; the study's run names what came of it.
     track
         Log to MLflow and register the model as `challenger`.
@@ -143,7 +145,7 @@ def train(
     Raises
     ------
     NotEnoughData
-        If a fold has no outcome of either kind, or the months do not suffice.
+        If the test has no outcome of either kind, or the months do not suffice.
     LeakFound
         If a leak gate stops the training; nothing has been fitted then.
     UsageError
@@ -213,7 +215,7 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     Raises
     ------
     NotEnoughData
-        If a fold has no outcome of either kind, or the months do not suffice.
+        If the test has no outcome of either kind, the months do not suffice, or no fold is left and no look is asked for.
     LeakFound
         If a leak gate stops the comparison; nothing has been fitted then.
     UsageError
@@ -222,12 +224,25 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     say = progress or (lambda _: None)
     frame = cohorts.frame
     inputs = model_inputs(cohorts, run)
-    names = candidates(run, inputs) if run.register_model == AUTO else []
     folds = temporal_folds(cohorts.months, cohorts.step_months, run.label, run.split)
     splits = {f.name: [rows_of(f, frame["as_of"], frame["outcome"], frame["outcome_known_at"])] for f in folds}
-    for name, [(train_rows, test_rows)] in splits.items():
-        enough_outcomes(frame["outcome"].to_numpy()[train_rows], f"{name}: training")
-        enough_outcomes(frame["outcome"].to_numpy()[test_rows], f"{name}: test")
+    evidence: dict[str, Any] = {}
+    for name, [(train_rows, test_rows)] in list(splits.items()):
+        try:
+            enough_outcomes(frame["outcome"].to_numpy()[train_rows], f"{name}: training")
+            enough_outcomes(frame["outcome"].to_numpy()[test_rows], f"{name}: test")
+        except NotEnoughData as fault:
+            if name == TEST:
+                raise
+            del splits[name]
+            evidence.setdefault("folds_left_out", {})[name] = str(fault)
+    falls = int(frame["outcome"].to_numpy()[splits[TEST][0][0]].sum())
+    small = run.register_model is None and falls < run.choice.small_below
+    run = run.model_copy(update={"register_model": settled(run, falls)})
+    names = candidates(run, inputs) if run.register_model == AUTO else []
+    folds = [f for f in folds if f.name in splits]
+    if len(folds) < 2 and not look:
+        raise NotEnoughData(_no_fold(folds[-1], run, evidence.get("folds_left_out", {})))
     if run.split.household_disjoint:
         apart = _disjoint(frame["household_id"], *splits[TEST][0])
         if all(0 < np.nansum(frame["outcome"].to_numpy()[rows]) < len(rows) for rows, _ in apart):
@@ -241,7 +256,6 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     trainer = Trainer(cohorts, run, inputs)
     earlier = {f.name: splits[f.name][0] for f in folds[:-1]}
     before_test = splits[TEST][0][0]
-    evidence: dict[str, Any] = {}
     with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
         if run.tune.trials:
             within = {name: (train, np.intersect1d(rows, before_test)) for name, (train, rows) in earlier.items()}
@@ -259,7 +273,7 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
             chosen = choose_model(frame, run, names, periods, before_test, predict)
             say(chosen.evidence["reason"])
             run = run.model_copy(update={"register_model": chosen.model})
-            evidence["choice"] = chosen.evidence
+            evidence["choice"] = {**chosen.evidence, "small": falls if small else None}
     return Comparison(run, inputs, tuple(folds), splits, found, leaks, looks, evidence)
 
 
@@ -314,6 +328,16 @@ def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dic
         "metrics": _figures(metrics),
         "assessment": assess(model, seen, months, run),
     }
+
+
+def _no_fold(test: Fold, run: Run, left_out: Mapping[str, str]) -> str:
+    """Why there is nothing to compare inside the training months, and what to do."""
+    why = " ".join(left_out.values()) or (
+        f"{len(test.train)} as-of months before the test leave no fold with a horizon of {run.label.horizon_months} months."
+        if run.split.folds
+        else "the run asks for no fold (split.folds)."
+    )
+    return f"{why} Add months, take as-of months closer together (cohorts.every_months), or look at the test: --look REASON."
 
 
 def _look(cohorts: Cohorts, run: Run, months: tuple[str, str], reason: str) -> dict[str, Any]:

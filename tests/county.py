@@ -29,6 +29,7 @@ class County:
             split=Split(folds=1, calibration_months=6),
             intervals=Intervals(replicates=20),
             models=["base_rate", "distance_to_line", "one_variable_logit", "lightgbm"],
+            register_model="lightgbm",
             lightgbm={"n_estimators": 40, "min_data_in_leaf": 20},
             tracking=self.tracking,
         )

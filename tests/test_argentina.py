@@ -62,5 +62,5 @@ def test_the_last_quarter_gives_alerts_as_far_as_columns_allow(register: rm.Regi
     assert len(alerts) == 10 * scores.frame["county_id"].nunique()
     assert not alerts["verdict"].eq("subjective").any(), "the panel knows no offers and no visits: no gate can hold"
     assert {"illness", "disaster", "work", "land", "refusal"} <= set(d.name for d in study.model.catalogue.drivers) - {
-        study.model.catalogue.by_name[f.name].driver for f in scores.cohorts.features
+        study.model.catalogue.by_name[f.name].driver for f in scores.available
     }

@@ -14,7 +14,7 @@ import riskmodel
 ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "months", "settings", "register", "catalogue", "cohort", "evaluation", "model", "explain", "alerts",
-    "assessment", "study", "monitoring", "cards", "simulation", "results", "demo", "cli",
+    "assessment", "study", "monitoring", "cards", "simulation", "telling", "results", "demo", "cli",
 ]  # fmt: skip
 
 

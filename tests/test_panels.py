@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import riskmodel as rm
@@ -22,8 +21,7 @@ with_phone = pytest.mark.skipif(not PHONE.is_file(), reason="the phone surveys (
 
 def cohorts_of(name: str, data: Path, folder: Path) -> Cohorts:
     run = rm.load_run(f"runs/{name}.yaml")
-    given = {"records": pd.read_csv(data)} if data.suffix == ".gz" else data
-    report = rm.ingest(rm.find_config(f"sources/{name}.yaml"), given, folder / "register")
+    report = rm.ingest(rm.find_config(f"sources/{name}.yaml"), data, folder / "register")
     assert report.quarantined == 0
     register = rm.Register.open(folder / "register")
     return rm.build_cohorts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,13 +19,17 @@ from riskmodel.cohort.audit import audit_columns
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.helped import helped_before_outcome
 from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.bootstrap import drawn_together, household_codes, household_draws
+from riskmodel.evaluation.capacity import length_for_recall
 from riskmodel.evaluation.looks import FILE, Look, read_looks, record_look
 from riskmodel.model.champion import against_champion
-from riskmodel.model.tracking import later_evaluations, load_model, promote, standing_of
+from riskmodel.model.tracking import later_evaluations, load_model, promote, promotion_of, standing_of
+from riskmodel.months import month_text
 from riskmodel.register import Register, ingest
-from riskmodel.settings import find_config
+from riskmodel.settings import LeakGates, find_config
 from riskmodel.simulation import simulate
 from riskmodel.study import compare_over_time, evaluate
+from riskmodel.telling import assessment_sheets
 from tests.cohort.registers import make_register, monthly
 from tests.county import County
 
@@ -95,6 +100,33 @@ def test_the_assessment_is_plain_json_and_agrees_with_the_metrics(county: County
     assert {"head_sex", "remote", "relocated", "elderly_members"} <= {row["column"] for row in found["fairness"]["table"]}
 
 
+def test_intervals_of_the_lists_equal_a_loop_over_resampled_households(county: County) -> None:
+    """Households drawn again by hand: the list as drawn, the shortest list and the net benefit of each resample."""
+    found, study = county.study.evidence["assessment"], county.study
+    rows = study.scores.rename(columns={"lightgbm": "risk"})
+    run, y = study.run, rows["outcome"].to_numpy()
+    lists = (rows["as_of"] + "/" + rows["county_id"]).to_numpy()
+    frame = Register.open(county.register).read("households").set_index("household_id")["village_id"]
+    drawn = drawn_together(rows.assign(village_id=rows["household_id"].map(frame)), run.intervals)
+    codes, count = household_codes(drawn)
+    figures: dict[str, list[float]] = {"length": [], "net": []}
+    for weight in household_draws(count, run.intervals.replicates, run.seed):
+        kept = [i for i, w in enumerate(weight[codes]) for _ in range(int(w))]
+        risk, fell = rows["risk"].to_numpy()[kept], y[kept]
+        figures["length"].append(length_for_recall(fell, risk, [0.5], lists[kept])["length"].iloc[0])
+        figures["net"].append(((risk >= 0.1) * (fell - (1 - fell) / 9)).mean())
+    for name, row in (("length", found["minimum_list"][0]), ("net", found["decision"][2])):
+        column = "length" if name == "length" else "net_benefit"
+        expected = np.quantile(figures[name], [0.025, 0.975])
+        assert (row[f"{column}_low"], row[f"{column}_high"]) == pytest.approx(tuple(expected), abs=1e-12)
+    told = found["lists"]["intervals"]
+    for figure in ("precision", "recall", "lift", "false_alerts_per_1000"):
+        assert told[figure]["value"] == pytest.approx(found["lists"]["listed"][figure], abs=1e-12)
+        assert told[figure]["low"] <= told[figure]["value"] <= told[figure]["high"]
+    lead = found["lead_time"]
+    assert lead["intervals"]["early_share"]["value"] == pytest.approx(lead["early_share"], abs=1e-12)
+
+
 def test_floors_change_who_is_listed_but_not_how_many(county: County, cohorts: Cohorts) -> None:
     months = county.study.evidence["assessment"]["months"]
     room = county.run.capacity.model_copy(update={"village_floor": 1})
@@ -141,6 +173,63 @@ def test_a_run_is_compared_at_several_horizons_in_one_command(county: County, tm
     assert "horizon 3 months" in run.stdout and "horizon 6 months" in run.stdout and "fold_1" in run.stdout
     wrong = CliRunner().invoke(app, [*arguments[:-1], "three"])
     assert isinstance(wrong.exception, UsageError) and "--horizons three" in str(wrong.exception)
+
+
+def test_a_horizon_that_the_register_is_too_short_for_says_so_beside_the_others(county: County, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "models: [base_rate, one_variable_logit]\nregister_model: one_variable_logit\nintervals: {replicates: 20}\n"
+        "cohorts: {warm_up_months: 3}\nsplit: {folds: 1}\n",
+        encoding="utf-8",
+    )
+    arguments = ["evaluate", str(file), "--register", str(county.register), "--horizons"]
+    run = CliRunner().invoke(app, [*arguments, "6,12,48", "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert run.exit_code == 0
+    assert "horizon 12 months: nothing to compare." in run.stdout and "--look REASON" in run.stdout
+    kept = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["horizons"]
+    assert [set(found) for found in (kept["12"], kept["48"])] == [{"none"}, {"none"}]
+    assert "Shorten the horizon" in kept["48"]["none"]
+    assert {f["gate"] for f in kept["6"]["leak_gates"]} >= {"future", "labels"}
+    alone = CliRunner().invoke(app, [*arguments, "48"])
+    assert isinstance(alone.exception, NotEnoughData)
+
+
+def test_a_fold_in_which_nobody_fell_is_left_out_and_the_training_goes_on(county: County, cohorts: Cohorts) -> None:
+    fold = county.study.folds[0]
+    early = cohorts.frame["as_of"].isin([month_text(m) for m in fold.test])
+    frame = cohorts.frame.assign(outcome=cohorts.frame["outcome"].where(~early | cohorts.frame["outcome"].isna(), 0.0))
+    quiet = dataclasses.replace(cohorts, frame=frame)
+    run = county.run.model_copy(update={"leak_gates": LeakGates(enabled=False), "models": ["base_rate", "lightgbm"]})
+    found = compare_over_time(quiet, run, look="nobody fell in the fold")
+    assert fold.name not in found.splits and [f.name for f in found.folds] == ["test"]
+    assert "0 of" in found.evidence["folds_left_out"][fold.name]
+    with pytest.raises(NotEnoughData, match="--look REASON"):
+        compare_over_time(quiet, run)
+
+
+def test_the_terminal_tells_what_the_evidence_holds(county: County) -> None:
+    found = county.study.evidence["assessment"]
+    sheets = {sheet.title: sheet for sheet in assessment_sheets(found)}
+    assert all(len(row) == len(sheet.columns) for sheet in sheets.values() for row in sheet.rows)
+    drawn = sheets["lists at capacity"].rows[0]
+    assert drawn[2] == f"{found['lists']['listed']['recall']:.3f}"
+    assert len(sheets["alerts from list to list"].rows) == len(found["months"])
+    falls = {row[0]: row[1] for row in sheets["where falls are found and missed"].rows}
+    told = [row for row in found["misses"]["situations"] if row["events"] >= 10]
+    assert [int(n) for n in falls.values()] == [row["events"] for row in told]
+    groups = [title for title in sheets if title.startswith("groups")]
+    assert groups and any(row[0] == "All" for row in sheets[groups[0]].rows)
+
+
+def test_the_card_says_how_the_model_became_champion_and_why(county: County) -> None:
+    uri = "models:/return-risk/1"
+    promotion = promotion_of(uri, county.tracking.uri)
+    assert promotion is not None and promotion["reason"] == "first"
+    said = promote("1", "the committee of <May> asked for it", county.tracking)
+    html = model_card(load_model(uri, county.tracking.uri), "en", promotion=promotion_of(uri, county.tracking.uri))
+    assert "Reason given: the committee of &lt;May&gt; asked for it" in html
+    assert ("not shown to be better" in html) == ("better than" not in said.standing)
+    promote("1", "first", county.tracking)
 
 
 def test_the_champion_is_compared_with_itself_to_nothing(county: County, cohorts: Cohorts) -> None:

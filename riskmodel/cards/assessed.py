@@ -9,6 +9,7 @@ from riskmodel.cards.rendering import Words, decimal, percent
 from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
 from riskmodel.evaluation import disclosure
 from riskmodel.model.bundle import RiskModel
+from riskmodel.settings import CAPACITY_METRIC
 
 _MOST_RULES = 5
 
@@ -34,6 +35,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "minimum": found["minimum_list"],
         "churn": [_month_of_list(row) for row in found["churn"]],
         "lead": lead if lead["falls"] >= disclosure.LEAST and lead["caught"] >= disclosure.LEAST else None,
+        "lead_range": _brackets(lead.get("intervals", {}).get("early_share")),
         "decision": [row for row in found["decision"] if row["listed"] * found["known"] >= disclosure.LEAST * months],
         "welfare": found["welfare"] if "none" not in found["welfare"] else None,
         "ece": (model.evidence["results"].get(model.run.register_model, {}).get("test", {}).get("ece")),
@@ -70,21 +72,23 @@ def groups(model: RiskModel) -> dict[str, Any]:
     cells = {(r["column"], r["group"], r["measure"]): r for r in found["table"]}
     measures = [m for m in MEASURES if any(r["measure"] == m for r in found["table"])]
     kinds = dict.fromkeys((r["column"], r["group"]) for r in found["table"])
+    shown = [kind for kind in kinds if any(cells.get((*kind, m), {}).get("estimable") for m in measures)]
     rows = [
         {
-            "column": GROUPS.get(column, Words(column, column)),
-            "group": GROUPS.get(group, Words(group, group)),
+            "column": _word(column),
+            "group": _word(group),
             "first": column != previous,
             "cells": [_cell(cells.get((column, group, measure)), measure) for measure in measures],
         }
-        for (column, group), previous in zip(kinds, [None, *(c for c, _ in kinds)], strict=False)
-        if any(cells.get((column, group, m), {}).get("estimable") for m in measures)
+        for (column, group), previous in zip(shown, [None, *(column for column, _ in shown)], strict=False)
     ]
     return {
         "ready": True,
         "measures": [MEASURES[m] for m in measures],
         "rows": rows,
-        "small": sum(not any(cells.get((c, g, m), {}).get("estimable") for m in measures) for c, g in kinds if c != "all"),
+        "over_time": _over_time(found),
+        "several_months": len(model.evidence["assessment"]["months"]) > 1,
+        "small": sum(kind not in shown and kind[0] != "all" for kind in kinds),
         "alarms": [
             {
                 "column": GROUPS.get(r["column"], Words(r["column"], r["column"])),
@@ -143,6 +147,7 @@ def choice(model: RiskModel) -> dict[str, Any] | None:
         "rule": RULES.get(found["rule"], Words(found["rule"], found["rule"])),
         "metric": METRICS[found["metric"]].name,
         "in_time": found["periods"] == "time",
+        "small": found.get("small") is not None,
         "candidates": [
             {
                 "words": MODELS[row["model"]],
@@ -157,6 +162,53 @@ def choice(model: RiskModel) -> dict[str, Any] | None:
             for row in found["regrets"]
         ],
     }
+
+
+def champion(model: RiskModel) -> dict[str, Any] | None:
+    """What the model gained at capacity over the champion of its day; None where there was none to hold it against."""
+    found = model.evidence.get("champion") or {}
+    if "differences" not in found or found["events"] < disclosure.LEAST:
+        return None
+    gain = found["differences"][CAPACITY_METRIC]
+    told = {part: "–" if gain[part] is None else f"{gain[part]:+.3f}".replace("-", "−") for part in ("value", "low", "high")}
+    months = found["months"]
+    return {"version": found["version"], "recipe": found["how"] == "recipe", "first": months[0], "last": months[-1], **told}
+
+
+def _over_time(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each kind of group and measure, month by month how many times the highest figure is the lowest."""
+    months = sorted({row["as_of"] for row in found["over_time"]})
+    if len(months) < 2:
+        return []
+    cells = {(row["column"], row["measure"], row["as_of"]): row for row in found["over_time"]}
+    kinds = dict.fromkeys((row["column"], row["measure"]) for row in found["over_time"])
+    return [
+        {
+            "column": _word(column),
+            "measure": MEASURES[measure],
+            "months": [(month, _ratio_of(cells.get((column, measure, month)))) for month in months],
+        }
+        for column, measure in kinds
+    ]
+
+
+def _ratio_of(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if row is None or row["ratio"] is None:
+        return None
+    ends = "" if row["low"] is None or row["high"] is None else f"{decimal(row['low'], 1)} – {decimal(row['high'], 1)}"
+    return {"ratio": decimal(row["ratio"], 1), "range": ends, "highest": _word(row["highest"])}
+
+
+def _brackets(figure: Mapping[str, float | None] | None) -> Words:
+    """The interval of a share in brackets, of a hundred; nothing where there is none."""
+    if figure is None or figure["low"] is None or figure["high"] is None:
+        return Words("", "")
+    ends = f"{100 * figure['low']:.0f} – {100 * figure['high']:.0f}"
+    return Words(f" ({ends})", f"（{ends}）")
+
+
+def _word(name: str) -> Words:
+    return GROUPS.get(name, Words(name, name))
 
 
 def _month_of_list(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,12 @@ from riskmodel.register import commit_file
 _NEEDED = ("data", "folds", "results")
 
 
-def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> str:
+def model_card(
+    model: RiskModel,
+    lang: Language = "zh",
+    later: Sequence[Mapping[str, Any]] = (),
+    promotion: Mapping[str, str] | None = None,
+) -> str:
     """The model card as self-contained HTML: no script, nothing loaded from elsewhere.
 
     Parameters
@@ -33,6 +38,8 @@ def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[
         Language in which the card opens; a switch on the page shows the other one.
     later
         Evaluations after the training, from `later_evaluations`.
+    promotion
+        How it became champion, from `promotion_of`.
 
     Raises
     ------
@@ -45,12 +52,18 @@ def model_card(model: RiskModel, lang: Language = "zh", later: Sequence[Mapping[
             f"model {model.version} carries no {' and no '.join(lacking)} from its training, so there is "
             "nothing to show. Train it with `riskmodel train`."
         )
-    model = replace(model, evidence={**model.evidence, "later": list(later)})
+    model = replace(model, evidence={**model.evidence, "later": list(later), "promotion": promotion})
     shown = [(section, SimpleNamespace(**section.facts(model))) for section in SECTIONS]
     number = {section.name: i for i, section in enumerate(SECTIONS, 1)}
     return render("card.html.j2", sections=shown, number=number, lang=lang, **headline(model))
 
 
-def write_card(model: RiskModel, out: Path, lang: Language = "zh", later: Sequence[Mapping[str, Any]] = ()) -> None:
+def write_card(
+    model: RiskModel,
+    out: Path,
+    lang: Language = "zh",
+    later: Sequence[Mapping[str, Any]] = (),
+    promotion: Mapping[str, str] | None = None,
+) -> None:
     """Write the model card to a file, whole or not at all."""
-    commit_file(out, model_card(model, lang, later).encode("utf-8"))
+    commit_file(out, model_card(model, lang, later, promotion).encode("utf-8"))

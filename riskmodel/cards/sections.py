@@ -30,7 +30,7 @@ from riskmodel.cards.wording import (
 from riskmodel.catalogue import Condition, Driver, Feature
 from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
 from riskmodel.evaluation import disclosure
-from riskmodel.explain.causes import WORDS, missing_drivers
+from riskmodel.explain.causes import WORDS, blind_spots, missing_drivers
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.estimators import OFFICE_MONTHS, OFFICE_RATIO
 from riskmodel.register.blocked import protected_by_name
@@ -238,7 +238,6 @@ def causes(model: RiskModel) -> dict[str, Any]:
                 "driver": _words(catalogue.driver_by_name[c.driver]) if c.driver else None,
                 "needed": c.needed,
                 "lacking": [_words(f) for f in catalogue.features if f.name in c.when.columns & lacking],
-                "unknown": c.when.columns <= lacking,
             }
             for c in rows
         ]
@@ -250,6 +249,7 @@ def causes(model: RiskModel) -> dict[str, Any]:
         "margin": percent(rule.margin, 0),
         "signs": [_words(s) for s in catalogue.signs],
         "no_peers": model.peers is None,
+        "blind_spots": [_words(c) for c in blind_spots(catalogue, lacking)],
         "proof": {
             **rule.evidence,
             "world": Words(rule.evidence.get("world", ""), WORLDS.get(rule.evidence.get("world", ""), "")),
@@ -319,7 +319,11 @@ def reproduce(model: RiskModel) -> dict[str, Any]:
 
 
 def sign_off(model: RiskModel) -> dict[str, Any]:
-    return {"version": model.version}
+    return {
+        "version": model.version,
+        "champion": assessed.champion(model) if _tells(model) else None,
+        "promotion": model.evidence.get("promotion"),
+    }
 
 
 SECTIONS: tuple[Section, ...] = (

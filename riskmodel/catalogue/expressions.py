@@ -33,13 +33,15 @@ class NotPure(ValueError):
 class Expression:
     """A checked expression: its text and what it refers to.
 
-    `columns` are all columns it reads; `bare` are those read outside an aggregate.
+    `columns` are all columns it reads; `bare` are those read outside an aggregate; `alternatives` those of each part that
+    an outermost OR joins, and of the whole where there is none.
     """
 
     text: str
     columns: frozenset[str]
     bare: frozenset[str]
     aggregates: bool
+    alternatives: tuple[frozenset[str], ...]
 
 
 def parse(text: str) -> Expression:
@@ -53,6 +55,8 @@ def parse(text: str) -> Expression:
 
     >>> sorted(parse("avg(welfare / line) FILTER (WHERE age < 12)").columns)
     ['age', 'line', 'welfare']
+    >>> [sorted(part) for part in parse("offers >= 1 OR (days >= 8 AND able > 0)").alternatives]
+    [['offers'], ['able', 'days']]
     >>> parse("(SELECT 1)")
     Traceback (most recent call last):
     ...
@@ -62,7 +66,11 @@ def parse(text: str) -> Expression:
     columns: set[str] = set()
     bare: set[str] = set()
     aggregates = _walk(tree, columns, bare, inside=False)
-    return Expression(text, frozenset(columns), frozenset(bare), aggregates)
+    parts = tree["children"] if tree["type"] == "CONJUNCTION_OR" else [tree]
+    alternatives: list[set[str]] = [set() for _ in parts]
+    for part, found in zip(parts, alternatives, strict=True):
+        _walk(part, found, set(), inside=False)
+    return Expression(text, frozenset(columns), frozenset(bare), aggregates, tuple(map(frozenset, alternatives)))
 
 
 @lru_cache(maxsize=1)

@@ -104,7 +104,9 @@ def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split)
     if not test or not train:
         raise NotEnoughData(
             f"{len(months)} as-of months from {month_text(months[0])} to {month_text(months[-1])} leave "
-            f"{len(train)} for training before a test from {month_text(first_test)} with an embargo of {gap} months."
+            f"{len(train)} for training before a test from {month_text(first_test)} with an embargo of {gap} months, and "
+            f"{len(test)} for the test. Shorten the horizon (label.horizon_months), move the test (split.test_from), begin "
+            "earlier (cohorts.first, cohorts.warm_up_months), or add months."
         )
     folds = []
     width = max(1, len(test) // 2)

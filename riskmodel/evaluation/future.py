@@ -173,11 +173,12 @@ def _other(values: pd.Series, generator: np.random.Generator, furthest: bool = F
 
 
 def _written(register: Register, tables: Sample, folder: Path) -> Register:
-    """A register of these tables, for reading alone."""
+    """A register of these tables, for reading alone; rows in the order of any register."""
     for (table, county), rows in tables.items():
         file = folder / table_file(table, county)
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, file)
+        order = [name for name in load_contract().tables[table].order if name in rows.column_names]
+        pq.write_table(rows.sort_by([(name, "ascending") for name in order]), file)
     counties = sorted({county for _, county in tables})
     files = {table_file(*key): {} for key in tables}
     about = {**register.manifest["about"], "counties": counties}

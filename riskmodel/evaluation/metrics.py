@@ -130,6 +130,8 @@ class Scored:
             beta = beta + change / max(largest, 1.0)
             if largest < _CLOSE:
                 break
+        else:
+            return np.nan
         if self._start is None:
             self._start = beta
         return float(beta[1] / width)
@@ -331,7 +333,7 @@ def calibration_curve(outcome: np.ndarray, risk: np.ndarray, bins: int = 10) -> 
     return pd.DataFrame(rows)
 
 
-def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson score interval of a share.
 
     >>> tuple(round(x, 3) for x in wilson(5, 10))

@@ -5,26 +5,29 @@ what peers with one able member less do. On that rests the verdict:
 
 - `subjective` needs two signs, one of them strong; every gate known to hold, every excuse known to be absent, no
   protection; a risk that falls when the behaviour is put back to the household's own usual values; and the larger
-  part of the attributable log-odds. With a smaller part it is `mixed`.
+  part of the attributable log-odds, objective drivers whose facts cannot be checked among them. With a smaller part
+  it is `mixed`.
 - Signs that are not judged, because a gate fails, an excuse is known or the household is protected, leave it
   `undetermined`: the visit should find out.
 - Without such signs it is `objective` where a driver with a dated fact raises the risk, else `undetermined`.
 
 The log-odds of subjective drivers that are not judged move: to the driver of the first known excuse, else to the
 background driver `activity`, which judges nobody. Shares are parts of all positive log-odds, so that what cannot be
-attributed stays visible. How much evidence is needed stands in `configs/verdict.yaml`, with the simulated cases it was
-set on. The verdict says what the score relies on; it never lowers or ends support.
+attributed stays visible. Where a register lacks a feature that an excuse or a protected case asks for, nobody is
+judged (`blind_spots`): a column that is not there can never make a household subjective. How much evidence is needed
+stands in `configs/verdict.yaml`, with the simulated cases it was set on. The verdict says what the score relies on; it
+never lowers or ends support.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from riskmodel.catalogue import Catalogue
+from riskmodel.catalogue import Catalogue, Condition
 from riskmodel.catalogue.signs import VerdictRule
 from riskmodel.cohort.conditions import ask, holds
 
@@ -82,7 +85,10 @@ def judge_causes(
     rule = rule or catalogue.rule
     nature = {d.name: d.nature for d in catalogue.drivers}
     gates, excuses, protected = (ask(part, features) for part in (catalogue.gates, catalogue.excuses, catalogue.protected))
-    needed = [c.name for c in catalogue.protected if c.needed]
+    blind = blind_spots(catalogue, catalogue.by_name.keys() - set(features))
+    half_seen = [e.name for e in catalogue.excuses if e in blind]
+    excuses[half_seen] = excuses[half_seen].where(excuses[half_seen].fillna(False).astype(bool))
+    needed = [c.name for c in catalogue.protected if c.needed or c in blind]
     shields = protected.fillna(False).astype(bool)
     shields[needed] = protected[needed].fillna(True).astype(bool)
     excused = excuses.fillna(False).astype(bool)
@@ -97,7 +103,7 @@ def judge_causes(
     doubtful = (doubtful | enough_signs) & ~judged
 
     settled = _settled(catalogue, drivers, excused, judged)
-    facts = facts_by_driver(catalogue, features)
+    facts, open_facts = facts_by_driver(catalogue, features)
     push = settled.clip(lower=0)
     counted = push.where(facts[push.columns], 0.0)
     objective, subjective = (
@@ -106,7 +112,8 @@ def judge_causes(
     total = push.sum(axis=1).to_numpy()
     attributable = objective + subjective
     enough = (attributable >= rule.enough_log_odds) & (_part(attributable, total) >= rule.enough_share)
-    clear = _part(subjective, attributable) >= rule.clear
+    doubted = push.where(open_facts[push.columns], 0.0)[[d for d in push if nature[d] == "objective"]].sum(axis=1).to_numpy()
+    clear = _part(subjective, attributable + doubted) >= rule.clear
     verdict = np.select([~enough | doubtful, ~judged, clear], ["undetermined", "objective", "subjective"], "mixed")
     like = np.where((verdict == "objective") & weak.any(axis=1).to_numpy(), "objective_with_a_sign", verdict)
     verdicts = pd.DataFrame(
@@ -169,13 +176,26 @@ def _part(of: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(of, whole, out=np.zeros(len(of)), where=whole > 0)
 
 
-def facts_by_driver(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFrame:
-    """Whether at least one fact of each driver is known to hold."""
-    found = ask(catalogue.facts, features).fillna(False).astype(bool)
-    return pd.DataFrame(
-        {d.name: found[[f.name for f in catalogue.facts if f.driver == d.name]].any(axis=1) for d in catalogue.drivers},
-        index=features.index,
-    )
+def facts_by_driver(catalogue: Catalogue, features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Whether at least one fact of each driver is known to hold, and whether none is but one cannot be checked."""
+    answers = ask(catalogue.facts, features)
+    of = {d.name: [f.name for f in catalogue.facts if f.driver == d.name] for d in catalogue.drivers}
+    known = answers.fillna(False).astype(bool)
+    held = pd.DataFrame({d: known[names].any(axis=1) for d, names in of.items()}, index=features.index)
+    unknown = pd.DataFrame({d: answers[names].isna().any(axis=1) for d, names in of.items()}, index=features.index)
+    return held, unknown & ~held
+
+
+def blind_spots(catalogue: Catalogue, lacking: Collection[str]) -> tuple[Condition, ...]:
+    """Gates, excuses and protected cases that cannot be checked without some features: with any, nobody is judged.
+
+    A gate is one where each of its alternatives lacks a feature, a protected case where it lacks all; an excuse already
+    where it lacks one, since what the others tell does not rule it out.
+    """
+    lacking = set(lacking)
+    gates = (g for g in catalogue.gates if all(part & lacking for part in g.when.alternatives))
+    excuses = (e for e in catalogue.excuses if e.when.columns & lacking)
+    return (*gates, *excuses, *(p for p in catalogue.protected if p.when.columns <= lacking))
 
 
 def verdict_words(verdict: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.evaluation.selection import RULES, Periods, choose, regrets
 from riskmodel.model.estimators import can_register, make_estimator
-from riskmodel.settings import MODELS, Run
+from riskmodel.settings import AUTO, MODELS, RICH, Run
 
 PARTS = 5
 DIVISIONS = 4
@@ -39,6 +39,25 @@ class Chosen:
 
     model: str
     evidence: dict[str, Any]
+
+
+def settled(run: Run, falls: int) -> str:
+    """The model that a run registers, or `auto` where it is to be chosen.
+
+    A run that names none registers LightGBM; with fewer than `choice.small_below` falls in training, or without LightGBM
+    among its models, it chooses.
+
+    Parameters
+    ----------
+    falls
+        Falls in the training rows of the test.
+
+    >>> settled(Run(), falls=67), settled(Run(), falls=180), settled(Run(register_model="lightgbm"), falls=67)
+    ('auto', 'lightgbm', 'lightgbm')
+    """
+    if run.register_model is not None:
+        return run.register_model
+    return RICH if RICH in run.models and falls >= run.choice.small_below else AUTO
 
 
 def candidates(run: Run, inputs: Sequence[str]) -> list[str]:

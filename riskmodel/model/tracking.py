@@ -141,6 +141,23 @@ def later_evaluations(model_uri: str, tracking_uri: str | None = None) -> list[d
     return [mlflow.artifacts.load_dict(f"runs:/{run_id}/{path}") for path in found]
 
 
+def promotion_of(model_uri: str, tracking_uri: str | None = None) -> dict[str, str] | None:
+    """How a registered version became champion: `over` (the version before, or `none`), `better` (`yes` or `no`) and
+    `reason`; None for one that never was, and outside a registry."""
+    if not model_uri.startswith("models:/"):
+        return None
+    mlflow = _client(tracking_uri)
+    name = model_uri.removeprefix("models:/").split("@")[0].split("/")[0]
+    tags = mlflow.MlflowClient().get_model_version(name, _version(mlflow, model_uri)).tags
+    if "promotion_reason" not in tags:
+        return None
+    return {
+        "over": tags["promoted_over"],
+        "better": tags.get("promotion_better", "no"),
+        "reason": tags["promotion_reason"],
+    }
+
+
 def _run_of(model_uri: str, tracking_uri: str | None) -> str | None:
     """The run that made a registered model; None outside a registry."""
     if not model_uri.startswith("models:/"):
@@ -230,6 +247,7 @@ def promote(version: str, reason: str | None = None, tracking: Tracking | None =
             "reason is stored with the version."
         )
     client.set_model_version_tag(name, number, "promotion_reason", reason or "better at capacity")
+    client.set_model_version_tag(name, number, "promotion_better", "yes" if better else "no")
     client.set_model_version_tag(name, number, "promotion_standing", standing)
     client.set_model_version_tag(name, number, "promoted_over", before or "none")
     client.set_registered_model_alias(name, CHAMPION, number)

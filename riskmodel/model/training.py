@@ -22,13 +22,13 @@ from riskmodel.model.estimators import Estimator, make_estimator
 from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import Peers
 from riskmodel.model.tuning import Tuned, tune_lightgbm
-from riskmodel.settings import AUTO, Run
+from riskmodel.settings import AUTO, RICH, Run
 
 _FEWEST_EVENTS = 20
 
 
 def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
-    """The model of a run, fitted on all outcomes of the cohorts, without comparison, search or evidence.
+    """The model of a run, LightGBM where it names none, fitted on all outcomes of the cohorts: no comparison, no evidence.
 
     Raises
     ------
@@ -40,6 +40,7 @@ def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     if run.register_model == AUTO:
         raise UsageError("fit_model compares nothing, so it cannot choose: name the model (register_model), or use train.")
+    run = run.model_copy(update={"register_model": run.register_model or RICH})
     rows = np.flatnonzero(cohorts.frame["outcome"].notna())
     enough_outcomes(cohorts.frame["outcome"].to_numpy()[rows], "training")
     with threadpool_limits(1):

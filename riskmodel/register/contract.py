@@ -69,6 +69,12 @@ class Table:
     dated_by: str | None = None
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Columns that rows are sorted by: household (or what else comes first in the key), date, day of knowing, key."""
+        known = ["known_at"] if "known_at" in self.columns else []
+        return tuple(dict.fromkeys([self.key[0], *filter(None, [self.dated_by]), *known, *self.key]))
+
 
 @dataclass(frozen=True)
 class Contract:

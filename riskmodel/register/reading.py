@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import re
+import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from riskmodel.register.postgres import Snapshot
 
 FILE, ROW = "__file", "__row"
-_KINDS = ("parquet", "csv", "tsv", "xlsx")
+_KINDS = ("parquet", "csv", "tsv", "xlsx", "csv.gz", "tsv.gz")
 MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
 
 
@@ -128,14 +131,14 @@ class Reader:
     def _relation(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
         if path.stat().st_size == 0:
             raise ContractError(f"{path.name}: the file is empty.")
-        match path.suffix.lower():
+        match path.with_suffix("").suffix.lower() + ".gz" if path.suffix.lower() == ".gz" else path.suffix.lower():
             case ".parquet":
                 return self._parquet(path, self._label(path))
             case ".xlsx" | ".xlsm":
                 return self._excel(path, table, exact)
-            case ".csv" | ".tsv" | ".txt":
+            case ".csv" | ".tsv" | ".txt" | ".csv.gz" | ".tsv.gz" | ".txt.gz":
                 return self._csv(path, table.header_row)
-        raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv, parquet or xlsx.")
+        raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv (also .gz), parquet or xlsx.")
 
     def _label(self, path: Path) -> str:
         folder = self.data if isinstance(self.data, Path) and self.data.is_dir() else path.parent
@@ -182,8 +185,9 @@ class Reader:
         )
 
     def _as_utf8(self, path: Path) -> Path:
-        """The file itself where it is UTF-8, else a transcoded copy."""
+        """The file itself where it is UTF-8, else an unpacked or transcoded copy."""
         encoding = self.source.encoding.lower().replace("_", "-")
+        name, path = path.name, self._unpacked(path)
         with path.open("rb") as file:
             start = file.read(4)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -199,9 +203,21 @@ class Reader:
             if _transcode(path, candidate, copy):
                 return copy
         raise ContractError(
-            f"{path.name}: its text is not {' or '.join(c.upper() for c in candidates)}. "
+            f"{name}: its text is not {' or '.join(c.upper() for c in candidates)}. "
             "Save it as UTF-8, or name the encoding in the source."
         )
+
+    def _unpacked(self, path: Path) -> Path:
+        """The file itself, or what a .gz holds."""
+        if path.suffix.lower() != ".gz":
+            return path
+        copy = self.scratch / f"{len(list(self.scratch.iterdir()))}.csv"
+        try:
+            with gzip.open(path) as packed, copy.open("wb") as file:
+                shutil.copyfileobj(packed, file, 1 << 20)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise ContractError(f"{path.name}: not a readable gzip file, or cut short. Pack it again.") from None
+        return copy
 
     def _excel(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
         import fastexcel

@@ -16,7 +16,8 @@ from riskmodel.register.store import table_file
 
 def sort_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Make `sorted_<name>` from `final_<name>`: rows in a fixed order, whatever that of the input."""
-    connection.execute(f"CREATE TABLE sorted_{table.name} AS FROM final_{table.name} ORDER BY __county, {_order(table)}")
+    order = ", ".join(["__county", *table.order])
+    connection.execute(f"CREATE TABLE sorted_{table.name} AS FROM final_{table.name} ORDER BY {order}")
 
 
 def columns_of(
@@ -44,10 +45,10 @@ def write_tables(connection: duckdb.DuckDBPyConnection, stage: Path, columns: Se
     for table, written in columns:
         (stage / "tables" / table.name).mkdir(parents=True)
         counties = connection.execute(f"SELECT DISTINCT __county FROM sorted_{table.name}").fetchall()
-        select = ", ".join(identifier(name) for name in written)
+        select, order = ", ".join(identifier(name) for name in written), ", ".join(table.order)
         copies += [
             f"COPY (SELECT {select} FROM sorted_{table.name} WHERE __county = {literal(county)} "
-            f"ORDER BY {_order(table)}) TO {parquet(stage / table_file(table.name, county))}"
+            f"ORDER BY {order}) TO {parquet(stage / table_file(table.name, county))}"
             for (county,) in sorted(counties)
         ]
     connection.execute("SET threads = 1")
@@ -87,9 +88,3 @@ def write_warnings(connection: duckdb.DuckDBPyConnection, stage: Path) -> None:
 def parquet(path: Path) -> str:
     """The target of a COPY."""
     return f"{literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-
-
-def _order(table: Table) -> str:
-    """Household (or what else comes first in the key), date, day of knowing, then the rest of the key."""
-    known = ["known_at"] if "known_at" in table.columns else []
-    return ", ".join(dict.fromkeys([table.key[0], *filter(None, [table.dated_by]), *known, *table.key]))

@@ -59,7 +59,11 @@ def simulate(
     if write is None:
         from riskmodel.register import commit_directory
 
-        about = {"world": world_of(world).name, "households": households, "months": months, "seed": seed}
+        chosen = world_of(world)
+        about = {
+            "world": chosen.name, "households": households, "months": months, "seed": seed,
+            "low_effort": chosen.effort.share if low_effort is None else low_effort,
+        }  # fmt: skip
         commit_directory(Path(out), lambda stage: write_tables(stage, tables), kind="simulation", about=about)
     else:
         write(Path(out), tables)

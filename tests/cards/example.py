@@ -121,7 +121,9 @@ def make_model(found: dict[str, Any] | None = None, run: Run | None = None, inpu
     return RiskModel(
         estimator=estimator,
         calibration=Calibration(),
-        run=run or Run(name="blue_river"),
+        run=(run or Run(name="blue_river")).model_copy(
+            update={"register_model": (run and run.register_model) or "lightgbm"}
+        ),
         catalogue=_catalogue(),
         evidence=evidence() if found is None else found,
         version="7",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from riskmodel.cards import assessed
 from riskmodel.cards.model_card import model_card, write_card
 from riskmodel.cards.sections import SECTIONS
 from riskmodel.cards.wording import FALLS, METRICS, MODELS, NATURES, UNITS
@@ -187,10 +188,25 @@ def test_gates_excuses_and_protected_cases_come_from_the_catalogue(page: Page) -
     assert "主观因素线索，待核实" in page.text("zh")
 
 
-def test_a_register_without_a_gate_calls_nobody_subjective() -> None:
-    text = Page(model_card(make_model(evidence(lacking={"able_known": ["records.n_able"]})))).text("en")
-    assert "no household is called subjective" in text
-    assert "no household is called subjective" not in Page(model_card(make_model())).text("en")
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        ({"able_known"}, "an able member of working age"),
+        ({"visit_age"}, "data no older than three months"),
+        ({"carers_now"}, "death, birth, separation or care"),
+        ({"appeal_now"}, "appeal open"),
+    ],
+)
+def test_a_register_that_cannot_show_a_gate_or_an_excuse_calls_nobody_subjective(lacking: set[str], named: str) -> None:
+    text = Page(model_card(make_model(evidence(lacking={name: ["x"] for name in lacking})))).text("en")
+    said = re.search(r"lacks what these need to be checked: (.*?) With it, no household is called subjective", text)
+    assert said and named in said.group(1)
+
+
+@pytest.mark.parametrize("lacking", [set(), {"suitable_offers_12m"}, {"children_now"}])
+def test_a_register_that_shows_one_of_several_ways_can_call_a_household_subjective(lacking: set[str]) -> None:
+    text = Page(model_card(make_model(evidence(lacking={name: ["x"] for name in lacking})))).text("en")
+    assert "no household is called subjective" not in text
 
 
 def test_too_good_a_model_raises_suspicion() -> None:
@@ -258,3 +274,29 @@ def test_leak_gates_that_did_not_pass_are_named_with_the_reason_that_was_accepte
     assert "wage_share grew." in page.text("en") and "Accepted: new form of 2022" in page.text("en")
     assert "wage_share变大。" in page.text("zh")
     assert "leak gates" not in Page(model_card(make_model())).text("en")
+
+
+def test_the_groups_keep_their_name_and_are_told_month_by_month() -> None:
+    """The first group of a kind is too small to judge: the next one bears the kind's name."""
+
+    def cell(column: str, group: str, estimable: bool) -> dict[str, object]:
+        figures = {"value": 0.4, "low": 0.3, "high": 0.5} if estimable else {"value": None, "low": None, "high": None}
+        return {"column": column, "group": group, "measure": "recall", "estimable": estimable, **figures}
+
+    def month(as_of: str, ratio: float) -> dict[str, object]:
+        return {"as_of": as_of, "column": "elderly_members", "measure": "recall", "lowest": "none", "highest": "some",
+                "ratio": ratio, "low": 1.0, "high": 2.5, "alarm": False}  # fmt: skip
+
+    table = [cell("all", "all", True), cell("elderly_members", "all", False),
+             cell("elderly_members", "none", True), cell("elderly_members", "some", True)]  # fmt: skip
+    fairness = {"table": table, "spread": [], "over_time": [month("2022-09", 1.2), month("2022-12", 1.7)]}
+    model = make_model(evidence(assessment={"fairness": fairness, "months": ["2022-09", "2022-12"]}))
+    found = assessed.groups(model)
+    assert [(row["column"].en, row["first"]) for row in found["rows"]] == [
+        ("All", True), ("Elderly members", True), ("Elderly members", False),
+    ]  # fmt: skip
+    assert found["small"] == 1
+    [told] = found["over_time"]
+    assert [(m, cell["ratio"], cell["highest"].en) for m, cell in told["months"]] == [
+        ("2022-09", "1.2", "some"), ("2022-12", "1.7", "some"),
+    ]  # fmt: skip

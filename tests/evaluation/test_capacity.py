@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
+import statistics
 
 import numpy as np
 import pandas as pd
@@ -81,8 +83,16 @@ def test_the_list_is_the_best_of_all_that_keep_the_floors(case: tuple, total: in
     assert risk[listed].sum() == pytest.approx(most)
     found = list_figures(scores, fell, Capacity(number=total), **floors)
     rows = found.loc["listed", "rows"]
-    assert found.loc["worst", "precision"] * rows == pytest.approx(min(caught))
-    assert found.loc["best", "precision"] * rows == pytest.approx(max(caught))
+    assert found.loc["worst", "precision"] * rows == pytest.approx(min(caught), abs=1e-12)
+    assert found.loc["best", "precision"] * rows == pytest.approx(max(caught), abs=1e-12)
+    for end, hits in (("listed", fell[listed].sum()), ("worst", min(caught)), ("best", max(caught))):
+        figures = found.loc[end]
+        assert figures["precision"] == pytest.approx(hits / listed.sum(), abs=1e-12)
+        assert figures["false_alerts_per_1000"] == pytest.approx(1000 * (listed.sum() - hits) / len(fell), abs=1e-9)
+        if fell.any():
+            assert figures["recall"] == pytest.approx(hits / fell.sum(), abs=1e-12)
+            assert figures["missed"] == pytest.approx(1 - hits / fell.sum(), abs=1e-12)
+            assert figures["lift"] == pytest.approx(hits / listed.sum() / fell.mean(), abs=1e-12)
 
 
 @FEW
@@ -148,6 +158,8 @@ def test_the_length_for_a_recall_is_the_first_that_reaches_it(case: tuple, recal
             if fell[rows].sum() >= recall * fell.sum() - 1e-9:
                 break
         assert found[column] == length
+    held = sum(min(found["length"], (lists == t).sum()) for t in set(lists))
+    assert found["share"] == pytest.approx(held / len(fell), abs=1e-12)
 
 
 @st.composite
@@ -193,6 +205,24 @@ def test_churn_counts_every_listed_household_once(alerts: pd.DataFrame) -> None:
     assert (flow.iloc[1:] == found["listed"].iloc[1:]).all()
 
 
+@FEW
+@given(histories())
+def test_churn_equals_a_loop_from_list_to_list(alerts: pd.DataFrame) -> None:
+    found, states, before = churn(alerts), alert_states(alerts), None
+    assert found.index.tolist() == sorted(alerts["as_of"].unique())
+    for month, own in alerts.groupby("as_of"):
+        row, now = found.loc[month], set(own["household_id"])
+        for state in ("new", "continuing", "returned"):
+            assert row[state] == sum(states[i] == state for i in own.index)
+        if before is None:
+            assert row[["joined", "left", "repeat_share", "turnover"]].isna().all()
+        else:
+            assert (row["joined"], row["left"]) == (len(now - before), len(before - now))
+            assert row["turnover"] == pytest.approx(len(now - before) / len(now), abs=1e-12)
+            assert row["repeat_share"] == pytest.approx(row["continuing"] / len(now), abs=1e-12)
+        before = now
+
+
 def test_the_first_list_has_no_turnover_because_nothing_is_known_before_it() -> None:
     alerts = pd.DataFrame({"household_id": ["a", "b", "a", "c"], "as_of": ["2023-01", "2023-01", "2023-02", "2023-02"]})
     found = churn(alerts)
@@ -214,6 +244,28 @@ def test_lead_times_equal_a_loop_over_each_fall(alerts: pd.DataFrame, within: in
         own = alerts.loc[alerts["household_id"] == household, "as_of"]
         before = [d for d in (month_number(fell) - month_number(m) for m in own) if 0 < d <= within]
         assert (math.isnan(months) and not before) or months == max(before)
+
+
+@FEW
+@given(histories(), st.integers(1, 12), st.integers(1, 6))
+def test_warning_in_a_few_figures_equals_a_loop(alerts: pd.DataFrame, within: int, early: int) -> None:
+    falls = pd.DataFrame(
+        {"household_id": ["h0", "h1", "h2", "h3", "h9"], "outcome_month": ["2023-06", "2023-09"] * 2 + ["2023-12"]}
+    )
+    lists = {month_number(m) for m in alerts["as_of"]}
+    warned, possible = [], 0
+    for fall in falls.itertuples():
+        fell = month_number(fall.outcome_month)
+        possible += any(0 < fell - m <= within for m in lists)
+        own = [month_number(m) for m in alerts.loc[alerts["household_id"] == fall.household_id, "as_of"]]
+        ahead = [fell - m for m in own if 0 < fell - m <= within]
+        warned += [max(ahead)] if ahead else []
+    found = lead_time(alerts, falls, within_months=within, early_months=early)
+    assert (found.falls, found.caught, found.never_listed) == (possible, len(warned), possible - len(warned))
+    assert found.median == pytest.approx(statistics.median(warned), abs=1e-12) if warned else math.isnan(found.median)
+    if possible:
+        assert found.early_share == pytest.approx(sum(m >= early for m in warned) / possible, abs=1e-12)
+    assert found.distribution.to_dict() == dict(collections.Counter(warned))
 
 
 def test_falls_never_listed_count_against_early_warning() -> None:

@@ -291,6 +291,16 @@ def differing(cohorts: Cohorts, build: Callable[..., FeatureTable] = build_featu
     return future, rebuilt
 
 
+def test_the_gate_tries_the_pass_that_training_uses_and_not_the_query_beside_it(
+    cohorts: Cohorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> None:
+        raise AssertionError("the sample was left to the query")
+
+    monkeypatch.setattr("riskmodel.cohort.features._queried", refused)
+    assert differing(cohorts) == (set(), set())
+
+
 def _rewritten(register: Register, table: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Register:
     """A register whose `table` is changed, as a builder with a fault would read it."""
     for file in register.files(table):

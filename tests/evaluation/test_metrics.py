@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -73,17 +77,50 @@ def test_lists_equal_a_slow_oracle(case: tuple, capacity: Capacity) -> None:
     assert found["precision_at_capacity_best"] == pytest.approx(best / listed, abs=1e-12)
 
 
+def slow_calibration(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[float, float]:
+    """Slope and calibration in the large: roots of the likelihood's derivatives by bisection, sums without rounding."""
+    x = logit(p)
+
+    def excess(a: float, b: float, by: np.ndarray | float = 1.0) -> float:
+        return math.fsum(w * (y - expit(a + b * x)) * by)
+
+    def level(b: float) -> float:
+        return brentq(lambda a: excess(a, b), -99, 99, xtol=1e-15, rtol=1e-15)
+
+    slope = brentq(lambda b: excess(level(b), b, x), -5, 5, xtol=1e-14, rtol=1e-14)
+    return slope, level(1.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_calibration_equals_the_root_of_the_likelihood(seed: int) -> None:
+    """Also with weights, whose steps start where those of all rows ended."""
+    generator = np.random.default_rng(seed)
+    p = np.clip(generator.beta(1, 6, 250), 1e-4, 1 - 1e-4)
+    y = (generator.random(250) < expit(0.7 * logit(p) + 0.3)).astype(float)
+    scored = Scored(y, p)
+    for w in (np.ones(250), generator.integers(0, 4, 250).astype(float)):
+        slope, level = slow_calibration(y, p, w)
+        found = scored.metrics(w)
+        assert found["calibration_slope"] == pytest.approx(slope, abs=1e-12)
+        assert found["calibration_intercept"] == pytest.approx(level, abs=1e-12)
+
+
 def test_calibration_equals_unpenalised_logistic_regression() -> None:
     generator = np.random.default_rng(3)
     truth = generator.uniform(0.05, 0.6, 4000)
     y = (generator.random(4000) < truth).astype(float)
     p = 1 / (1 + np.exp(-(1.7 * np.log(truth / (1 - truth)) + 0.4)))
-    found = Scored(y, p).metrics()
     x = np.log(p / (1 - p))[:, None]
     slope = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(x, y).coef_[0, 0]
-    assert found["calibration_slope"] == pytest.approx(slope, abs=1e-5)
-    shifted = 1 / (1 + np.exp(-(x[:, 0] + found["calibration_intercept"])))
-    assert shifted.mean() == pytest.approx(y.mean(), abs=1e-10)
+    assert Scored(y, p).metrics()["calibration_slope"] == pytest.approx(slope, abs=1e-5)  # as close as its solver comes
+
+
+@given(cases())
+def test_one_metric_alone_is_that_metric(case: tuple) -> None:
+    y, p, w, lists = case
+    scored = Scored(y, p, lists, Capacity(share=0.3))
+    for name, value in scored.metrics(w).items():
+        assert scored.metric(name, w) == pytest.approx(value, abs=1e-12, nan_ok=True)
 
 
 def test_a_constant_risk_has_no_slope_and_no_rank() -> None:
@@ -111,6 +148,11 @@ def test_a_household_seen_often_widens_the_interval() -> None:
 def test_calibration_curve_counts_every_household_once() -> None:
     y, p = np.array([0, 0, 1, 1.0] * 25), np.linspace(0.01, 0.99, 100)
     curve = calibration_curve(y, p)
+    for row, own in zip(curve.itertuples(), range(0, 100, 10), strict=True):
+        ten = slice(own, own + 10)
+        assert (row.risk, row.rate) == pytest.approx((p[ten].mean(), y[ten].mean()), abs=1e-12)
+        expected = binomtest(int(y[ten].sum()), 10).proportion_ci(method="wilson")
+        assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
     assert curve["households"].sum() == 100
     assert curve["risk"].is_monotonic_increasing
     assert ((curve["low"] <= curve["rate"]) & (curve["rate"] <= curve["high"])).all()
@@ -149,6 +191,17 @@ def test_calibration_error_of_a_perfect_model_lies_in_its_null_band_19_times_of_
     assert 0.90 <= inside <= 0.99
     assert band.low < band.value < band.high
     assert Scored((generator.random(3000) < p) * 1.0, p**0.6).metrics()["ece"] > band.high
+
+
+def test_the_null_band_equals_a_slow_simulation() -> None:
+    p = np.round(np.random.default_rng(5).beta(1, 9, 60), 2)
+    generator, draws = np.random.default_rng(4), []
+    for _ in range(50):
+        fell = [float(u < own) for u, own in zip(generator.random(60), p, strict=True)]
+        draws.append(Scored(np.array(fell), p).metrics()["ece"])
+    band = ece_null_band(p, replicates=50, level=0.9, seed=4)
+    expected = [np.mean(draws), *np.quantile(draws, [0.05, 0.95])]
+    assert [band.value, band.low, band.high] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_larger_test_has_a_narrower_null_band() -> None:

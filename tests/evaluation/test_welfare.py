@@ -46,6 +46,12 @@ def test_welfare_equals_a_loop_over_persons(village: tuple, rho: float) -> None:
     assert found.universal == pytest.approx(spent([True] * len(everybody)), abs=1e-12)
     assert found.listed == pytest.approx(spent(on_list), abs=1e-12)
     assert found.perfect == pytest.approx(spent([i in poorest for i in range(len(everybody))]), abs=1e-12)
+    gain = found.listed - found.nobody
+    expected = {
+        "welfare_of_perfect": gain / (found.perfect - found.nobody),
+        "welfare_of_universal": gain / (found.universal - found.nobody),
+    }
+    assert found.figures() == pytest.approx(expected, abs=1e-12)
 
 
 @given(villages())

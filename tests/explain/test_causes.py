@@ -32,7 +32,7 @@ IDLE = {
     "months_since_project_stopped": 36.0, "months_since_schooling_cost": 36.0,
     "higher_students_now": 0.0, "schooling_burden": 0.0, "skilled_share": 0.3, "schooling_years": 9.0,
     "minutes_to_county": 20.0, "village_below_share": 0.02, "ended_6m": 0.0, "active_measures": 0.0,
-    "uninsured_share": 0.0, "transfer_share": 0.1,
+    "uninsured_share": 0.0, "transfer_share": 0.1, "months_since_relocation": 36.0, "destitute_now": 0.0, "appeal_now": 0.0,
 }  # fmt: skip
 PEERS = {"work_low": 0.7, "work_low_one_less": 0.45, "land_idle": 0.1, "land_idle_one_less": 0.3}
 
@@ -172,6 +172,98 @@ def test_shares_are_shares_and_gates_bind_whatever_comes(pushes: dict, changes: 
     assert 0 <= found["verdict_confidence"] <= 1
     if found["verdict"] == "subjective":
         assert found["failed_gates"] == found["excuses"] == found["protected"] == found["unchecked"] == ""
+
+
+SHIELDS = (
+    {"able_known": 0.0}, {"able_known": np.nan, "children_now": 2.0, "elderly_now": 2.0, "hh_size_now": 4.0},
+    {"carers_now": 1.0, "able_known": 1.0}, {"carers_now": 2.0, "able_known": 0.0}, {"months_since_death": 11.0},
+    {"months_since_disaster": 0.0}, {"months_since_illness": 11.0}, {"major_illness_now": 1.0}, {"destitute_now": 1.0},
+    {"appeal_now": 1.0}, {"opted_out": True},
+)  # fmt: skip
+EXCUSES = (
+    {"months_since_illness": 3.0}, {"major_illness_now": 2.0}, {"selfpay_burden": 0.3}, {"selfpay_rise_6m": 0.05},
+    {"months_since_disability": 11.0}, {"months_since_accident": 0.0}, {"months_since_family_loss": 6.0},
+    {"carers_now": 1.0}, {"refused_for_burden_12m": 1.0}, {"months_since_house_damage": 2.0},
+    {"months_since_job_loss": 4.0}, {"unemployed_now": 1.0}, {"months_since_project_stopped": 8.0},
+    {"months_since_relocation": 5.0},
+)  # fmt: skip
+MANY = 300
+
+
+def anybody(rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Drivers, features and peers of households about which a few things are changed, or are not on record."""
+    features = pd.DataFrame([IDLE] * MANY)
+    drawn = rng.choice([np.nan, 0.0, 0.2, 1.0, 2.0, 4.0, 12.0, 36.0], features.shape)
+    changed = rng.random(features.shape) < rng.choice([0.0, 0.02, 0.1, 0.5], MANY)[:, None]
+    pushes = np.where(rng.random((MANY, len(DRIVERS))) < 0.3, rng.normal(0.3, 1, (MANY, len(DRIVERS))), 0.0)
+    drivers = pd.DataFrame(pushes, columns=DRIVERS)
+    drivers["work"] += 2.0
+    peers = pd.DataFrame([PEERS] * MANY)
+    return drivers, features.where(~changed, drawn).assign(opted_out=False), peers.where(rng.random(peers.shape) < 0.9, 0.5)
+
+
+def among(rng: np.random.Generator, features: pd.DataFrame, cases: tuple[dict, ...]) -> pd.DataFrame:
+    """The households, each with one of the cases on record besides."""
+    changed = features.copy()
+    which = rng.integers(0, len(cases), len(features))
+    for number, case in enumerate(cases):
+        changed.loc[which == number, list(case)] = list(case.values())
+    return changed
+
+
+@settings(max_examples=4)
+@given(st.integers(0, 2**32))
+def test_whatever_else_is_on_record_a_protected_household_is_never_asked_for_motivation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drivers, features, peers = anybody(rng)
+    assert (judge_causes(CATALOGUE, drivers, features, peers).verdicts["verdict"] == "subjective").mean() > 0.1
+    found = judge_causes(CATALOGUE, drivers, among(rng, features, SHIELDS), peers)
+    assert found.verdicts["verdict"].isin(["objective", "undetermined"]).all()
+    assert (found.verdicts["subjective_share"] == 0).all()
+    assert found.drivers[["work", "land", "refusal"]].eq(0).all(axis=None)
+
+
+@settings(max_examples=4)
+@given(st.integers(0, 2**32))
+def test_one_excuse_more_never_makes_a_household_subjective(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drivers, features, peers = anybody(rng)
+    found = judge_causes(CATALOGUE, drivers, among(rng, features, EXCUSES), peers).verdicts
+    assert found["verdict"].isin(["objective", "undetermined"]).all()
+    assert (found["excuses"] != "").all() and (found["subjective_share"] == 0).all()
+
+
+@settings(max_examples=6)
+@given(st.integers(0, 2**32))
+def test_a_register_with_fewer_columns_never_makes_a_household_subjective(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drivers, features, peers = anybody(rng)
+    whole = judge_causes(CATALOGUE, drivers, features, peers).verdicts["verdict"]
+    lost = rng.choice(features.columns, rng.integers(1, 20), replace=False)
+    less = judge_causes(CATALOGUE, drivers, features.drop(columns=lost), peers.where(rng.random(peers.shape) < 0.8))
+    assert (whole[less.verdicts["verdict"] == "subjective"] == "subjective").all()
+
+
+def test_where_the_register_has_no_column_for_an_excuse_or_an_appeal_nobody_is_judged() -> None:
+    for name in (
+        "major_illness_now",
+        "carers_now",
+        "unemployed_now",
+        "months_since_relocation",
+        "destitute_now",
+        "appeal_now",
+    ):
+        less = {k: v for k, v in IDLE.items() if k != name}
+        assert verdict(less, work=2.0, land=1.0)["verdict"] == "undetermined", name
+    assert verdict(IDLE, work=2.0, land=1.0)["verdict"] == "subjective"
+
+
+def test_a_shock_that_cannot_be_ruled_out_counts_against_a_subjective_cause() -> None:
+    """Schooling raises the risk, and whether it cost anything is not on record: part of the cause may lie there."""
+    pushes = {"work": 1.0, "schooling": 1.0}
+    assert verdict(IDLE, **pushes)["verdict"] == "subjective"
+    open_question = {**IDLE, "higher_students_now": 1.0, "schooling_burden": None}
+    assert verdict(open_question, **pushes)["verdict"] == "mixed"
 
 
 def test_words_are_filled_in_for_readers() -> None:

@@ -116,6 +116,7 @@ KINDS = {
     "zero_as_missing": {"zero_as_missing": True},
     "no_missing_handling": {"use_missing": False},
     "deep": {"num_leaves": 60, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0},
+    "more_than_64_leaves": {"num_leaves": 130, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0},
     "stumps": {"num_leaves": 2},
     "random_forest": {"boosting": "rf", "bagging_fraction": 0.6, "bagging_freq": 1},
     "dart": {"boosting": "dart"},
@@ -195,6 +196,8 @@ def test_one_group_a_feature_equals_interventional_treeshap() -> None:
 @pytest.mark.parametrize("reference", ["tree_path_dependent", "interventional"])
 def test_more_than_sixteen_groups_on_one_path_add_up_and_equal_treeshap(reference: str) -> None:
     """A chain of conditions: the last leaf has 24 groups on its path."""
+    import shap
+
     rng = np.random.default_rng(9)
     X = (rng.random((3000, 24)) < 0.9).astype(float)
     y = np.cumprod(X, axis=1).sum(axis=1)
@@ -205,6 +208,9 @@ def test_more_than_sixteen_groups_on_one_path_add_up_and_equal_treeshap(referenc
     assert np.abs(explainer.expected_value + values.sum(axis=1) - model.predict(X[:200], raw_score=True)).max() < 1e-9
     if reference == "tree_path_dependent":
         assert np.abs(values - model.predict(X[:200], pred_contrib=True)[:, :-1]).max() < 1e-9
+    else:
+        theirs = shap.TreeExplainer(model, data=X[:50], feature_perturbation="interventional")
+        assert np.abs(values[:20] - theirs.shap_values(X[:20])).max() < 1e-6
 
 
 def test_a_constant_model_gives_nothing_to_any_group() -> None:
@@ -225,6 +231,29 @@ def test_classes_have_values_of_their_own() -> None:
     assert found.shape == (20, 5, 3)
     assert np.abs(found.values - theirs[:, :, :-1].transpose(0, 2, 1)).max() < 1e-9
     assert np.abs(found.base_values - theirs[:, :, -1]).max() < 1e-9
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_the_plots_of_shap_take_what_it_gives(grouped: bool, as_array: bool) -> None:
+    import matplotlib
+    import shap
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rng = np.random.default_rng(17)
+    X = pd.DataFrame(table(rng, 120, 4), columns=["debt", "pay", "days", "land"])
+    model = lightgbm.LGBMClassifier(n_estimators=5, **QUIET).fit(X, outcome(X.to_numpy(), rng) > 0)
+    groups = {"money": ["debt", "pay"], "work": ["days", "land"]} if grouped else None
+    found = GroupExplainer(model, groups)(X.to_numpy() if as_array else X)
+    assert list(found.feature_names) == (["money", "work"] if grouped else list(X))
+    shap.plots.waterfall(found[0], show=False)
+    shown = [text.get_text() for text in pyplot.gca().get_yticklabels()]
+    assert any("work" in label if grouped else "land" in label for label in shown)
+    shap.plots.beeswarm(found, show=False)
+    shap.plots.bar(found, show=False)
+    pyplot.close("all")
 
 
 def test_only_the_trees_up_to_the_best_iteration_count() -> None:

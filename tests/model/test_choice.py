@@ -142,6 +142,21 @@ def test_a_model_named_in_the_run_is_taken_as_it_is(cohorts: Cohorts) -> None:
     assert "choice" not in found.evidence
 
 
+def test_a_run_that_names_no_model_chooses_where_few_fell_and_boosts_where_many_did(cohorts: Cohorts, study: Study) -> None:
+    unnamed = RUN.model_copy(update={"register_model": None, "models": THREE})
+    falls = study.evidence["data"]["train"]["events"]
+    small = train(
+        cohorts, unnamed.model_copy(update={"choice": Choice(fewest_falls=20, small_below=falls + 1)}), track=False
+    )
+    assert small.run.register_model == small.model.estimator.name == study.run.register_model
+    assert small.evidence["choice"] == {**study.evidence["choice"], "small": falls}
+    large = train(cohorts, unnamed.model_copy(update={"choice": Choice(small_below=falls)}), track=False)
+    assert large.run.register_model == large.model.estimator.name == "lightgbm"
+    assert "choice" not in large.evidence
+    assert fit_model(cohorts, unnamed).run.register_model == "lightgbm"
+    assert "few fell in its training" in model_card(small.model)
+
+
 def test_what_cannot_be_chosen_says_so(cohorts: Cohorts) -> None:
     with pytest.raises(UsageError, match="picks among one_variable_logit, logistic_regression, lightgbm"):
         train(cohorts, RUN.model_copy(update={"models": ["office_rule", "hist_gradient_boosting"]}), track=False)

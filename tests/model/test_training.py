@@ -46,6 +46,7 @@ RUN = Run(
     label=Label(horizon_months=3),
     split=Split(folds=1, calibration_months=6),
     intervals=Intervals(replicates=30),
+    register_model="lightgbm",
     lightgbm=SMALL,
 )
 

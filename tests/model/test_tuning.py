@@ -172,6 +172,7 @@ RUN = Run(
     intervals=Intervals(replicates=20),
     leak_gates=LeakGates(enabled=False),
     models=["one_variable_logit", "lightgbm"],
+    register_model="lightgbm",
     lightgbm=SMALL,
     tune=Tune(trials=4),
 )

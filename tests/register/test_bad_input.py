@@ -1,6 +1,7 @@
 """Bad input: what it is, where it is and what to do, never a value; exit code 3 and nothing half-written."""
 
 import datetime as dt
+import gzip
 import json
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_bytes_in_no_known_encoding(tmp_path):
     assert "not UTF-8 or GB18030" in refused(tmp_path, GOOD.encode() + b"\xff\xff\xff,2023-01,1,1\n")
     strict = {**SOURCE, "encoding": "utf-8"}
     assert "not UTF-8" in refused(tmp_path, GOOD.encode() + "户,2023-01,1,1\n".encode("gb18030"), strict)
+
+
+def test_a_packed_file_that_is_cut_short_or_holds_another_kind(tmp_path):
+    source = {"source": "t", "tables": {"records": {"file": "records.csv.gz"}}}
+    for content in (b"nonsense", gzip.compress(GOOD.encode())[:-9]):
+        assert "records.csv.gz: not a readable gzip" in refused(tmp_path, content, source, "records.csv.gz")
+    (tmp_path / "records.csv.gz").unlink()
+    packed = {"source": "t", "tables": {"records": {"file": "records.parquet.gz"}}}
+    assert "unknown kind" in refused(tmp_path, gzip.compress(b"PAR1"), packed, "records.parquet.gz")
 
 
 def test_a_torn_row_is_named_and_not_shown(tmp_path):

@@ -1,5 +1,6 @@
 """What a county hands in arrives as it was meant: names, units, codes, ids, dates, duplicates."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def check_chinese(register: Register) -> None:
 def test_a_chinese_csv_in_any_usual_encoding(tmp_path, encoding):
     (tmp_path / "records.csv").write_bytes(CHINESE.encode(encoding))
     check_chinese(register_of(tmp_path, CHINESE_SOURCE, tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("named", ["records.csv.gz", None])
+def test_a_packed_csv_is_the_csv(tmp_path, encoding, named):
+    (tmp_path / "records.csv.gz").write_bytes(gzip.compress(CHINESE.encode(encoding)))
+    table = {name: value for name, value in CHINESE_SOURCE["tables"]["records"].items() if name != "file"}
+    table |= {"file": named} if named else {}
+    check_chinese(register_of(tmp_path, {**CHINESE_SOURCE, "tables": {"records": table}}, tmp_path))
 
 
 @pytest.mark.parametrize("separator", ["\t", ";"])
@@ -393,6 +403,13 @@ def test_published_check_rules_warn_and_refuse_nothing(tmp_path):
     }
     listed = pq.read_table(tmp_path / "r" / "warnings.parquet").to_pylist()
     assert {row["household_id"] for row in listed} == {"a"} and len(listed) == 7
+
+
+@pytest.mark.parametrize(("known", "warned"), [("2023-01-01", 1), ("2023-01-02", 0), (None, 0)])
+def test_a_day_of_knowing_that_is_the_month_itself_is_named(tmp_path, known, warned):
+    frame = records(("a", "2023-01", 5000.0, known), columns="household_id month welfare known_at")
+    report = ingest({"source": "t", "tables": {"records": {}}}, {"records": frame}, tmp_path / "r")
+    assert report.warnings.get("known_before_the_month_it_is_about", 0) == warned
 
 
 ROW = st.tuples(

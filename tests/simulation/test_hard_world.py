@@ -14,6 +14,41 @@ def test_10_to_30_percent_of_fields_are_missing():
     for field in FIELDS:
         assert 0.05 < hard[field].isna().mean() < 0.35, field
         assert easy[field].isna().mean() < 0.03, field
+    assert 0.1 < hard[list(FIELDS)].isna().mean().mean() < 0.3
+
+
+def test_10_to_30_percent_of_figures_are_off_by_a_tenth_or_more():
+    """Mistaken, rounded off by memory, or carried forward from before they changed."""
+    off = {}
+    for world in ("easy", "hard"):
+        course, tables = lived(world)[2], tables_of(world)
+        records, ids = tables["records"], tables["households"]["household_id"]
+        who = records["household_id"].map(dict(zip(ids, range(len(ids)), strict=True))).to_numpy()
+        when = (records["month"].dt.year - 2021).to_numpy() * 12 + records["month"].dt.month.to_numpy() - 1
+        kept = {"selfpay": course.sums["selfpay"], "production_income": course.sums["production"],
+                "days_worked": course.state["days_worked"]}  # fmt: skip
+        for field, all_true in kept.items():
+            true, held = all_true[when, who], records[field].astype(float).to_numpy()
+            known = ~np.isnan(held)
+            off[world, field] = (np.abs(held - true) > 0.1 * np.abs(true) + 0.05)[known].mean()
+    for field in ("selfpay", "production_income", "days_worked"):
+        assert off["easy", field] < 0.03 and 0.1 < off["hard", field] < 0.4, (field, off)
+
+
+def test_some_households_are_never_visited():
+    for world, least, most in (("easy", 0, 0.01), ("hard", 0.02, 0.06)):
+        visits, households = tables_of(world)["visits"], tables_of(world)["households"]
+        seen = households["household_id"].isin(visits.loc[visits["done"], "household_id"])
+        assert least <= 1 - seen.mean() < most, world
+        records = tables_of(world)["records"]
+        assert records.loc[records["household_id"].isin(households.loc[~seen, "household_id"]), "visited_on"].isna().all()
+
+
+def test_shocks_and_low_effort_come_together_and_either_may_be_needed():
+    truth = at_risk(tables_of("hard"))
+    by_effort = truth[truth["low_effort_12m"] & truth["returned"]]
+    assert {"subjective", "joint", "objective"} <= set(by_effort["cause"])
+    assert (by_effort.loc[by_effort["cause"] == "joint", "necessary"] != "").mean() > 0.75
 
 
 def test_many_illnesses_are_never_recorded_or_late():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from riskmodel.cli import app
 from riskmodel.errors import UsageError
 from riskmodel.register import Register, ingest, load_contract
 from riskmodel.simulation import simulate, simulate_tables, write_tables
@@ -112,6 +115,22 @@ def test_files_are_the_same_byte_for_byte_and_dates_are_days(tmp_path: Path):
         assert file.read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
     kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "a" / "records.parquet")}
     assert kinds["month"] == kinds["known_at"] == "date32[day]"
+
+
+@pytest.mark.parametrize("asked", [None, "0"])
+def test_the_share_of_low_effort_may_be_set_on_the_command_line(tmp_path: Path, asked):
+    size = ["--world", "hard", "--households", "200", "--months", "24", "--seed", "12"]
+    effort = [] if asked is None else ["--low-effort", asked]
+    run = CliRunner().invoke(app, ["simulate", str(tmp_path / "out"), *size, *effort], catch_exceptions=False)
+    assert run.exit_code == 0
+    truth = pd.read_parquet(tmp_path / "out" / "truth.parquet")
+    same = simulate_tables(
+        world="hard", households=200, months=24, seed=12, low_effort=None if asked is None else float(asked)
+    )["truth"]
+    assert truth["low_effort"].equals(same["low_effort"]) and truth["cause"].equals(same["cause"])
+    assert truth["low_effort"].any() == (asked != "0")
+    about = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["about"]
+    assert about["low_effort"] == float(asked or 0.1)
 
 
 def test_the_caller_may_write_the_tables_in_its_own_way(tmp_path: Path):
