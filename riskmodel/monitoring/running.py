@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riskmodel.errors import UsageError
-from riskmodel.monitoring import misses, spells
+from riskmodel.monitoring import drift, industries, misses, spells
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
     Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells),
     Part("misses", "misses sorted", "偏差分类", misses.report_misses),
+    Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries),
+    Part("drift", "drift", "漂移监测", drift.report_drift),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
 
