@@ -1,9 +1,9 @@
 """How often drift alarms without drift, and how surely it finds unit errors, on synthetic registers.
 
-**Without drift**: registers of `benchmarks/national.py` (40 columns, no trend) are reported on in each month of the second year,
-and the months with any alarm are counted. **Planted**: in copies of a register, on 5 % of the rows of one month one column of
-money is written in another unit (fen, thousand yuan, ten thousand yuan, the month for the year, and back); found is an alarm
-`units` on that column, `alone` where no other column alarms. A value of nothing stays nothing in any unit.
+**Without drift**: registers of `benchmarks/national.py` (40 columns, no trend) are reported on in each month of the second
+year, and the months with any alarm are counted. **Planted**: in copies of a register, on 5 % of the rows of one month one
+column of money is written in another unit (fen, thousand yuan, ten thousand yuan, the month for the year, and back); found
+is an alarm `units` on that column, `alone` where no other column alarms. A value of nothing stays nothing in any unit.
 
     python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
 """

@@ -301,12 +301,18 @@ def monitor(
     model: Annotated[str | None, typer.Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
     rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
     parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="End with exit code 11 where drift alarms; the report is written.")
+    ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself: long stays, re-entries, misses; tables as Parquet, CSV and Excel."""
+    """Report on the monitoring itself: long stays, re-entries, misses, industries, drift; as Parquet, CSV and Excel."""
+    from riskmodel.errors import DriftFound, UsageError
     from riskmodel.results import monitor_and_write
 
     chosen = [name.strip() for name in parts.split(",")] if parts else []
+    if fail_on_drift and chosen and "drift" not in chosen:
+        raise UsageError("--fail-on-drift needs the part drift: add it to --parts.")
     with _progress("monitor") as step:
         manifest = monitor_and_write(
             register, as_of, out, step,
@@ -316,6 +322,9 @@ def monitor(
         rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
         _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
     typer.echo(f"\nOpen {', '.join(str(out / f'{name}.xlsx') for name in manifest['about']['parts'])}")
+    alarms = manifest["about"]["parts"].get("drift", {}).get("alarms", 0)
+    if fail_on_drift and alarms:
+        raise DriftFound(f"drift: {alarms} alarms in {out / 'drift.xlsx'}; each says what to do before the next scoring.")
 
 
 @app.command()

@@ -62,3 +62,9 @@ class DatabaseError(RiskmodelError):
     """A database cannot be reached or refuses; nothing was changed there."""
 
     exit_code = 10
+
+
+class DriftFound(RiskmodelError):
+    """Drift alarmed: the report is written in full, and a scheduler was to be told (`riskmodel monitor --fail-on-drift`)."""
+
+    exit_code = 11

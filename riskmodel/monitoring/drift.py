@@ -28,10 +28,12 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from riskmodel.alerts.scoring import score_county
+from riskmodel.catalogue.catalogue import in_order
 from riskmodel.cohort.labels import build_labels
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
+from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 from riskmodel.register import Register, load_contract
@@ -287,7 +289,7 @@ def _training_month(asked: Asked, first: int) -> int | None:
     if asked.model is None or "trained_to" not in asked.model.evidence:
         return None
     last = month_number(asked.model.evidence["trained_to"])
-    month = asked.as_of - 12 * max(0, -(-(asked.as_of - last) // 12))
+    month = asked.as_of - 12 * max(1, -(-(asked.as_of - last) // 12))
     return month if first <= month < asked.as_of else None
 
 
@@ -559,11 +561,14 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
         if not len(now) or not len(then):
             continue
         code, villages = pd.factorize(pd.concat([now["cluster"], then["cluster"]]))
+        shared: frozenset[str] = frozenset()
         if len(villages) < _LEAST_CLUSTERS:
             code, _ = pd.factorize(pd.concat([now["household_id"], then["household_id"]]))
+            shared = _shared_by_places(model)
+            notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
         of_a, of_b = code[: len(now)], code[len(now) :]
         for name in model.inputs:
-            if name not in now:
+            if name not in now or name in shared:
                 continue
             a, b = now[name].to_numpy(float), then[name].to_numpy(float)
             whose = {"about": FEATURES, "name": name, "reference": reference, "reference_month": month_text(month)}
@@ -571,6 +576,15 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
             yield _shape(a, of_a, b, of_b, whose, rules.psi)
         whose = {"about": SCORES, "name": "risk", "reference": reference, "reference_month": month_text(month)}
         yield _shape(now["risk"].to_numpy(float), of_a, then["risk"].to_numpy(float), of_b, whose, rules.psi_scores)
+
+
+def _shared_by_places(model: RiskModel) -> frozenset[str]:
+    """Features that all households of a place share, and those that rest on such."""
+    shared: set[str] = set()
+    for feature in in_order(model.catalogue.features):
+        if feature.kind == "context" or feature.table == "villages" or feature.needs & shared:
+            shared.add(feature.name)
+    return frozenset(shared)
 
 
 def _counties(asked: Asked) -> list[str]:
@@ -772,6 +786,11 @@ _NO_UNITS = (
 _NO_TRAINING = (
     "The training holds no month of this season, or does not say its months: it is not compared.",
     "训练数据中没有同季节月份，或未注明训练月份，未与训练数据比较。",
+)
+_FEW_VILLAGES = (
+    f"Fewer than {_LEAST_CLUSTERS} villages: chance is told by the spread between households, what strikes many at once is "
+    "not in it, and features that a whole place shares are not compared.",
+    f"不足{_LEAST_CLUSTERS}个村：偶然性按户间差异估计，未包含同时影响多户的因素；全村共有的特征不作比较。",
 )
 _TOO_EARLY = (
     "No month after the training has its horizon over: calibration cannot be held against outcomes yet.",

@@ -219,7 +219,7 @@ def stagnation_of(projects: pd.DataFrame, rules: IndustryRules) -> np.ndarray:
     ----------
     projects
         `status`, `revenue_change` (share, against the same month last year), `struck` (disasters and falls of prices on
-        record at its village in a year, or its price index fallen), `unpaid_share` (of the help for the industry that was
+        record at its village, or its price index fallen), `unpaid_share` (of the help for the industry that was
         offered to its households, planned and not paid in time), `paid_while_still` (supported while it stood still).
     """
     stagnates = projects["status"].isin((*STILL, "reduced")) | (projects["revenue_change"] <= -rules.stagnation_fall)
@@ -238,7 +238,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     homes = asked.register.read("households", county)
     if asked.register.file("events", county) is not None:
         events = _known(asked, asked.register.read("events", county))
-        recent = events["onset_on"] > day - pd.DateOffset(months=rules.shock_months)
+        recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
         if "verified" in events:
             events = events[events["verified"].fillna(True).astype(bool)]
@@ -448,7 +448,10 @@ def _facts(row: Any, rules: IndustryRules, lang: int) -> Iterator[str]:
     if row.revenue_change <= -rules.stagnation_fall:
         yield (f"revenue fell by {-row.revenue_change:.0%} in a year", f"收入较上年同月下降{-row.revenue_change:.0%}")[lang]
     if row.struck:
-        yield ("a disaster or a fall of prices at its village within a year", "近一年所在村遭遇自然灾害或价格下跌")[lang]
+        yield (
+            f"a disaster or a fall of prices at its village within {rules.circumstance_months} months",
+            f"近{rules.circumstance_months}个月所在村遭遇自然灾害或价格下跌",
+        )[lang]
     if row.unpaid_share >= rules.unpaid_share:
         yield (
             f"{row.unpaid_share:.0%} of the help for its households was not paid within {rules.unpaid_days} days",
@@ -493,8 +496,8 @@ _NO_MODEL = (
 )
 _SUPPORT_OFF = (
     "Support off is a question to the model, not a forecast and no reason to end support: households are scored as if a "
-    "year had passed without income from projects that do not bear their cost without support, and without the supported share "
-    "of income from the others. Allowances, pensions and other transfers stay.",
+    "year had passed without income from projects that do not bear their cost without support, and without the supported "
+    "share of income from the others. Allowances, pensions and other transfers stay.",
     "停止支持情景只是对模型的提问，既不是预测，也不能作为停止帮扶的依据：近12个月中，不靠支持便入不敷出的项目带来的收入全部扣除；"
     "其他项目按政策支持占比扣除；低保、养老金等转移性收入保持不变。",
 )

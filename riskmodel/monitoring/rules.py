@@ -58,11 +58,12 @@ class IndustryRules(Strict):
     least_loss: float = Field(0.05, ge=0, description="loss that is no trifle: share of the line, for each member")
     stagnation_fall: float = Field(0.2, gt=0, description="a fall of revenue in a year that counts as stagnation")
     price_fall: float = Field(0.1, gt=0, description="a fall of the village's price index in a year that counts")
-    shock_months: int = Field(12, ge=1, description="months back in which disasters and falls of prices count")
+    shock_months: int = Field(12, ge=1, description="months back in which households count as struck")
+    circumstance_months: int = Field(24, ge=1, description="months back in which disasters and prices explain stagnation")
     struck_share: float = Field(0.2, gt=0, description="of a village's households struck: the village counts as struck")
     unpaid_days: int = Field(90, ge=0, description="days after the offer by which help is to be paid")
     unpaid_share: float = Field(0.3, gt=0, le=1, description="of help not paid by then: a clue to administration")
-    still_months: int = Field(6, ge=1, description="months standing still while supported: a clue to administration")
+    still_months: int = Field(12, ge=1, description="months standing still while supported: a clue to administration")
 
 
 class DriftRules(Strict):
