@@ -44,10 +44,12 @@ def alarms_of(register: Register, month: int) -> pd.DataFrame:
     return report_drift(Asked(register, month, Rules())).tables["alarms"]
 
 
-def quiet(registers: int, households: int, months: Iterable[int], folder: Path) -> tuple[int, int, list[str]]:
+def quiet(
+    registers: int, households: int, months: Iterable[int], folder: Path, first: int = 0
+) -> tuple[int, int, list[str]]:
     """Months with an alarm, months, and what alarmed, where nothing changed."""
     alarmed, looked, what = 0, 0, []
-    for seed in range(registers):
+    for seed in range(first, first + registers):
         out = folder / f"quiet{seed}"
         make_register(out, households, seed=1000 + seed, workers=1, per_county=households)
         for month in months:
@@ -71,11 +73,11 @@ def plant(register: Path, copy: Path, column: str, factor: float, seed: int, mon
     return Register.open(copy)
 
 
-def planted(registers: int, households: int, folder: Path) -> pd.DataFrame:
+def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd.DataFrame:
     """One row per planted error: column, unit, `found` and `alone`."""
     rows = []
-    draw = np.random.default_rng(7)
-    for seed in range(registers):
+    draw = np.random.default_rng([7, first])
+    for seed in range(first, first + registers):
         out = folder / f"planted{seed}"
         make_register(out, households, seed=5000 + seed, workers=1, per_county=households)
         for unit, factor in UNITS.items():
@@ -89,7 +91,7 @@ def planted(registers: int, households: int, folder: Path) -> pd.DataFrame:
             })  # fmt: skip
             shutil.rmtree(folder / "copy")
         shutil.rmtree(out)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["column", "unit", "found", "alone"])
 
 
 def main() -> None:
@@ -98,13 +100,14 @@ def main() -> None:
     arguments.add_argument("--quiet", type=int, default=40, help="registers without drift, twelve months each")
     arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, seven each")
     arguments.add_argument("--households", type=int, default=3000)
+    arguments.add_argument("--first", type=int, default=0, help="first seed")
     arguments.add_argument("--json", type=Path)
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder))
-        rows = planted(asked.planted, asked.households, Path(folder))
+        alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder), asked.first)
+        rows = planted(asked.planted, asked.households, Path(folder), asked.first)
     low, high = wilson(alarmed, months)
-    figures = {"households": asked.households, "months_without_drift": months, "alarmed": alarmed}
+    figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
     figures |= {"alarmed_share": alarmed / max(months, 1), "low": low, "high": high, "what": what[:20]}
     found_low, found_high = wilson(int(rows["found"].sum()), len(rows))
     figures |= {

@@ -54,7 +54,7 @@ class IndustryRules(Strict):
     partly_share: float = Field(0.05, ge=0, description="support over revenue: partly dependent, below it independent")
     support_in_revenue: float = Field(1.0, ge=0, le=1, description="share of the support that is booked in revenue")
     watch_share: float = Field(0.5, ge=0, le=1, description="of a household's income from one dependent project: watched")
-    near_line: float = Field(1.3, ge=1, description="income over the line below which, support off, it counts as near")
+    near_line: float = Field(1.5, ge=1, description="income over the line below which, support off, it counts as near")
     least_loss: float = Field(0.05, ge=0, description="loss that is no trifle: share of the line, for each member")
     stagnation_fall: float = Field(0.2, gt=0, description="a fall of revenue in a year that counts as stagnation")
     price_fall: float = Field(0.1, gt=0, description="a fall of the village's price index in a year that counts")
