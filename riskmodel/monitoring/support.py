@@ -95,7 +95,11 @@ def support_off(asked: Asked, losses: dict[str, pd.DataFrame]) -> tuple[pd.DataF
 def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     names = ["household_id", "county_id"]
     known = score_county(asked.register, model, asked.as_of, county).frame[[*names, "risk", "rank"]]
-    listed = known["rank"] <= room(None, model, county, len(known))
+    on_list = _listed(asked, model)
+    if on_list is None:
+        listed = known["rank"] <= room(None, model, county, len(known))
+    else:
+        listed = known["household_id"].isin(on_list)
     least = known.loc[listed, "risk"].min() if listed.any() else np.inf
     with _without_support(asked, county, loss) as register:
         scored = score_county(register, model, asked.as_of, county, capacity=1.0)
@@ -123,6 +127,14 @@ def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> 
     crossing = crossing.sort_values(["order", "risk_without_support"], ascending=[True, False], kind="stable")
     columns = ["household_id", *by, "crosses", "risk", "risk_without_support", "loss", "listed"]
     return crossing[columns].reset_index(drop=True), villages
+
+
+def _listed(asked: Asked, model: RiskModel) -> pd.Series | None:
+    """The list of the month as it was drawn, where its folder was named and this model scored it."""
+    for month in asked.scored:
+        if month.as_of == asked.as_of and month.read("scores", ["model_version"])["model_version"].eq(model.version).all():
+            return month.read("alerts", ["household_id"])["household_id"]
+    return None
 
 
 def _near(asked: Asked, features: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:

@@ -12,7 +12,7 @@ from benchmarks.industries import figures_of, leaning_world, listed_and_true
 from riskmodel.alerts.scoring import score
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
-from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import IndustryRules, Rules
 from riskmodel.monitoring.support import loss_without_support
 from riskmodel.months import month_number
@@ -161,6 +161,15 @@ def test_without_support_nobody_becomes_safer_and_only_linked_households_are_nam
     assert not households.query("crosses == 'capacity_line'")["listed"].any()
     assert villages["crossing"].sum() == len(households)
     pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
+
+
+def test_the_line_of_the_list_is_that_of_the_list_as_drawn(county: County) -> None:
+    register, month = Register.open(county.register), month_number(AS_OF)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    drawn = set(pd.read_parquet(county.alerts / "alerts.parquet")["household_id"])
+    asked = Asked(register, month, Rules(), scored_months([county.alerts], month), model)
+    households = report_industries(asked).tables["support_off"]
+    assert set(households.loc[households["listed"], "household_id"]) == set(households["household_id"]) & drawn
 
 
 def test_without_a_model_or_projects_it_is_said(tmp_path: Path) -> None:
