@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
     "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
-    "13 decision refused.",
+    "13 decision refused, 14 drift.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -342,12 +342,18 @@ def monitor(
     model: Annotated[str | None, typer.Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
     rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
     parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="End with exit code 11 where drift alarms; the report is written.")
+    ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself: long stays, re-entries, help, funds, misses; tables as Parquet, CSV and Excel."""
+    """Report on the monitoring itself: stays, re-entries, help, funds, misses, industries, drift; as Parquet, CSV, Excel."""
+    from riskmodel.errors import DriftFound, UsageError
     from riskmodel.results import monitor_and_write
 
     chosen = [name.strip() for name in parts.split(",")] if parts else []
+    if fail_on_drift and chosen and "drift" not in chosen:
+        raise UsageError("--fail-on-drift needs the part drift: add it to --parts.")
     with _progress("monitor") as step:
         manifest = monitor_and_write(
             register, as_of, out, step,
@@ -360,6 +366,9 @@ def monitor(
         for note in manifest["about"]["notes"][name]:
             typer.echo(f"{name}: {note}", err=True)
     typer.echo(f"\nOpen {', '.join(str(out / f'{name}.xlsx') for name in manifest['about']['parts'])}")
+    alarms = manifest["about"]["parts"].get("drift", {}).get("alarms", 0)
+    if fail_on_drift and alarms:
+        raise DriftFound(f"drift: {alarms} alarms in {out / 'drift.xlsx'}; each says what to do before the next scoring.")
 
 
 @app.command()

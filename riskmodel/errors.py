@@ -94,3 +94,9 @@ class Refused(RiskmodelError):
     def __init__(self, faults: list) -> None:
         super().__init__(" ".join(fault.en for fault in faults))
         self.faults = faults
+
+
+class DriftFound(RiskmodelError):
+    """Drift alarmed: the report is written in full, and a scheduler was to be told (`riskmodel monitor --fail-on-drift`)."""
+
+    exit_code = 14

@@ -113,7 +113,7 @@ def needs_on(
     limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
     read = {column for e in (*limits, *(fact.when for fact in catalogue.facts)) for column in e.columns}
     found = build_features(asked.register, months, _only(catalogue, read | set(further)), counties=counties).frame
-    by_driver = (facts_by_driver(catalogue, found) & _may_be_answered(catalogue, found)).add_prefix("fact_")
+    by_driver = (facts_by_driver(catalogue, found)[0] & _may_be_answered(catalogue, found)).add_prefix("fact_")
     kept = dict.fromkeys(c for c in ("household_id", "as_of", *further) if c in found)
     return pd.concat([found[[*kept]], by_driver], axis=1)
 

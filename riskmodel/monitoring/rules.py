@@ -98,6 +98,43 @@ class FundRules(Strict):
     least_paid: int = Field(20, ge=3, description="with fewer payments of a kind no amount is called exceptional")
 
 
+class IndustryRules(Strict):
+    """How projects are graded by their dependence on support, and what tells why they stagnate."""
+
+    fully_share: float = Field(0.5, gt=0, description="support over revenue, with a loss without it: fully dependent")
+    mainly_share: float = Field(0.3, gt=0, description="support over revenue, or any loss without it: mainly dependent")
+    partly_share: float = Field(0.05, ge=0, description="support over revenue: partly dependent, below it independent")
+    support_in_revenue: float = Field(1.0, ge=0, le=1, description="share of the support that is booked in revenue")
+    watch_share: float = Field(0.5, ge=0, le=1, description="of a household's income from one dependent project: watched")
+    near_line: float = Field(1.5, ge=1, description="income over the line below which, support off, it counts as near")
+    least_loss: float = Field(0.05, ge=0, description="loss that is no trifle: share of the line, for each member")
+    stagnation_fall: float = Field(0.2, gt=0, description="a fall of revenue in a year that counts as stagnation")
+    price_fall: float = Field(0.1, gt=0, description="a fall of the village's price index in a year that counts")
+    shock_months: int = Field(12, ge=1, description="months back in which households count as struck")
+    circumstance_months: int = Field(24, ge=1, description="months back in which disasters and prices explain stagnation")
+    struck_share: float = Field(0.2, gt=0, description="of a village's households struck: the village counts as struck")
+    unpaid_days: int = Field(90, ge=0, description="days after the offer by which help is to be paid")
+    unpaid_share: float = Field(0.3, gt=0, le=1, description="of help not paid by then: a clue to administration")
+    still_months: int = Field(12, ge=1, description="months standing still while supported: a clue to administration")
+
+
+class DriftRules(Strict):
+    """How large a change must be to matter, and how rarely chance may give an alarm."""
+
+    false_alarms: float = Field(0.01, gt=0, lt=1, description="chance of any false alarm in a report, over all its tests")
+    households: int = Field(60_000, ge=1000, description="of a larger register about so many households are looked at")
+    psi: float = Field(0.25, gt=0, description="population stability index of a column or feature from which it matters")
+    psi_scores: float = Field(0.2, gt=0, description="the same of scores and of causes")
+    level: float = Field(1.5, gt=1, description="factor by which the median of an amount must move")
+    missing_change: float = Field(0.1, gt=0, description="change of the share that is missing")
+    rows_change: float = Field(0.1, gt=0, description="change of the number of households with a record")
+    new_values: float = Field(0.005, gt=0, description="share of rows with values not known before")
+    unit_factors: list[float] = Field([12, 100, 1000, 10000], min_length=1, description="steps of units, up and down")
+    unit_window: float = Field(0.6, gt=0, description="half-width of a step in logarithms: a household's own change")
+    unit_share: float = Field(0.02, gt=0, description="share of values that made a step beyond what is usual")
+    calibration_margin: float = Field(0.1, ge=0, description="how far observed over expected must lie from 1")
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
@@ -106,6 +143,8 @@ class Rules(Strict):
     misses: MissRules = MissRules()
     assistance: AssistanceRules = AssistanceRules()
     funds: FundRules = FundRules()
+    industries: IndustryRules = IndustryRules()
+    drift: DriftRules = DriftRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riskmodel.errors import UsageError
-from riskmodel.monitoring import assistance, funds, misses, spells
+from riskmodel.monitoring import assistance, drift, funds, industries, misses, spells
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
@@ -13,6 +13,8 @@ PARTS = (
     Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance),
     Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),
     Part("misses", "misses sorted", "偏差分类", misses.report_misses),
+    Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries),
+    Part("drift", "drift", "漂移监测", drift.report_drift),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from riskmodel.months import month_number
 from riskmodel.simulation.households import County, people_county
 from riskmodel.simulation.streams import Streams
-from riskmodel.simulation.villages import settle
+from riskmodel.simulation.villages import STATUSES, settle
 from riskmodel.simulation.world import World
 
 BURN_IN_MONTHS = 12
@@ -38,3 +38,19 @@ def quiet_county(county: County, streams: Streams, quiet_from: int) -> County:
     month on, counted from the start of the burn-in."""
     villages = settle(county.world, streams, county.calendar_month, quiet_from)
     return dataclasses.replace(county, villages=villages)
+
+
+def unsupported_county(county: County, support_to: int) -> County:
+    """The same county in which the policy support of projects ends: its first month without, from the start of the burn-in.
+
+    A project whose margin is smaller than the support in its revenue stops for good, as any project stops: those who work
+    in it look for other work, dividends and rents end. One that bears its cost goes on, keeps its workers, and pays
+    dividends and rents without the share that was support. Everything else is as it was.
+    """
+    villages = county.villages
+    there = villages.project_status[0] >= 0
+    falls = there & (villages.project_margin < villages.project_support)
+    status, pays = villages.project_status.copy(), villages.project_pays.copy()
+    status[support_to:, falls] = STATUSES.index("stopped")
+    pays[support_to:] *= np.where(there & ~falls, 1 - villages.project_support, 1.0)
+    return dataclasses.replace(county, villages=dataclasses.replace(villages, project_status=status, project_pays=pays))

@@ -245,7 +245,7 @@ def _means(
     business = (streams.once("business") < economy.business) & (able > 0)
     with_project = villages.project_status[0, village] >= 0
     kind_of_link = np.searchsorted([0.3, 0.6, 0.8], streams.once("kind of link"), side="right")
-    linked = with_project & (streams.once("linked") < 0.3) & ((able > 0) | (kind_of_link > 0))
+    linked = with_project & (streams.once("linked") < economy.linked) & ((able > 0) | (kind_of_link > 0))
     dividend = np.where(linked, 500 + 1500 * streams.once("dividend"), 300 * (streams.once("share") < 0.4))
     diligence = 0.88 + 0.11 * streams.once("diligence")
 

@@ -65,8 +65,9 @@ def _receive(life: Life, t: int) -> None:
     stopped = (villages.project_status[t, life.village] == 2) & (households.link >= 0) & life.on("market")
     pays_out = 1.0 * (calendar == 11)
     rent = 300 * households.leased * households.land / 12
-    rent = np.where(stopped & (households.link == 2), 0.0, rent)
-    life.now["property"] = rent + np.where(stopped, 0.0, households.dividend * pays_out)
+    pays = np.where(stopped, 0.0, np.where(households.link >= 0, villages.project_pays[t, life.village], 1.0))
+    rent = np.where(households.link == 2, pays * rent, rent)
+    life.now["property"] = rent + pays * households.dividend * pays_out
     helped = np.where(life.protection_left > 0, 110.0 * life.size, 0.0)
     allowance = households.floor_allowance * life.now["line_index"] + helped
     subsidy = households.land * (90 + villages.eco_compensation[life.village]) * (calendar == 3)

@@ -307,9 +307,14 @@ class Ledgers:
         """Links of households to the project of their village, as they stood at the start."""
         households = self.county.households
         linked = np.flatnonzero(households.link >= 0)
+        days = (
+            self.county.world.economy.work_days
+            * households.diligence
+            * self.county.villages.demand[:12].mean(0)[households.village]
+        )
         income = np.select(
             [households.link[linked] == 0, households.link[linked] == 2],
-            [9000.0, 300 * (households.leased * households.land)[linked]],
+            [(12 * households.day_wage * days)[linked], 300 * (households.leased * households.land)[linked]],
             households.dividend[linked],
         )
         known = first_days(np.full(len(linked), self.county.start))

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.simulation.dynamics import Course, live
-from riskmodel.simulation.founding import quiet_county
+from riskmodel.simulation.founding import quiet_county, unsupported_county
 from riskmodel.simulation.households import County
 from riskmodel.simulation.identifiers import dates, first_days, text
-from riskmodel.simulation.life import NO_LOW_EFFORT, NO_SHOCKS, Intervention
+from riskmodel.simulation.life import FACTUAL, NO_LOW_EFFORT, NO_SHOCKS, Intervention
 from riskmodel.simulation.recording import Attention
 from riskmodel.simulation.streams import Streams
 from riskmodel.simulation.world import FAMILIES
@@ -118,6 +118,32 @@ def falls_without(county: County, streams: Streams, month: int, horizon: int) ->
     unhelped = live(county, streams, Intervention(no_help_from=start))
     within = slice(month + 1, month + horizon + 1)
     return {name: fallen(course)[within].any(axis=0) for name, course in (("shock", quiet), ("help", unhelped))}
+
+
+def falls_by_support(
+    county: County, streams: Streams, month: int, horizon: int, *, quiet: bool = False
+) -> dict[str, np.ndarray]:
+    """Who falls within (month, month + horizon] with the policy support of projects, and who where it ends with a month.
+
+    Parameters
+    ----------
+    month
+        Place of the last month with support among those on record, from 0.
+    quiet
+        Whether in both lives nothing new befalls anybody after that month, so that what falls without support falls through
+        its end and what had begun already, and not through what strikes later.
+
+    Returns
+    -------
+    dict
+        `with` and `without`: whether each household falls, shape (households,); the random numbers are the same.
+    """
+    start = county.burn_in + month + 1
+    place = quiet_county(county, streams, start) if quiet else county
+    chosen = Intervention(no_shock_from=start) if quiet else FACTUAL
+    lives = {"with": place, "without": unsupported_county(place, start)}
+    within = slice(month + 1, month + horizon + 1)
+    return {name: fallen(live(lived, streams, chosen))[within].any(axis=0) for name, lived in lives.items()}
 
 
 def _table(

@@ -25,7 +25,7 @@ class Villages:
 
     `price_noise` and `price_fall` are months x townships x industries: `price_noise * price_fall` is the
     price against its trend, `price_fall` is 1 where no fall is on. `project_status` indexes STATUSES, -1
-    without a project.
+    without a project; `project_pays` is the share of its usual dividends and rents that it pays.
     """
 
     township: np.ndarray
@@ -44,6 +44,7 @@ class Villages:
     flood: np.ndarray
     animal_disease: np.ndarray
     project_status: np.ndarray
+    project_pays: np.ndarray
     project_support: np.ndarray
     project_margin: np.ndarray
 
@@ -85,7 +86,7 @@ def settle(world: World, streams: Streams, calendar_month: np.ndarray, quiet_fro
     depth = 0.3 + 0.3 * streams.places("price fall depth", months, townships, industries)
     growing = np.isin(calendar_month, [4, 5, 6, 7, 8])[:, None]
     struck = (streams.places("disaster", months, n) < hazards.disaster) & growing
-    project = draw("project") < 0.6
+    project = draw("project") < economy.projects
     faltering = streams.places("project falters", months, n) < hazards.project_falters
     disease = streams.places("animal disease", months, n) < hazards.animal_disease
     if quiet_from is not None:
@@ -108,6 +109,7 @@ def settle(world: World, streams: Streams, calendar_month: np.ndarray, quiet_fro
         flood=struck & (streams.places("flood", months, n) < 0.5),
         animal_disease=disease,
         project_status=np.where(project, _project_status(faltering), -1).astype(np.int8),
+        project_pays=np.ones((months, n)),
         project_support=0.05 + 0.5 * draw("project support") ** 2,
         project_margin=0.05 + 0.25 * draw("project margin"),
     )

@@ -94,6 +94,8 @@ class Economy:
     business_income: float = 1350.0  # a month, before costs [A]
     pension: float = 135.0  # per person from 60 on and month [A, near the rural basic pension]
     public_post: float = 650.0  # a month [A]
+    projects: float = 0.6  # villages with a project [A]
+    linked: float = 0.3  # of the households there that can be linked to it [A]
     floor: tuple[float, float] = (1.34, 1.80)
     """When lifted, a household was brought to at least this many times the line, by allowance where it has no
     labour, else by transfers and dividends [A]; set so that about 2 % lie below the line [F]."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from riskmodel.simulation.dynamics import Course, live
-from riskmodel.simulation.founding import quiet_county
+from riskmodel.simulation.founding import quiet_county, unsupported_county
 from riskmodel.simulation.life import NO_LOW_EFFORT, NO_SHOCKS, Intervention
+from riskmodel.simulation.truth import fallen, falls_by_support
 from riskmodel.simulation.world import FAMILIES
 from tests.simulation.counties import lived
 
@@ -121,3 +122,25 @@ def test_without_new_help_the_months_before_stay_and_more_fall_later():
     other = live(county, streams, Intervention(no_help_from=start), written=True)
     assert np.array_equal(other.below[:13], factual.below[:13]), "help works from the next month on"
     assert other.below[13:].sum() > factual.below[13:].sum()
+
+
+def test_only_households_linked_to_a_project_notice_that_its_support_ends():
+    county, streams, factual = lived("easy", **SMALL)
+    ends = county.burn_in + 12
+    place = unsupported_county(county, ends)
+    other = live(place, streams, written=True)
+    linked = county.households.link >= 0
+    assert same(factual, other, np.flatnonzero(~linked))
+    dependent = (county.villages.project_margin < county.villages.project_support)[county.households.village]
+    lost = (factual.state["welfare"] - other.state["welfare"])[12:]
+    assert np.array_equal(factual.state["welfare"][:12], other.state["welfare"][:12])
+    assert lost[:, linked & dependent].mean() > 3 * lost[:, linked & ~dependent].mean() > 0
+
+
+def test_falls_by_support_are_of_the_same_lives():
+    county, streams, factual = lived("easy", **SMALL)
+    falls = falls_by_support(county, streams, 12, 6)
+    assert np.array_equal(falls["with"], fallen(factual)[13:19].any(axis=0))
+    assert not (falls["without"] != falls["with"])[county.households.link < 0].any()
+    quiet = falls_by_support(county, streams, 12, 6, quiet=True)
+    assert quiet["with"].sum() < falls["with"].sum()

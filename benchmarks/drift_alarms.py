@@ -1,0 +1,124 @@
+"""How often drift alarms without drift, and how surely it finds unit errors, on synthetic registers.
+
+**Without drift**: registers of `benchmarks/national.py` (40 columns, no trend) are reported on in each month of the second
+year, and the months with any alarm are counted. **Planted**: in copies of a register, on 5 % of the rows of one month one
+column of money is written in another unit (fen, thousand yuan, ten thousand yuan, the month for the year, and back); found
+is an alarm `units` on that column, `alone` where no other column alarms. A value of nothing stays nothing in any unit.
+
+    python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.national import MONEY, make_register
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.monitoring.drift import report_drift
+from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import first_day, month_number
+from riskmodel.register import Register
+
+LAST = month_number("2023-12")
+UNITS = {
+    "fen_for_yuan": 100.0, "yuan_for_fen": 0.01, "yuan_for_thousand": 1000.0, "thousand_for_yuan": 0.001,
+    "ten_thousand_for_yuan": 0.0001, "month_for_year": 1 / 12, "year_for_month": 12.0,
+}  # fmt: skip
+SHARE = 0.05
+
+
+def alarms_of(register: Register, month: int) -> pd.DataFrame:
+    """Alarms of a month."""
+    return report_drift(Asked(register, month, Rules())).tables["alarms"]
+
+
+def quiet(
+    registers: int, households: int, months: Iterable[int], folder: Path, first: int = 0
+) -> tuple[int, int, list[str]]:
+    """Months with an alarm, months, and what alarmed, where nothing changed."""
+    alarmed, looked, what = 0, 0, []
+    for seed in range(first, first + registers):
+        out = folder / f"quiet{seed}"
+        make_register(out, households, seed=1000 + seed, workers=1, per_county=households)
+        for month in months:
+            found = alarms_of(Register.open(out), month)
+            alarmed, looked = alarmed + bool(len(found)), looked + 1
+            what += (found["check"] + " " + found["name"]).tolist()
+        shutil.rmtree(out)
+    return alarmed, looked, what
+
+
+def plant(register: Path, copy: Path, column: str, factor: float, seed: int, month: int = LAST) -> Register:
+    """A copy of a register in which a column of `SHARE` of a month's rows is in another unit."""
+    shutil.copytree(register, copy)
+    for file in sorted((copy / "tables" / "records").glob("*.parquet")):
+        rows = pq.read_table(file, partitioning=None)
+        here = pc.equal(rows["month"], pa.scalar(first_day(month), pa.date32())).to_numpy()
+        hit = here & (np.random.default_rng(seed).random(len(rows)) < SHARE)
+        changed = pc.if_else(pa.array(hit), pc.multiply(rows[column], factor), rows[column])
+        rows = rows.set_column(rows.column_names.index(column), column, changed)
+        pq.write_table(rows, file, compression="zstd", row_group_size=122_880)
+    return Register.open(copy)
+
+
+def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd.DataFrame:
+    """One row per planted error: column, unit, `found` and `alone`."""
+    rows = []
+    draw = np.random.default_rng([7, first])
+    for seed in range(first, first + registers):
+        out = folder / f"planted{seed}"
+        make_register(out, households, seed=5000 + seed, workers=1, per_county=households)
+        for unit, factor in UNITS.items():
+            column = draw.choice(list(MONEY))
+            made = plant(out, folder / "copy", column, factor, seed)
+            found = alarms_of(made, LAST)
+            units = found[found["check"] == "units"]
+            rows.append({
+                "column": column, "unit": unit, "found": column in set(units["name"]),
+                "alone": set(found["name"]) == {column},
+            })  # fmt: skip
+            shutil.rmtree(folder / "copy")
+        shutil.rmtree(out)
+    return pd.DataFrame(rows, columns=["column", "unit", "found", "alone"])
+
+
+def main() -> None:
+    """Print counts with Wilson intervals."""
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--quiet", type=int, default=40, help="registers without drift, twelve months each")
+    arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, seven each")
+    arguments.add_argument("--households", type=int, default=3000)
+    arguments.add_argument("--first", type=int, default=0, help="first seed")
+    arguments.add_argument("--json", type=Path)
+    asked = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder), asked.first)
+        rows = planted(asked.planted, asked.households, Path(folder), asked.first)
+    low, high = wilson(alarmed, months)
+    figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
+    figures |= {"alarmed_share": alarmed / max(months, 1), "low": low, "high": high, "what": what[:20]}
+    found_low, found_high = wilson(int(rows["found"].sum()), len(rows))
+    figures |= {
+        "planted": len(rows), "found": int(rows["found"].sum()), "found_low": found_low, "found_high": found_high,
+        "alone": int(rows["alone"].sum()), "by_unit": rows.groupby("unit")["found"].mean().to_dict(),
+        "missed": rows.loc[~rows["found"], ["column", "unit"]].to_dict("records"),
+    }  # fmt: skip
+    print(json.dumps(figures, indent=1))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

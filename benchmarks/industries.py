@@ -1,0 +1,116 @@
+"""Does the support-off list find the households that fall when support is switched off, on simulated counties?
+
+A household **truly falls** for want of support when it is at risk at the end of a month, falls within twelve months in the
+life of the county in which the policy support of projects ends with that month (`simulation.founding.unsupported_county`),
+and does not fall in the life with support; both lives draw the same random numbers. What falls is the label's: below the
+line twice, a guarantee lost, sudden difficulty. Two kinds are told: `alone`, where in both lives nothing new befalls
+anybody after the month, so that support and what had begun decide; and `with_luck`, where illness, weather and work go on:
+some of those households fall only because the end of support and a later shock came together, which no list of that month
+can know.
+
+A household is found if it stands on the support-off list or on the ordinary list of the month; `new` counts those that the
+ordinary list does not hold. The lists see only the register as known in that month. The counties lean on projects more
+than the shipped worlds do (a project in nine villages of ten, four households of five linked, less above the line to begin
+with): in those a county of 3,000 has about two such households, too few to measure a share by.
+
+    python benchmarks/industries.py --seeds 1 2 3 4 --households 3000 --json figures.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+import riskmodel as rm
+from riskmodel.alerts.scoring import score
+from riskmodel.evaluation.metrics import wilson
+from riskmodel.model.training import fit_model
+from riskmodel.monitoring.industries import report_industries
+from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import month_number, month_text
+from riskmodel.register import Register, ingest
+from riskmodel.settings import Capacity, Cohorts, Label, Run, find_config
+from riskmodel.simulation import simulate
+from riskmodel.simulation.founding import found_county
+from riskmodel.simulation.truth import falls_by_support
+from riskmodel.simulation.world import World, world_of
+
+MONTHS, TRAINED_TO, AT = 42, 22, 29
+RUN = Run(
+    label=Label(horizon_months=12),
+    cohorts=Cohorts(warm_up_months=3),
+    capacity=Capacity(share=0.1),
+    lightgbm={"n_estimators": 80, "learning_rate": 0.08, "min_data_in_leaf": 30},
+)
+
+
+KINDS = {"alone": True, "with_luck": False}
+
+
+def leaning_world(name: str) -> World:
+    """A shipped world whose households lean on projects."""
+    world = world_of(name)
+    return replace(world, economy=replace(world.economy, projects=0.9, linked=0.8, floor=(1.1, 1.6)))
+
+
+def listed_and_true(world: World, seed: int, households: int, folder: Path) -> pd.DataFrame:
+    """One row per household at risk: `listed` (with support), `found` (support off), and whether it truly falls, by kind."""
+    simulate(folder / "source", world=world, households=households, months=MONTHS, seed=seed, with_truth=False)
+    ingest(find_config("sources/simulated.yaml"), folder / "source", folder / "register")
+    register = Register.open(folder / "register")
+    first = month_number(register.first_month)
+    months = [month_text(first + m) for m in range(3, TRAINED_TO - RUN.label.horizon_months, 2)]
+    model = replace(fit_model(rm.build_cohorts(register, as_of=months, label=RUN.label), RUN), version="benchmark")
+    found = report_industries(Asked(register, first + AT, Rules(), (), model)).tables["support_off"]
+    rows = score(register, model, month_text(first + AT)).frame
+    place, streams = found_county(world, households=households, months=MONTHS, seed=seed)
+    homes = register.read("households")["household_id"].sort_values(ignore_index=True)
+    at = homes.searchsorted(rows["household_id"])
+    for kind, quiet in KINDS.items():
+        falls = falls_by_support(place, streams, AT, RUN.label.horizon_months, quiet=quiet)
+        rows[kind] = (falls["without"] & ~falls["with"])[at]
+    rows["listed"] = rows["rank"] <= RUN.capacity.share * len(rows)
+    rows["found"] = rows["household_id"].isin(found["household_id"])
+    return rows.assign(seed=seed)
+
+
+def figures_of(rows: pd.DataFrame) -> dict[str, float]:
+    """Shares found of those that truly fall, with Wilson intervals, and what the list holds beside them."""
+    figures: dict[str, float] = {"at_risk": len(rows), "support_off_list": int(rows["found"].sum())}
+    for kind in KINDS:
+        true = rows[rows[kind]]
+        for name, these in ((kind, true), (f"{kind}_new", true[~true["listed"]])):
+            found = int((these["found"] | these["listed"]).sum())
+            figures |= {name: len(these), f"{name}_found": found, f"{name}_share": found / max(len(these), 1)}
+            figures[f"{name}_low"], figures[f"{name}_high"] = wilson(found, len(these))
+        figures[f"list_that_falls_{kind}"] = float(rows.loc[rows["found"], kind].mean())
+    return figures
+
+
+def main() -> None:
+    """Print the figures over all counties."""
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--world", default="easy", choices=["easy", "hard"])
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    arguments.add_argument("--households", type=int, default=3000)
+    arguments.add_argument("--json", type=Path)
+    asked = arguments.parse_args()
+    parts = []
+    for seed in asked.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            parts.append(listed_and_true(leaning_world(asked.world), seed, asked.households, Path(folder)))
+    figures = {"world": asked.world, "seeds": asked.seeds, "households": asked.households}
+    figures |= figures_of(pd.concat(parts, ignore_index=True))
+    print(json.dumps(figures, indent=1))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

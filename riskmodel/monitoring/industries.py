@@ -1,0 +1,503 @@
+"""Industries: what rests on them, how far they live on policy support, what would fall without it.
+
+A project's dependence is graded by two figures of its last twelve months: support over revenue, and the margin that is left
+once the support booked in revenue is taken out. Why a project stagnates is told apart by what is on record: circumstances (a
+disaster, a fall of prices) or administration (help for the industry promised and not paid, support paid on while the project
+stands still for no reason on record). Both are said of the project and its unit, never of a household, and a
+reason in administration is a clue to be verified.
+
+Concentration is Herfindahl's index of income from production by industry, its inverse the effective number of industries
+(Hirschman 1964); homogeneity is the mean cosine of the industry shares of a village and of the others in its township and
+county. The support-off test is in `monitoring/support.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.cohort.features import engine
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.rules import IndustryRules
+from riskmodel.monitoring.support import STILL, loss_without_support, support_off
+
+FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED = "fully", "mainly", "partly", "independent", "not_rated"
+GRADES = (FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED)
+CIRCUMSTANCES, ADMINISTRATION, BOTH, UNKNOWN, NONE = "circumstances", "administration", "both", "unknown", "none"
+_STRUCK = ("price_fall", "project_stopped", "disaster")
+_STRIKES_PROJECTS = ("price_fall", "disaster")
+_INCOMES = ("wage_income", "production_income", "property_income", "transfer_income")
+
+
+def report_industries(asked: Asked) -> Found:
+    """Industries and projects as known at the end of the period, and with a model the support-off test.
+
+    Returns
+    -------
+    Found
+        Tables `projects` (graded list), `industries` (county and industry), `concentration` (by county, township and
+        village), `watched` (households that live on a project that is not independent), `support_off` and
+        `support_off_villages`; what the register cannot give is left out and said in a note.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        parts = list(pool.map(lambda county: _county(asked, county), asked.register.counties))
+    tables_of = {name for part in parts for name in part} - {"county", "loss"}
+    found = {name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(tables_of)}
+    notes, tables = [_READING], {}
+    figures: dict[str, Any] = {}
+    if "projects" in found:
+        order = found["projects"]["dependence"].map(GRADES.index)
+        projects = found["projects"].assign(order=order).sort_values(["order", "linked_income"], ascending=[True, False])
+        tables["projects"] = projects.drop(columns="order").reset_index(drop=True)
+        figures |= {f"projects_{grade}": int(projects["dependence"].eq(grade).sum()) for grade in GRADES}
+        figures["projects_stagnating"] = int(projects["stagnation"].ne(NONE).sum())
+    else:
+        notes.append(_NO_PROJECTS)
+    if "industries" in found:
+        tables["industries"] = found["industries"].drop(columns="vector", errors="ignore")
+    if "shares" in found:
+        tables["concentration"] = _concentration(found["shares"])
+        counties = tables["concentration"].query("level == 'county'")
+        figures["largest_industry_share"] = float((counties["largest_share"] * counties["income"]).sum() / max(
+            counties["income"].sum(), 1e-9))  # fmt: skip
+    else:
+        notes.append(_NO_INDUSTRY)
+    if "watched" in found:
+        tables["watched"] = found["watched"]
+        figures["households_watched"] = len(found["watched"])
+    losses = {part["county"]: part["loss"] for part in parts if "loss" in part and len(part["loss"])}
+    if not losses:
+        notes.append(_NOTHING_LINKED)
+    elif asked.model is None:
+        notes.append(_NO_MODEL)
+    else:
+        tables["support_off"], tables["support_off_villages"] = support_off(asked, losses)
+        crosses = tables["support_off"]["crosses"]
+        figures["support_off_below_line"] = int(crosses.eq("line").sum())
+        figures["support_off_over_capacity"] = int(crosses.eq("capacity_line").sum())
+        figures["support_off_near_line"] = int(crosses.eq("near_line").sum())
+        figures["support_off_more_falls"] = float(tables["support_off_villages"]["more_falls"].sum())
+        notes.append(_SUPPORT_OFF)
+    return Found(tables, figures, notes)
+
+
+def _county(asked: Asked, county: str) -> dict[str, Any]:
+    register, rules = asked.register, asked.rules.industries
+    made: dict[str, Any] = {"county": county}
+    people = _households(asked, county)
+    links = _links(asked, county)
+    projects = None
+    if (register.file("projects", county)) is not None:
+        projects = _projects(asked, county, links)
+        made["projects"] = projects
+        if len(links):
+            made["loss"] = loss_without_support(links, projects)
+            made["watched"] = _watched(people, links, projects, rules, county)
+    if "industry" in people:
+        made["industries"] = _industries(asked, county, people, links, projects)
+        made["shares"] = _shares(people, county)
+    asked.progress(f"industries of {county}")
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _households(asked: Asked, county: str) -> pd.DataFrame:
+    """The last known record of each household within a year: its places, industry, incomes (yuan a year)."""
+    register = asked.register
+    held = register.columns("records")
+    told = [c for c in ("industry", *_INCOMES) if c in held]
+    file = register.file("records", county)
+    if file is None:
+        return pd.DataFrame({"household_id": []})
+    places = [c for c in ("township_id", "village_id") if c in register.columns("households")]
+    joined = register.file("households", county)
+    packed = ", ".join(f"{c} := {c}" for c in told) or "none := 0"
+    with engine() as connection:
+        return connection.execute(
+            f"""
+            WITH last AS (
+                SELECT household_id, max_by(struct_pack({packed}), month_no * 100000 + known_no) AS told FROM (
+                    SELECT *, {month_no("month")} AS month_no, known_at - DATE '1990-01-01' AS known_no
+                    FROM read_parquet({quoted(file)}) WHERE known_at <= DATE '{asked.day}')
+                WHERE month_no BETWEEN {asked.as_of - 11} AND {asked.as_of} GROUP BY household_id)
+            SELECT {", ".join(["last.household_id", *(f"p.{c}" for c in places), *(f"told.{c} AS {c}" for c in told)])}
+            FROM last LEFT JOIN read_parquet({quoted(joined)}) p ON p.household_id = last.household_id
+            ORDER BY last.household_id"""
+        ).df()
+
+
+def _links(asked: Asked, county: str) -> pd.DataFrame:
+    """Links of households and projects that are known: `household_id, project_id, link, income`."""
+    columns = ["household_id", "project_id", "link", "income"]
+    if asked.register.file("household_projects", county) is None:
+        return pd.DataFrame(columns=columns)
+    return _known(asked, asked.register.read("household_projects", county)).reindex(columns=columns)
+
+
+def _known(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["known_at"] <= pd.Timestamp(asked.day)] if "known_at" in rows else rows
+
+
+_OF_PROJECT = (
+    "project_id", "month", "village_id", "industry", "status", "revenue", "cost", "policy_support", "households_linked",
+)  # fmt: skip
+
+
+def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
+    """One row per project: its figures, grade, stagnation, and the reasons in words."""
+    rules = asked.rules.industries
+    known = _known(asked, asked.register.read("projects", county))
+    order = ["project_id", "month", *(["known_at"] if "known_at" in known else [])]
+    known = known.sort_values(order, kind="stable").drop_duplicates(["project_id", "month"], keep="last")
+    known = known.reindex(columns=_OF_PROJECT)
+    known = known[known["month"] <= pd.Timestamp(asked.day)]
+    number = known["month"].dt.year * 12 + known["month"].dt.month - 1
+    last = known.drop_duplicates("project_id", keep="last").reset_index(drop=True)
+    year_ago = known.assign(month_no=number + 12)[["project_id", "month_no", "revenue"]]
+    at = last["month"].dt.year * 12 + last["month"].dt.month - 1
+    last = last.assign(month_no=at).merge(
+        year_ago.rename(columns={"revenue": "revenue_year_ago"}), "left", on=["project_id", "month_no"]
+    )
+    rows = last.astype({c: float for c in ("revenue", "cost", "policy_support", "revenue_year_ago")})
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows["support_share"] = rows["policy_support"] / rows["revenue"]
+        own = rows["revenue"] - rules.support_in_revenue * rows["policy_support"]
+        rows["margin_without_support"] = (own - rows["cost"]) / rows["revenue"]
+        rows["revenue_change"] = rows["revenue"] / rows["revenue_year_ago"] - 1
+    rows["dependence"] = grade_dependence(rows, rules)
+    linked = links.groupby("project_id")["income"].agg(["size", "sum"])
+    rows["households"] = (
+        rows["project_id"].map(linked["size"]).fillna(rows["households_linked"].astype(float)).fillna(0).astype(int)
+    )
+    rows["linked_income"] = rows["project_id"].map(linked["sum"]).fillna(0.0).astype(float)
+    rows["county_id"] = county
+    signs = _signs(asked, county, rows, known, links)
+    rows = rows.merge(signs, "left", on="project_id")
+    rows["stagnation"] = stagnation_of(rows, rules)
+    told = [_dependence_words(row, rules) for row in rows.itertuples()]
+    why = [_stagnation_words(row, rules) for row in rows.itertuples()]
+    for place, lang in enumerate(("en", "zh")):
+        rows[f"reason_{lang}"] = [words[place] for words in told]
+        rows[f"stagnation_reason_{lang}"] = [words[place] for words in why]
+    return rows[[
+        "project_id", "county_id", "village_id", "industry", "status", "dependence", "reason_en", "reason_zh", "stagnation",
+        "stagnation_reason_en", "stagnation_reason_zh", "responsible_unit", "households", "linked_income", "revenue", "cost",
+        "policy_support", "support_share", "margin_without_support", "revenue_change",
+    ]]  # fmt: skip
+
+
+def grade_dependence(projects: pd.DataFrame, rules: IndustryRules) -> np.ndarray:
+    """The grade of each project by `support_share` and `margin_without_support`; thresholds are rows of the rules.
+
+    >>> share, margin = [0.6, 0.6, 0.1, 0.01, np.nan], [-0.1, 0.1, 0.2, 0.2, 0]
+    >>> projects = pd.DataFrame({"support_share": share, "margin_without_support": margin})
+    >>> grade_dependence(projects, IndustryRules()).tolist()
+    ['fully', 'mainly', 'partly', 'independent', 'not_rated']
+    """
+    share, margin = projects["support_share"], projects["margin_without_support"]
+    short = margin < 0
+    return np.select(
+        [
+            share.isna() | (margin.isna() & np.isfinite(share)),
+            (share >= rules.fully_share) & (short | ~np.isfinite(share)),
+            short | (share >= rules.mainly_share),
+            share >= rules.partly_share,
+        ],
+        [UNRATED, FULLY, MAINLY, PARTLY],
+        INDEPENDENT,
+    )
+
+
+def stagnation_of(projects: pd.DataFrame, rules: IndustryRules) -> np.ndarray:
+    """Whether each project stagnates, and through what, by the signs on record.
+
+    Parameters
+    ----------
+    projects
+        `status`, `revenue_change` (share, against the same month last year), `struck` (disasters and falls of prices on
+        record at its village, or its price index fallen), `unpaid_share` (of the help for the industry that was
+        offered to its households, planned and not paid in time), `paid_while_still` (supported while it stood still).
+    """
+    stagnates = projects["status"].isin((*STILL, "reduced")) | (projects["revenue_change"] <= -rules.stagnation_fall)
+    by_fate = projects["struck"].astype(bool)
+    by_office = (projects["unpaid_share"] >= rules.unpaid_share) | (projects["paid_while_still"].astype(bool) & ~by_fate)
+    return np.select(
+        [~stagnates, by_fate & by_office, by_fate, by_office], [NONE, BOTH, CIRCUMSTANCES, ADMINISTRATION], UNKNOWN
+    )
+
+
+def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+    """What bears on stagnation: `struck`, `unpaid_share`, `paid_while_still`, `responsible_unit`, by project."""
+    rules, day = asked.rules.industries, pd.Timestamp(asked.day)
+    found = projects[["project_id", "village_id"]].copy()
+    struck: set[str] = set()
+    homes = asked.register.read("households", county)
+    if asked.register.file("events", county) is not None:
+        events = _known(asked, asked.register.read("events", county))
+        recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
+        events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
+        if "verified" in events:
+            events = events[events["verified"].fillna(True).astype(bool)]
+        if "village_id" in events:
+            struck |= set(events["village_id"].dropna())
+        if "household_id" in events and "village_id" in homes:
+            lived = homes.set_index("household_id")["village_id"]
+            many = events["household_id"].map(lived).value_counts() / lived.value_counts()
+            struck |= set(many.index[many >= rules.struck_share])
+    struck |= _fallen_prices(asked, county)
+    found["struck"] = found["village_id"].isin(struck)
+    unpaid, unit = _industry_help(asked, county, links)
+    found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
+    found["responsible_unit"] = found["project_id"].map(unit)
+    long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
+    still = long_ago.groupby("project_id")["status"].agg(lambda s: len(s) >= rules.still_months and s.isin(STILL).all())
+    paid = projects.set_index("project_id")["policy_support"] > 0
+    found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).fillna(False).astype(bool)
+    return found.drop(columns="village_id")
+
+
+def _fallen_prices(asked: Asked, county: str) -> set[str]:
+    """Villages whose price index lies under that of a year ago by the rule's share."""
+    if not {"price_index", "village_id"} <= set(asked.register.columns("villages")):
+        return set()
+    rows = _known(asked, asked.register.read("villages", county))
+    rows = rows[rows["month"] <= pd.Timestamp(asked.day)].sort_values(["village_id", "month"], kind="stable")
+    now = rows.drop_duplicates("village_id", keep="last").set_index("village_id")
+    before = rows[rows["month"] <= pd.Timestamp(asked.day) - pd.DateOffset(months=12)]
+    then = before.drop_duplicates("village_id", keep="last").set_index("village_id")["price_index"].reindex(now.index)
+    return set(now.index[(now["price_index"] / then - 1 <= -asked.rules.industries.price_fall).fillna(False)])
+
+
+def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """By project: the share of its households' help for the industry not paid in time; the unit that answers for most."""
+    none = pd.Series(dtype=float), pd.Series(dtype=object)
+    if asked.register.file("assistance", county) is None or not len(links):
+        return none
+    help_ = _known(asked, asked.register.read("assistance", county))
+    if not {"amount_planned", "paid_on"} <= set(help_):
+        return none
+    day, rules = pd.Timestamp(asked.day), asked.rules.industries
+    due = help_["offered_on"] + pd.Timedelta(days=rules.unpaid_days)
+    since = help_["offered_on"] > day - pd.DateOffset(months=rules.shock_months) - pd.Timedelta(days=rules.unpaid_days)
+    help_ = help_[help_["measure"].eq("industry") & (help_["amount_planned"] > 0) & (due <= day) & since]
+    if "accepted" in help_:
+        help_ = help_[help_["accepted"].fillna(False).astype(bool)]
+    late = ~(help_["paid_on"] <= due.reindex(help_.index))
+    rows = help_.assign(late=late).merge(links[["household_id", "project_id"]], on="household_id")
+    units = pd.Series(dtype=object)
+    if "responsible_unit" in rows:
+        counted = rows.dropna(subset=["responsible_unit"]).value_counts(["project_id", "responsible_unit"]).reset_index()
+        units = counted.drop_duplicates("project_id").set_index("project_id")["responsible_unit"]
+    return rows.groupby("project_id")["late"].mean(), units
+
+
+def _watched(
+    people: pd.DataFrame, links: pd.DataFrame, projects: pd.DataFrame, rules: IndustryRules, county: str
+) -> pd.DataFrame:
+    """Households of which most income comes from a project that lives mainly or fully on support."""
+    rows = links.merge(projects[["project_id", "dependence", "village_id"]], on="project_id")
+    rows = rows[rows["dependence"].isin((FULLY, MAINLY))]
+    gross = people.reindex(columns=["household_id", *_INCOMES]).set_index("household_id").sum(axis=1)
+    whole = rows["household_id"].map(gross).astype(float)
+    rows = rows.assign(
+        income_share=(rows["income"].astype(float) / whole.where(whole > 0)).clip(upper=1.0), county_id=county
+    )
+    rows = rows[rows["income_share"] > rules.watch_share]
+    columns = ["household_id", "county_id", "village_id", "project_id", "dependence", "link", "income", "income_share"]
+    return rows.sort_values("income_share", ascending=False)[columns].reset_index(drop=True)
+
+
+def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:
+    """Income from production (households where the register holds none) by village and industry."""
+    rows = people.dropna(subset=["industry"])
+    by = [c for c in ("township_id", "village_id") if c in rows]
+    income = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(1.0, index=rows.index)
+    found = income.groupby([rows[c] for c in [*by, "industry"]]).sum().rename("income").reset_index()
+    return found.assign(county_id=county)
+
+
+def _industries(
+    asked: Asked, county: str, people: pd.DataFrame, links: pd.DataFrame, projects: pd.DataFrame | None
+) -> pd.DataFrame:
+    """One row per industry: who and what rests on it, its support, and what struck it."""
+    rows = people.dropna(subset=["industry"])
+    production = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(0.0, index=rows.index)
+    found = pd.DataFrame({"main_households": rows.groupby("industry").size(), "production_income": production.groupby(
+        rows["industry"]).sum()})  # fmt: skip
+    struck = _struck(asked, county, rows)
+    if struck is not None:
+        found["shocked_share"] = struck.groupby(rows["industry"].to_numpy()).mean()
+    if projects is not None:
+        own = projects.groupby("industry").agg(
+            projects=("project_id", "size"), revenue=("revenue", "sum"), policy_support=("policy_support", "sum"),
+            not_running_share=("status", lambda s: float((s != "running").mean())),
+            dependent_share=("dependence", lambda d: float(d.isin((FULLY, MAINLY)).mean())),
+        )  # fmt: skip
+        linked = links.merge(projects[["project_id", "industry"]], on="project_id")
+        own["linked_households"] = linked.groupby("industry")["household_id"].nunique()
+        own["linked_income"] = linked.groupby("industry")["income"].sum().astype(float)
+        found = found.join(own, how="outer")
+        found["support_share"] = found["policy_support"] / found["revenue"].where(found["revenue"] > 0)
+        counts = ["main_households", "projects", "linked_households"]
+        found[counts] = found[counts].fillna(0).astype(int)
+    gross = float(people.reindex(columns=list(_INCOMES)).sum().sum())
+    resting = found["production_income"].fillna(0) + found.get("linked_income", pd.Series(0.0, index=found.index)).fillna(0)
+    found["income_share"] = resting / gross if gross > 0 else np.nan
+    return found.rename_axis("industry").reset_index().assign(county_id=county)
+
+
+def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None:
+    """Whether a disaster, a fall of prices or a stopped project struck each household, or its village, within the months."""
+    if asked.register.file("events", county) is None:
+        return None
+    day = pd.Timestamp(asked.day)
+    events = _known(asked, asked.register.read("events", county))
+    recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
+        events["onset_on"] <= day
+    )
+    events = events[recent & events["kind"].isin(_STRUCK)]
+    struck = people["household_id"].isin(events["household_id"].dropna()) if "household_id" in events else False
+    if "village_id" in events and "village_id" in people:
+        struck = struck | people["village_id"].isin(events["village_id"].dropna())
+    return pd.Series(np.broadcast_to(struck, len(people)), index=people.index).reset_index(drop=True)
+
+
+def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
+    """Concentration by county, township and village, and how alike a village is to the others of its area."""
+    made = []
+    by = ["county_id", *(c for c in ("township_id", "village_id") if c in shares)]
+    for level in range(1, len(by) + 1):
+        keys = by[:level]
+        table = shares.pivot_table(index=keys, columns="industry", values="income", aggfunc="sum", fill_value=0.0)
+        found = concentration_of(table)
+        found["level"] = keys[-1].removesuffix("_id")
+        if level > 1:
+            for outer in range(1, level):
+                name = by[outer - 1].removesuffix("_id")
+                found[f"alike_in_{name}"] = likeness(table.to_numpy(float), table.index.get_level_values(by[outer - 1]))
+        made.append(found.reset_index())
+    found = pd.concat(made, ignore_index=True)
+    first = ["level", *by]
+    return found[[*first, *(c for c in found if c not in first)]]
+
+
+def concentration_of(income: pd.DataFrame) -> pd.DataFrame:
+    """Herfindahl's index, effective number of industries, the largest and its share, of areas x industries.
+
+    >>> concentration_of(pd.DataFrame({"tea": [3.0], "grain": [1.0]})).iloc[0].to_dict()
+    {'income': 4.0, 'hhi': 0.625, 'effective_number': 1.6, 'largest_industry': 'tea', 'largest_share': 0.75}
+    """
+    values = income.to_numpy(float)
+    whole = values.sum(axis=1)
+    shares = np.divide(values, whole[:, None], out=np.full_like(values, np.nan), where=whole[:, None] > 0)
+    hhi = (shares**2).sum(axis=1)
+    largest = np.where(whole > 0, income.columns.to_numpy(object)[values.argmax(axis=1)], None)
+    found = {"income": whole, "hhi": hhi, "effective_number": 1 / hhi, "largest_industry": largest}
+    return pd.DataFrame({**found, "largest_share": shares.max(axis=1)}, index=income.index)
+
+
+def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
+    """Mean cosine of each row's industry shares with those of the other rows of its area; NaN where it is alone.
+
+    >>> likeness(np.array([[1.0, 0], [2, 0], [0, 3]]), ["a", "a", "a"]).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    length = np.linalg.norm(income, axis=1, keepdims=True)
+    unit = np.divide(income, length, out=np.zeros_like(income, float), where=length > 0)
+    codes, _ = pd.factorize(np.asarray(area, object))
+    there = (length[:, 0] > 0).astype(float)
+    number = np.bincount(codes, weights=there)[codes] - there
+    sums = np.stack([np.bincount(codes, weights=column) for column in unit.T], axis=1)[codes]
+    together = (unit * sums).sum(axis=1) - there
+    return np.where((number > 0) & (there > 0), together / np.maximum(number, 1), np.nan).round(12)
+
+
+def _dependence_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+    if row.dependence == UNRATED:
+        return "no revenue, cost or support on record: not graded", "缺收入、成本或政策支持记录，未分级"
+    if not np.isfinite(row.support_share):
+        return "no revenue of its own in twelve months, and supported", "近12个月没有经营收入，仅靠政策支持"
+    share, margin = f"{row.support_share:.0%}", f"{abs(row.margin_without_support):.0%}"
+    if row.margin_without_support < 0:
+        left_en, left_zh = f"without it a loss of {margin} of revenue", f"扣除支持后亏损，相当于收入的{margin}"
+    else:
+        left_en, left_zh = f"without it a margin of {margin}", f"扣除支持后仍有{margin}的利润率"
+    return f"support is {share} of revenue; {left_en}", f"政策支持相当于收入的{share}；{left_zh}"
+
+
+def _stagnation_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+    if row.stagnation == NONE:
+        return "", ""
+    en, zh = list(_facts(row, rules, 0)), list(_facts(row, rules, 1))
+    if row.stagnation in (ADMINISTRATION, BOTH):
+        en.append("a clue about the project's administration, to be verified")
+        zh.append("属项目管理方面的线索，待核实")
+    if row.stagnation == UNKNOWN:
+        en.append("no reason on record: look into it on the spot")
+        zh.append("尚无原因记录，需实地了解")
+    return "; ".join(en), "；".join(zh)
+
+
+def _facts(row: Any, rules: IndustryRules, lang: int) -> Iterator[str]:
+    if row.status in _STATUS:
+        yield _STATUS[row.status][lang]
+    if row.revenue_change <= -rules.stagnation_fall:
+        yield (f"revenue fell by {-row.revenue_change:.0%} in a year", f"收入较上年同月下降{-row.revenue_change:.0%}")[lang]
+    if row.struck:
+        yield (
+            f"a disaster or a fall of prices at its village within {rules.circumstance_months} months",
+            f"近{rules.circumstance_months}个月所在村遭遇自然灾害或价格下跌",
+        )[lang]
+    if row.unpaid_share >= rules.unpaid_share:
+        yield (
+            f"{row.unpaid_share:.0%} of the help for its households was not paid within {rules.unpaid_days} days",
+            f"所带动户的产业帮扶资金有{row.unpaid_share:.0%}未在{rules.unpaid_days}天内拨付",
+        )[lang]
+    if row.paid_while_still and not row.struck:
+        yield (
+            f"supported while it stood still for {rules.still_months} months or more",
+            f"停产{rules.still_months}个月以上仍获政策支持",
+        )[lang]
+
+
+_STATUS: Mapping[str, tuple[str, str]] = {
+    "reduced": ("works at reduced scale", "减产"),
+    "stopped": ("stands still", "停产"),
+    "bankrupt": ("bankrupt", "破产"),
+}
+
+
+_READING = (
+    "Industries: support is what a project got in twelve months, over its revenue; the margin without support takes out the "
+    "support that is booked in revenue. Stagnation is said of projects and units, never of households; "
+    "a reason in administration is a clue to be verified.",
+    "产业分析：政策支持占比为近12个月政策支持与收入之比，扣除支持后的利润率不计入账的政策支持。产业停滞的原因只针对项目和单位，"
+    "不针对任何农户；管理方面的原因仅为线索，须经核实。",
+)
+_NO_PROJECTS = (
+    "The register holds no projects: dependence and stagnation cannot be told.",
+    "登记数据中没有产业项目，无法判断产业对政策的依赖程度和停滞原因。",
+)
+_NO_INDUSTRY = (
+    "The records do not name households' main industry: concentration cannot be told.",
+    "记录中没有各户主要产业，无法计算产业集中度和同质化程度。",
+)
+_NOTHING_LINKED = (
+    "No household is linked to a supported project: there is nothing to switch off.",
+    "没有农户与获支持的产业项目关联，无需进行停止支持情景测试。",
+)
+_NO_MODEL = (
+    "The support-off test scores the month again: name the model (--model).",
+    "停止支持情景测试需要重新评分，请指定模型（--model）。",
+)
+_SUPPORT_OFF = (
+    "Support off is a question to the model, not a forecast and no reason to end support: households are scored as if a "
+    "year had passed without income from projects that do not bear their cost without support, and without the supported "
+    "share of income from the others. Allowances, pensions and other transfers stay.",
+    "停止支持情景只是对模型的提问，既不是预测，也不能作为停止帮扶的依据：近12个月中，不靠支持便入不敷出的项目带来的收入全部扣除；"
+    "其他项目按政策支持占比扣除；低保、养老金等转移性收入保持不变。",
+)

@@ -1,0 +1,153 @@
+"""Drift: errors of units and sources alarm, seasons and chance do not, and each alarm says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.drift_alarms import LAST, UNITS, alarms_of, plant, planted, quiet
+from benchmarks.national import make_register as make_synthetic
+from riskmodel.cli import app
+from riskmodel.errors import DriftFound, UsageError
+from riskmodel.model.tracking import load_model
+from riskmodel.monitoring.drift import _ratio, report_drift, shares_differ
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register
+from tests.county import AS_OF, County
+
+HOUSEHOLDS, MONTHS = 400, pd.period_range("2022-01", "2023-12", freq="M")
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("steady") / "register"
+    make_synthetic(out, 1500, seed=3, workers=1, per_county=1500)
+    return out
+
+
+def records(seed: int = 1) -> pd.DataFrame:
+    """Two years of households whose wages follow the season, and whose farm stands in one industry."""
+    draw = np.random.default_rng(seed)
+    ids = np.repeat([f"{k:03d}" for k in range(HOUSEHOLDS)], len(MONTHS))
+    level = np.repeat(draw.lognormal(9, 0.4, HOUSEHOLDS), len(MONTHS))
+    season = np.tile(np.where(MONTHS.month == 12, 3.0, 1.0), HOUSEHOLDS)
+    return pd.DataFrame({
+        "household_id": ids, "month": np.tile(MONTHS.strftime("%Y-%m-01"), HOUSEHOLDS),
+        "known_at": np.tile(MONTHS.to_timestamp(how="end").strftime("%Y-%m-%d"), HOUSEHOLDS), "welfare": 9000.0,
+        "line": 7600.0, "wage_income": (level * season * draw.lognormal(0, 0.1, len(ids))).round(0),
+        "industry": np.repeat(draw.choice(["tea", "grain"], HOUSEHOLDS), len(MONTHS)),
+    })  # fmt: skip
+
+
+def report(folder: Path, rows: pd.DataFrame) -> Found:
+    return report_drift(Asked(make_register(folder, records=rows), LAST, Rules()))
+
+
+def last(rows: pd.DataFrame) -> pd.Series:
+    return rows["month"].eq("2023-12-01")
+
+
+def test_the_same_households_a_year_on_do_not_alarm(steady: Path) -> None:
+    found = report_drift(Asked(Register.open(steady), LAST, Rules()))
+    assert found.tables["alarms"].empty
+    assert found.figures["tests"] > 100
+
+
+def test_a_season_is_no_drift(tmp_path: Path) -> None:
+    found = report(tmp_path, records())
+    assert found.figures["alarms"] == 0
+    wages = found.tables["comparisons"].query("name == 'wage_income' and check == 'level'").iloc[0]
+    assert wages["reference_month"] == "2022-12" and wages["effect"] < 1.1
+
+
+@pytest.mark.parametrize("unit", ["fen_for_yuan", "month_for_year"])
+def test_a_twentieth_of_the_rows_in_another_unit_alarms_for_that_column_alone(
+    steady: Path, tmp_path: Path, unit: str
+) -> None:
+    alarms = alarms_of(plant(steady, tmp_path / "copy", "wage_income", UNITS[unit], 1), LAST)
+    assert alarms[["name", "check"]].to_numpy().tolist() == [["wage_income", "units"]]
+    assert alarms["detail"].item() == {"fen_for_yuan": "x 100", "month_for_year": "/ 12"}[unit]
+    assert "Check the unit" in alarms["action_en"].item() and "计量单位" in alarms["action_zh"].item()
+
+
+def test_a_column_that_is_no_longer_delivered_alarms(tmp_path: Path) -> None:
+    rows = records()
+    rows.loc[last(rows) & (rows["household_id"] < "200"), "wage_income"] = None
+    alarms = report(tmp_path, rows).tables["alarms"]
+    assert ["wage_income", "missing"] in alarms[["name", "check"]].to_numpy().tolist()
+
+
+def test_a_word_not_known_before_alarms_with_the_word(tmp_path: Path) -> None:
+    rows = records()
+    rows.loc[last(rows) & (rows["household_id"] < "040"), "industry"] = "green tea"
+    alarms = report(tmp_path, rows).tables["alarms"].set_index("check")
+    assert alarms.loc["values", "detail"] == "green tea"
+
+
+def test_a_township_that_has_not_reported_alarms(tmp_path: Path) -> None:
+    rows = records()
+    gone = last(rows) & (rows["household_id"] < "100")
+    alarms = report(tmp_path, rows[~gone]).tables["alarms"]
+    assert alarms["check"].tolist() == ["rows"]
+    assert alarms["action_en"].item().startswith("300 households have a record, 400 in 2022-12")
+
+
+def test_a_row_known_after_its_month_counts_on_neither_side(tmp_path: Path) -> None:
+    rows = records()
+    late = rows[rows["month"].isin(["2022-12-01", "2023-12-01"])].assign(wage_income=1.0, known_at="2024-03-01")
+    before, after = report(tmp_path / "a", rows), report(tmp_path / "b", pd.concat([rows, late]))
+    pd.testing.assert_frame_equal(before.tables["comparisons"], after.tables["comparisons"])
+
+
+def test_chance_is_told_by_villages_where_they_move_together() -> None:
+    draw, below = np.random.default_rng(2), 0
+    village = np.repeat(np.arange(40), 25)
+    for _ in range(300):
+        now, then = (np.repeat(draw.random(40) < 0.3, 25).astype(int) for _ in range(2))
+        below += shares_differ(now, village, then, village, 2)[2][0] < 0.05
+    assert below <= 300 * 0.05 + 3 * np.sqrt(300 * 0.05 * 0.95)
+
+
+def test_falls_twice_as_many_as_promised_alarm_and_as_many_do_not(county: County) -> None:
+    asked = Asked(Register.open(county.register), LAST, Rules())
+    draw = np.random.default_rng(4)
+    risk = np.full(4000, 0.05)
+    rows = pd.DataFrame({"household_id": np.arange(4000).astype(str), "risk": risk})
+    for factor, alarms in ((1.0, False), (2.0, True)):
+        rows["outcome"] = (draw.random(4000) < factor * risk).astype(float)
+        assert _ratio(asked, LAST, rows, 1e-4).alarms(1e-4) == alarms
+
+
+def test_features_scores_and_causes_are_compared_where_a_model_is_named(county: County) -> None:
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    found = report_drift(Asked(Register.open(county.register), month_number(AS_OF), Rules(), (), model))
+    about = set(found.tables["comparisons"]["about"])
+    assert about >= {"inputs", "features", "scores"}
+    named = set(found.tables["comparisons"].query("about == 'features'")["name"])
+    assert named <= set(model.inputs) and "village_log_ratio" not in named
+    assert any("--alerts" in en for en, _ in found.notes)
+
+
+def test_a_scheduler_is_told_by_the_exit_code_and_the_report_is_there(steady: Path, tmp_path: Path) -> None:
+    plant(steady, tmp_path / "copy", "wage_income", 100.0, 1)
+    told = ["monitor", str(tmp_path / "copy"), "--as-of", "2023-12", "--parts", "drift", "--fail-on-drift", "--out"]
+    run = CliRunner().invoke(app, [*told, str(tmp_path / "out")])
+    assert isinstance(run.exception, DriftFound) and run.exception.exit_code == 11
+    assert (tmp_path / "out" / "drift.xlsx").is_file()
+    told[1] = str(steady)
+    assert CliRunner().invoke(app, [*told, str(tmp_path / "calm")]).exit_code == 0
+    told[5] = "spells"
+    assert isinstance(CliRunner().invoke(app, [*told, str(tmp_path / "none")]).exception, UsageError)
+
+
+@pytest.mark.slow
+def test_no_alarm_without_drift_and_every_planted_unit_found(tmp_path: Path) -> None:
+    assert quiet(2, 1500, range(LAST - 11, LAST + 1), tmp_path)[0] == 0
+    assert planted(2, 2000, tmp_path)["found"].all()

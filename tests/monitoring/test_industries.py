@@ -1,0 +1,187 @@
+"""Industries: projects are graded by what they live on, stagnation is theirs and never a household's, support off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.industries import figures_of, leaning_world, listed_and_true
+from riskmodel.alerts.scoring import score
+from riskmodel.model.tracking import load_model
+from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
+from riskmodel.monitoring.part import Asked, Found, scored_months
+from riskmodel.monitoring.rules import IndustryRules, Rules
+from riskmodel.monitoring.support import loss_without_support
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register, monthly
+from tests.county import AS_OF, County
+
+DAY = month_number("2023-12")
+PEOPLE = {"001": ("v1", "tea"), "002": ("v1", "tea"), "003": ("v2", "grain"), "004": ("v2", "grain")}
+
+
+def project(name: str, village: str, revenue: list[float], support: float, cost: float, status: str) -> pd.DataFrame:
+    """A project's rows for the same month of some years."""
+    months = [f"{2024 - len(revenue) + k}-12-01" for k in range(len(revenue))]
+    return pd.DataFrame({
+        "project_id": name, "month": months, "known_at": [m[:8] + "31" for m in months], "village_id": village,
+        "industry": PEOPLE["001" if village == "v1" else "003"][1], "status": status, "revenue": revenue, "cost": cost,
+        "policy_support": support,
+    })  # fmt: skip
+
+
+def tables(**changed: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    parts = {"hh_size": 2, "wage_income": 8000.0, "production_income": 6000.0}
+    records = [monthly(h, "2023-01", [150.0] * 12, industry=kind, **parts) for h, (_, kind) in PEOPLE.items()]
+    made = {
+        "records": pd.concat(records),
+        "households": pd.DataFrame({
+            "household_id": list(PEOPLE), "township_id": "t", "village_id": [v for v, _ in PEOPLE.values()],
+        }),
+        "projects": pd.concat([
+            project("lives on support", "v1", [100_000.0, 100_000.0], 60_000.0, 90_000.0, "running"),
+            project("bears itself", "v2", [100_000.0, 100_000.0], 2_000.0, 60_000.0, "running"),
+        ]),
+        "household_projects": pd.DataFrame({
+            "household_id": ["001", "003"], "project_id": ["lives on support", "bears itself"], "link": ["job", "own"],
+            "income": [8000.0, 6000.0], "known_at": "2023-01-01",
+        }),
+    }  # fmt: skip
+    return {**made, **changed}
+
+
+def report(folder: Path, **changed: pd.DataFrame) -> Found:
+    return report_industries(Asked(make_register(folder, **tables(**changed)), DAY, Rules()))
+
+
+def test_a_project_that_loses_without_support_is_fully_dependent_and_its_household_watched(tmp_path: Path) -> None:
+    found = report(tmp_path)
+    projects = found.tables["projects"].set_index("project_id")
+    assert projects["dependence"].to_dict() == {"lives on support": "fully", "bears itself": "independent"}
+    assert projects.loc["lives on support", "reason_en"] == "support is 60% of revenue; without it a loss of 50% of revenue"
+    assert found.tables["watched"]["household_id"].tolist() == ["001"]
+    assert found.tables["watched"]["income_share"].item() == pytest.approx(8000 / 14000)
+
+
+def test_stagnation_is_never_said_of_a_household(tmp_path: Path) -> None:
+    found = report(tmp_path)
+    for name, table in found.tables.items():
+        assert not ({"stagnation", "responsible_unit"} & set(table) and "household_id" in table), name
+    assert any("stagnation" in table for table in found.tables.values())
+
+
+def test_what_is_known_after_the_day_changes_nothing(tmp_path: Path) -> None:
+    later = project("lives on support", "v1", [1.0], 0.0, 5.0, "bankrupt").assign(month="2023-11-01", known_at="2024-02-01")
+    links = tables()["household_projects"]
+    new = links.iloc[[0]].assign(household_id="002", known_at="2024-01-01")
+    before = report(tmp_path / "a").tables
+    after = report(
+        tmp_path / "b",
+        projects=pd.concat([tables()["projects"], later]),
+        household_projects=pd.concat([links, new]),
+    ).tables
+    assert before.keys() == after.keys()
+    for name in before:
+        pd.testing.assert_frame_equal(before[name], after[name])
+
+
+def test_circumstances_and_administration_are_kept_apart() -> None:
+    facts = pd.DataFrame({
+        "status": ["running", "stopped", "stopped", "reduced", "running", "stopped"],
+        "revenue_change": [0.1, -0.9, -0.9, -0.1, -0.3, -0.9],
+        "struck": [True, True, False, True, False, False],
+        "unpaid_share": [0.9, np.nan, 0.5, 0.5, 0.0, np.nan],
+        "paid_while_still": [False, True, False, False, False, True],
+    })  # fmt: skip
+    expected = ["none", "circumstances", "administration", "both", "unknown", "administration"]
+    assert stagnation_of(facts, IndustryRules()).tolist() == expected
+
+
+def test_a_stopped_project_in_a_struck_village_stagnates_through_circumstances(tmp_path: Path) -> None:
+    stopped = project("bears itself", "v2", [100_000.0, 10_000.0], 0.0, 9_000.0, "stopped")
+    events = pd.DataFrame({"village_id": ["v2"], "kind": "disaster", "onset_on": "2023-07-02", "known_at": "2023-07-09"})
+    told = report(tmp_path / "a", projects=stopped, events=events).tables["projects"].iloc[0]
+    assert told["stagnation"] == "circumstances"
+    assert told["stagnation_reason_en"].startswith("stands still; revenue fell by 90% in a year; a disaster")
+    untold = report(tmp_path / "b", projects=stopped).tables["projects"].iloc[0]
+    assert untold["stagnation"] == "unknown"
+    assert untold["stagnation_reason_zh"].endswith("尚无原因记录，需实地了解")
+
+
+def test_help_promised_to_a_projects_households_and_not_paid_is_a_clue_about_its_administration(tmp_path: Path) -> None:
+    falling = project("lives on support", "v1", [100_000.0, 70_000.0], 50_000.0, 60_000.0, "reduced")
+    offer = {"household_id": "001", "measure": "industry", "offered_on": "2023-05-01", "known_at": "2023-05-02"}
+    offer |= {"answered_on": "2023-05-03", "accepted": True, "amount_planned": 3000.0, "responsible_unit": "agriculture"}
+    late = pd.DataFrame([offer | {"paid_on": "2023-12-20", "amount_paid": 3000.0}])
+    told = report(tmp_path / "a", projects=falling, assistance=late).tables["projects"].iloc[0]
+    assert (told["stagnation"], told["responsible_unit"]) == ("administration", "agriculture")
+    assert "to be verified" in told["stagnation_reason_en"]
+    in_time = late.assign(paid_on="2023-06-20")
+    assert report(tmp_path / "b", projects=falling, assistance=in_time).tables["projects"]["stagnation"].item() == "unknown"
+
+
+def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:
+    areas = report(tmp_path).tables["concentration"].set_index("level")
+    assert areas.loc["county", ["hhi", "effective_number", "largest_share"]].tolist() == [0.5, 2.0, 0.5]
+    assert areas.loc["village", "alike_in_township"].tolist() == [0.0, 0.0]
+    assert areas.loc["village", "hhi"].tolist() == [1.0, 1.0]
+
+
+def test_likeness_is_the_mean_over_pairs() -> None:
+    income = np.random.default_rng(1).gamma(1.0, 1.0, (7, 4))
+    area = ["a"] * 4 + ["b"] * 3
+    unit = income / np.linalg.norm(income, axis=1, keepdims=True)
+    for k, value in enumerate(likeness(income, area)):
+        others = [j for j in range(7) if j != k and area[j] == area[k]]
+        assert value == pytest.approx(np.mean([unit[k] @ unit[j] for j in others]))
+
+
+def test_a_project_that_stands_still_already_takes_nothing_more() -> None:
+    projects = pd.DataFrame({
+        "project_id": ["p"], "status": ["stopped"], "support_share": [0.9], "margin_without_support": [-1.0],
+    })  # fmt: skip
+    links = pd.DataFrame({"household_id": ["a"], "project_id": ["p"], "link": ["job"], "income": [9000.0]})
+    assert not len(loss_without_support(links, projects))
+
+
+def test_without_support_nobody_becomes_safer_and_only_linked_households_are_named(county: County) -> None:
+    register, month = Register.open(county.register), month_number(AS_OF)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    before = score(register, model, AS_OF).frame
+    found = report_industries(Asked(register, month, Rules(), (), model))
+    households, villages = found.tables["support_off"], found.tables["support_off_villages"]
+    linked = set(register.read("household_projects")["household_id"])
+    assert len(households) and set(households["household_id"]) <= linked
+    assert households["loss"].gt(0).all()
+    assert set(households["crosses"]) <= {"line", "capacity_line", "near_line"}
+    assert not households.query("crosses == 'capacity_line'")["listed"].any()
+    assert villages["crossing"].sum() == len(households)
+    pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
+
+
+def test_the_line_of_the_list_is_that_of_the_list_as_drawn(county: County) -> None:
+    register, month = Register.open(county.register), month_number(AS_OF)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    drawn = set(pd.read_parquet(county.alerts / "alerts.parquet")["household_id"])
+    asked = Asked(register, month, Rules(), scored_months([county.alerts], month), model)
+    households = report_industries(asked).tables["support_off"]
+    assert set(households.loc[households["listed"], "household_id"]) == set(households["household_id"]) & drawn
+
+
+def test_without_a_model_or_projects_it_is_said(tmp_path: Path) -> None:
+    assert any("--model" in en for en, _ in report(tmp_path / "a").notes)
+    bare = make_register(tmp_path / "b", records=monthly("001", "2023-01", [150.0] * 12))
+    found = report_industries(Asked(bare, DAY, Rules()))
+    assert found.tables == {}
+    assert len(found.notes) == 4
+
+
+@pytest.mark.slow
+def test_the_support_off_list_finds_those_who_fall_when_support_ends(tmp_path: Path) -> None:
+    figures = figures_of(listed_and_true(leaning_world("easy"), 21, 3000, tmp_path))
+    assert figures["alone"] >= 15
+    assert figures["alone_share"] >= 0.8  # of 20 to 40 households; the benchmark measures it over counties
