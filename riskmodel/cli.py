@@ -343,7 +343,7 @@ def monitor(
     rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
     parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
     fail_on_drift: Annotated[
-        bool, typer.Option("--fail-on-drift", help="End with exit code 11 where drift alarms; the report is written.")
+        bool, typer.Option("--fail-on-drift", help="End with exit code 14 where drift alarms; the report is written.")
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:

@@ -139,7 +139,7 @@ def test_a_scheduler_is_told_by_the_exit_code_and_the_report_is_there(steady: Pa
     plant(steady, tmp_path / "copy", "wage_income", 100.0, 1)
     told = ["monitor", str(tmp_path / "copy"), "--as-of", "2023-12", "--parts", "drift", "--fail-on-drift", "--out"]
     run = CliRunner().invoke(app, [*told, str(tmp_path / "out")])
-    assert isinstance(run.exception, DriftFound) and run.exception.exit_code == 11
+    assert isinstance(run.exception, DriftFound) and run.exception.exit_code == 14
     assert (tmp_path / "out" / "drift.xlsx").is_file()
     told[1] = str(steady)
     assert CliRunner().invoke(app, [*told, str(tmp_path / "calm")]).exit_code == 0
