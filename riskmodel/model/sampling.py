@@ -59,7 +59,7 @@ def draw_rows(rows: np.ndarray, outcome: np.ndarray, lots: np.ndarray, others_pe
 
     >>> outcome, lots = np.repeat([1.0, 0.0], [1, 4]), np.array([0.9, 0.1, 0.4, 0.6, 0.8])
     >>> found = draw_rows(np.arange(5), outcome, lots, 2)
-    >>> found.rows.tolist(), found.correction.intercept == np.log(2 / 4)
+    >>> found.rows.tolist(), bool(found.correction.intercept == np.log(2 / 4))
     ([0, 1, 2], True)
     """
     if others_per_fall is None:

@@ -24,6 +24,7 @@ from riskmodel.settings import Run
 from tests.county import AS_OF, County
 
 EARLIER = "2023-01"
+CATALOGUE = load_catalogue()
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,11 @@ def test_the_parts_of_drivers_are_shapley_values(months: tuple) -> None:
 @given(seed=st.integers(0, 10**6), slope=st.floats(0.2, 3), level=st.floats(-2, 2))
 def test_the_parts_of_a_linear_model_add_up(seed: int, slope: float, level: float) -> None:
     random = np.random.default_rng(seed)
-    catalogue = load_catalogue()
     inputs = ["log_ratio_now", "selfpay_burden", "working_share"]
     before, after = (pd.DataFrame(random.normal(size=(5, 3)), columns=inputs) for _ in range(2))
     fitted = pd.DataFrame(random.normal(size=(60, 3)), columns=inputs).astype(np.float32)
     outcome = (random.random(60) < 0.4).astype(int)
     estimator = make_estimator("logistic_regression").fit(fitted, outcome)
-    old = RiskModel(estimator, Calibration(), Run(), catalogue)
+    old = RiskModel(estimator, Calibration(), Run(), CATALOGUE)
     change = split_change(old, replace(old, calibration=Calibration(slope, level)), before, after)
     np.testing.assert_allclose(sum_of_parts(change), change.after - change.before, atol=1e-9)
