@@ -1,7 +1,7 @@
 """From a county to the nation: seconds, memory and ratios to what an analyst would write, in one run.
 
     python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
-    python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--write benchmarks/scale.md]
+    python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--json FILE]
 
 Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and a model of 500 trees x 63
 leaves on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers
