@@ -7,7 +7,7 @@ Makes its own register (`national.py`: 24 months, 40 columns of records, events,
 leaves on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers
 of the 5 % with the highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of
 counties; LightGBM's and shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use
-all cores.
+all cores. polars takes part where it is installed (`pip install polars`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -40,6 +41,7 @@ TREES, LEAVES = 500, 63
 SAMPLE = 300
 FORTY = Path(__file__).with_name("scale_features.yaml")
 TURNS = 3
+POLARS = find_spec("polars") is not None
 
 
 def seconds(task: Callable[[], Any]) -> tuple[float, Any]:
@@ -254,8 +256,6 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
         "features_query": lambda: queried(opened, county, features, threads),
         "forty": lambda: forty_ours(opened, county),
         "forty_query": lambda: queried(opened, county, forty(), 1),
-        "forty_pandas": lambda: forty_pandas(opened, county),
-        "forty_polars": lambda: forty_polars(opened, county),
         "score": lambda: risks(kept, frame),
         "predict": lambda: booster.predict(X, num_threads=1),
         "predict_all_cores": lambda: booster.predict(X, num_threads=threads),
@@ -263,8 +263,11 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
         "pred_contrib": lambda: booster.predict(sample, pred_contrib=True, num_threads=threads),
         "shap": lambda: tree.shap_values(sample, check_additivity=False),
     }
+    others = {"forty_pandas": forty_pandas, "forty_polars": forty_polars} if POLARS else {"forty_pandas": forty_pandas}
+    tasks |= {name: partial(other, opened, county) for name, other in others.items()}
     same = forty_ours(opened, county).set_index("household_id")
-    for other in (forty_pandas(opened, county), forty_polars(opened, county)):
+    for contender in others.values():
+        other = contender(opened, county)
         other = other.set_index("household_id").reindex(same.index)
         names = [c for c in other if c in same]
         np.testing.assert_allclose(same[names], other[names].astype(float), rtol=1e-4, atol=1e-3)
@@ -278,9 +281,9 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
     counties = done["households"] / len(frame)
     explained = done["alerts"] / SAMPLE
     stack = counties * (t["features_query"] + t["predict_all_cores"]) + explained * t["pred_contrib"]
-    polars = counties * (t["forty_polars"] + t["predict_all_cores"]) + explained * t["pred_contrib"]
+    polars = counties * (t.get("forty_polars", np.nan) + t["predict_all_cores"]) + explained * t["pred_contrib"]
     pandas = counties * (t["forty_pandas"] + t["predict_all_cores"]) + explained * t["shap"]
-    return {
+    found = {
         **{f"{name}_s": value for name, value in t.items()},
         "county_households": len(frame),
         "features": len(features),
@@ -293,7 +296,7 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
         "features_ratio_to_scan": t["features"] / t["scan"],
         "forty_ratio_to_scan": t["forty"] / t["scan_forty"],
         "forty_ratio_to_pandas": t["forty_pandas"] / t["forty"],
-        "forty_ratio_to_polars": t["forty_polars"] / t["forty"],
+        "forty_ratio_to_polars": t.get("forty_polars", np.nan) / t["forty"],
         "forty_ratio_to_query": t["forty_query"] / t["forty"],
         "score_rows_per_s": len(frame) / t["score"],
         "score_ratio_to_predict": t["predict"] / t["score"],
@@ -301,6 +304,7 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
         "ratio_to_shap": t["shap"] / SAMPLE / (t["drivers"] / len(alerts)),
         "ratio_to_pred_contrib": t["pred_contrib"] / SAMPLE / (t["drivers"] / len(alerts)),
     }
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def command_line(workers: int, turns: int) -> dict[str, float]:
@@ -323,7 +327,7 @@ def command_line(workers: int, turns: int) -> dict[str, float]:
 def machine() -> str:
     """One line on the machine and the versions."""
     libraries = ("duckdb", "lightgbm", "numba", "numpy", "pandas", "polars", "pyarrow", "shap")
-    known = ", ".join(f"{n} {version(n)}" for n in libraries)
+    known = ", ".join(f"{n} {version(n)}" for n in libraries if find_spec(n))
     return f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {known}"
 
 
