@@ -87,6 +87,21 @@ def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path
         assert found["shown"] > 200 and found["other"] == 0, found
 
 
+def opened_quietly(browser: str, page: Path) -> str:
+    """The page as the browser holds it, after it had nothing to say on its console."""
+    arguments = [browser, *_QUIET, f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", "--v=0"]
+    told = subprocess.run([*arguments, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in told.stderr
+    return told.stdout
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_card_opens_without_an_error(browser: str, tmp_path: Path, county: County, lang: str) -> None:
+    page = tmp_path / "card.html"
+    page.write_text(model_card(county.study.model, lang), encoding="utf-8")
+    assert "<script" not in opened_quietly(browser, page)
+
+
 def test_card_prints(browser: str, tmp_path: Path) -> None:
     page, printed = tmp_path / "card.html", tmp_path / "card.pdf"
     page.write_text(model_card(make_model(), "en"), encoding="utf-8")
