@@ -179,7 +179,7 @@ def on_this_machine(
 
     Raises
     ------
-    NotEnoughMemory
+    WorkerLost
         If a process was ended from outside, as systems do that run out of memory. Finished counties are kept.
     """
     if workers <= 1:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.errors import IntegrityError, UsageError
-from riskmodel.explain.drivers import driver_contributions
+from riskmodel.explain.drivers import driver_contributions, drivers_of
 from riskmodel.explain.games import find_paths, shapley_weights
 from riskmodel.explain.margins import log_odds
 from riskmodel.explain.plain import fill_ranks, leaf_patterns
@@ -94,12 +94,11 @@ def facts_change(model: RiskModel, before: pd.DataFrame, after: pd.DataFrame) ->
         then, now = (driver_contributions(model, features.reset_index(drop=True))[0] for features in (before, after))
         return now - then
     forest = read_forest(model.estimator.booster_)
-    of = {name: model.catalogue.by_name[name].driver for name in model.inputs}
-    names, group_of = number_groups(of, forest.features)
+    groups, order = drivers_of(model)
+    names, group_of = number_groups(groups, forest.features)
     rows = [model.matrix(features).to_numpy(np.float64) for features in (before, after)]
     values = _baseline_shapley(forest, group_of, len(names), *rows)
-    frame = pd.DataFrame(values * model.calibration.slope, columns=list(names))
-    return frame[[d.name for d in model.catalogue.drivers if d.name in frame]]
+    return pd.DataFrame(values * model.calibration.slope, columns=list(names))[order]
 
 
 def _baseline_shapley(

@@ -32,9 +32,7 @@ def driver_contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.D
     tuple
         Rows x drivers, those with an input, in the catalogue's order; and the base.
     """
-    by_name = model.catalogue.by_name
-    groups = {name: by_name[name].driver for name in model.inputs}
-    order = [d.name for d in model.catalogue.drivers if d.name in set(groups.values())]
+    groups, order = drivers_of(model)
     if not isinstance(model.estimator, LightGBM):
         found, base = model.contributions(features)
         return found.T.groupby(groups).sum().T[order], base
@@ -42,6 +40,12 @@ def driver_contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.D
     values = explainer.shap_values(model.matrix(features).to_numpy())
     frame = pd.DataFrame(values * model.calibration.slope, columns=explainer.group_names, index=features.index)
     return frame[order], explainer.expected_value * model.calibration.slope + model.calibration.intercept
+
+
+def drivers_of(model: RiskModel) -> tuple[dict[str, str], list[str]]:
+    """The driver of each input, and the drivers that have one, in the catalogue's order."""
+    groups = {name: model.catalogue.by_name[name].driver for name in model.inputs}
+    return groups, [d.name for d in model.catalogue.drivers if d.name in set(groups.values())]
 
 
 def spread(contribution: np.ndarray, feature: np.ndarray, least: int, most: int = 40) -> list[dict[str, Any]]:
