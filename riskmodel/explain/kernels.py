@@ -16,6 +16,7 @@ from numba import njit, prange
 from riskmodel.explain.trees import CATEGORY, LESS_OR_NAN, ZERO, ZERO_LEFT
 
 BLOCK = 256
+SCORED = 1024
 
 
 def _compiled(**options: Any) -> Callable[[Callable], Callable]:
@@ -280,27 +281,41 @@ def add_margins(trees, column, rank, left_gone, value, ranks, full, margins):
     """Add each tree's leaf value to the margins, tree by tree as LightGBM does.
 
     Each split that a row leaves to the right takes the leaves on its left from the row's set (QuickScorer, Lucchese et al.
-    2015); the first leaf that is left is the row's. `trees` has where splits and leaves of each tree begin, 2 x trees + 1.
+    2015); the first leaf that is left is the row's. `trees` has where splits and leaves of each tree begin, 2 x trees + 1;
+    a tree's splits are a multiple of four, filled up with splits that take nothing.
     """
     rows = ranks.shape[1]
-    here = np.empty(BLOCK, full.dtype)
-    for begin in range(0, rows, BLOCK):
-        size = min(BLOCK, rows - begin)
+    sets = np.empty(SCORED, full.dtype)
+    for begin in range(0, rows, SCORED):
+        end = min(begin + SCORED, rows)
+        here = sets[: end - begin]
         for tree in range(trees.shape[1] - 1):
-            here[:size] = full[0]
-            for split in range(trees[0, tree], trees[0, tree + 1]):
-                _leave(here[:size], ranks[column[split], begin : begin + size], rank[split], left_gone[split], full[0])
+            here[:] = full[0]
+            for i in range(trees[0, tree], trees[0, tree + 1], 4):
+                _leave_four(
+                    here,
+                    ranks[column[i], begin:end],
+                    ranks[column[i + 1], begin:end],
+                    ranks[column[i + 2], begin:end],
+                    ranks[column[i + 3], begin:end],
+                    rank[i : i + 4],
+                    left_gone[i : i + 4],
+                    full[0],
+                )
             first = trees[1, tree]
-            for row in range(size):
+            for row in range(end - begin):
                 left = np.uint64(here[row])
                 leaf = _PLACE[((left & (~left + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
                 margins[begin + row] += value[first + leaf]
 
 
 @_compiled(nogil=True)
-def _leave(here, x, rank, gone, full):
+def _leave_four(here, a, b, c, d, rank, gone, full):
+    rank_a, rank_b, rank_c, rank_d = rank[0], rank[1], rank[2], rank[3]
+    gone_a, gone_b, gone_c, gone_d = gone[0], gone[1], gone[2], gone[3]
     for row in range(len(here)):
-        here[row] &= full if x[row] <= rank else gone
+        left = (full if a[row] <= rank_a else gone_a) & (full if b[row] <= rank_b else gone_b)
+        here[row] &= left & (full if c[row] <= rank_c else gone_c) & (full if d[row] <= rank_d else gone_d)
 
 
 @_compiled(nogil=True)

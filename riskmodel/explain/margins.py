@@ -52,17 +52,20 @@ class Margins:
         if forest.outputs != 1 or most > _MOST_LEAVES:
             raise NotCovered(f"trees of {most} leaves")
         kind = np.uint16 if most <= 16 else np.uint32 if most <= 32 else np.uint64
-        self._columns, self._column, rank = columns_of(forest)
-        self._rank = rank.astype(self._columns.empty_ranks(0).dtype)
+        self._columns, self._column, self._rank = columns_of(forest)
         self._full = np.array([np.iinfo(kind).max], kind)
-        self._trees = np.array([forest.first_split, forest.first_leaf])
-        self._gone, self._value = _left_to_right(forest, kind)
+        gone, self._value = _left_to_right(forest, kind)
+        first, places = _in_fours(forest.first_split)
+        self._trees = np.array([first, forest.first_leaf])
+        self._gone = np.append(gone, self._full)[places]
+        self._column = np.append(self._column, 0)[places]
+        self._rank = np.append(self._rank, 0)[places].astype(self._columns.empty_ranks(0).dtype)
 
     def of(self, X: np.ndarray) -> np.ndarray:
         """Margins of rows x features, shape (rows,), as `booster.predict(X, raw_score=True)` gives them."""
         margins = np.zeros(len(X))
         for begin in range(0, len(X), _CHUNK):
-            part = np.ascontiguousarray(X[begin : begin + _CHUNK], np.float64)
+            part = np.asfortranarray(X[begin : begin + _CHUNK], np.float64)
             ranks = self._columns.empty_ranks(len(part))
             with _ONE_AT_A_TIME:
                 self._kernels.fill_ranks(self._columns, part, np.iinfo(ranks.dtype).max, ranks)
@@ -119,6 +122,15 @@ def _load_kernels() -> ModuleType:
     except Exception as error:  # numba fails to load in many ways: missing, wrong numpy, no LLVM for the processor
         raise NotCovered(f"numba cannot be used ({type(error).__name__})") from None
     return kernels
+
+
+def _in_fours(first_split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each tree's splits filled up to a multiple of four: where they begin, and the split at each place, -1 where none."""
+    counts = np.diff(first_split)
+    first = np.concatenate([[0], np.cumsum(-(-counts // 4) * 4)])
+    places = np.full(first[-1], -1)
+    places[np.repeat(first[:-1] - first_split[:-1], counts) + np.arange(first_split[-1])] = np.arange(first_split[-1])
+    return first, places
 
 
 def _left_to_right(forest: Forest, kind: type) -> tuple[np.ndarray, np.ndarray]:
