@@ -86,6 +86,20 @@ def slope(y, x, mask, low, high):
 
 
 @njit(cache=True, nogil=True)
+def _sort(values):
+    """Into ascending order, in place, by insertion: a household has few rows."""
+    if len(values) > 64:
+        values.sort()
+        return
+    for i in range(1, len(values)):
+        x, place = values[i], i
+        while place and _above(values[place - 1], x):
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = x
+
+
+@njit(cache=True, nogil=True)
 def quantile(values, mask, low, high, share):
     """Quantile between two neighbours of the sorted values, and number of rows."""
     out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -101,7 +115,7 @@ def quantile(values, mask, low, high, share):
                 m += 1
         n[u] = m
         if m:
-            held[:m].sort()
+            _sort(held[:m])
             place = (m - 1) * share
             below = int(math.floor(place))
             above = int(math.ceil(place))
@@ -142,6 +156,45 @@ def last(mask, low, high):
                 out[u] = row
                 break
     return out
+
+
+@njit(cache=True, nogil=True)
+def last_bit(packed, first, low, high):
+    """The last row whose bit is set, -1 where there is none; the bit of row 0 is number `first`."""
+    out = np.full(len(low), -1)
+    for u in range(len(low)):
+        for row in range(high[u] - 1, low[u] - 1, -1):
+            if packed[(row + first) >> 3] >> ((row + first) & 7) & 1:
+                out[u] = row
+                break
+    return out
+
+
+@njit(cache=True, nogil=True)
+def together(mask, low, high):
+    """Where the rows that count begin and end in each run, and whether they lie side by side in every one."""
+    begin, end = low.copy(), low.copy()
+    for u in range(len(low)):
+        n = 0
+        for row in range(low[u], high[u]):
+            if mask[row]:
+                if n == 0:
+                    begin[u] = row
+                end[u] = row + 1
+                n += 1
+        if end[u] - begin[u] != n:
+            return begin, end, False
+    return begin, end, True
+
+
+@njit(cache=True, nogil=True)
+def rising(values, low, high):
+    """Whether values rise strictly through each run."""
+    for u in range(len(low)):
+        for row in range(low[u] + 1, high[u]):
+            if values[row] <= values[row - 1]:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True)

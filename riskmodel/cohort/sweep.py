@@ -16,7 +16,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -196,17 +195,17 @@ def _frame(
     books: _Books, features: Sequence[Feature], month: int, rows: np.ndarray, values: Mapping[str, Vector]
 ) -> pd.DataFrame:
     table = np.empty((len(features), len(rows)), np.float32)
-    for position, feature in enumerate(features):
-        found = values[feature.name]
-        if found.kind == "missing":
-            table[position] = np.nan
-            continue
-        numbers = found.floats(len(rows))
-        kept = found.known(len(rows)) & np.isfinite(numbers)
-        with np.errstate(over="ignore"):
-            table[position] = np.where(kept, numbers, np.nan)
-        if np.isinf(table[position]).any():
-            raise NotCovered(f"{feature.name} is beyond the numbers of a float")
+    with np.errstate(over="ignore"):
+        for position, feature in enumerate(features):
+            found = values[feature.name]
+            table[position] = np.nan if found.kind == "missing" else found.floats(len(rows))
+            if found.valid is not None:
+                table[position][~found.known(len(rows))] = np.nan
+    for position in np.flatnonzero(np.isinf(table).any(axis=1)):
+        endless = np.isinf(table[position])
+        if np.isfinite(values[features[position].name].floats(len(rows))[endless]).any():
+            raise NotCovered(f"{features[position].name} is beyond the numbers of a float")
+        table[position][endless] = np.nan
     frame = pd.DataFrame(table.T, columns=[f.name for f in features], copy=False)
     head = books.places.iloc[rows].reset_index(drop=True)
     head.insert(1, "as_of_no", np.int64(month))
@@ -222,7 +221,7 @@ class Scope:
         self._columns: dict[str, Vector] = {}
         self._memo: dict[Node, Vector] = {}
 
-    def _raw(self, name: str) -> Vector:
+    def raw(self, name: str) -> Vector:
         """A column as it lies in the file, or as computed."""
         if name not in self._columns:
             self._columns[name] = self._column(name)
@@ -234,7 +233,7 @@ class Scope:
             return constant(node.value)
         if node not in self._memo:
             if node.op == "column":
-                self._memo[node] = self._raw(str(node.value)).as_number()
+                self._memo[node] = self.raw(str(node.value)).as_number()
             elif node.aggregate:
                 raise NotCovered("an aggregate within an aggregate is left to the engine")
             else:
@@ -243,7 +242,7 @@ class Scope:
 
     def take(self, rows: np.ndarray) -> Scope:
         """The same expressions over some of the rows."""
-        return Scope(len(rows), lambda name: self._raw(name).take(rows).as_number())
+        return Scope(len(rows), lambda name: self.raw(name).take(rows).as_number())
 
 
 class Runs:
@@ -257,7 +256,7 @@ class Runs:
         self.size = len(low)
         self._memo: dict[Node, Vector] = {}
         self._older: dict[int, np.ndarray] = {}
-        self._lasts: dict[tuple[int, int | None], tuple[np.ndarray, np.ndarray, np.ndarray, Scope]] = {}
+        self._lasts: dict[tuple[int, int | None], Scope] = {}
 
     def evaluate(self, node: Node) -> Vector:
         """An expression over aggregates, one value a run."""
@@ -351,31 +350,52 @@ class Runs:
         return self._older[age]
 
     def _latest(self, wanted: Node, since: int, before: int | None, rest: list[Node]) -> Vector:
-        """The value of the latest row in a window that has one: mostly the last row, which is tried first."""
+        """The value of the latest row in a window that has one."""
+        low, high = self._part(since, before)
+        if wanted.op == "column" and not [c for c in rest if c != node("is not null", (wanted,))]:
+            column = self.scope.raw(str(wanted.value))
+            return _picked(column, _last_known(column, low, high)).as_number()
+        rows = np.where(high > low, high - 1, -1)
         if (since, before) not in self._lasts:
-            low, high = self._part(since, before)
-            some = np.flatnonzero(high > low)
-            self._lasts[since, before] = (low, high, some, self.scope.take(high[some] - 1))
-        low, high, some, lasts = self._lasts[since, before]
-        first, found = _held(lasts, wanted, rest)
-        values = np.zeros(self.size, first.values.dtype)
-        valid = np.zeros(self.size, bool)
-        values[some], valid[some] = first.values, found
-        left = some[~found & (high[some] - low[some] > 1)]
+            self._lasts[since, before] = self.scope.take(np.maximum(rows, 0))
+        first, held = _held(self._lasts[since, before], wanted, rest)
+        found = np.array(np.broadcast_to(first.values, self.size))
+        valid = held & (rows >= 0)
+        left = np.flatnonzero(~held & (rows > low))
+        for back in range(1, _TRIED):  # mostly the row before will do
+            earlier, held = _held(self.scope.take(rows[left] - back), wanted, rest)
+            hit = left[held]
+            found[hit], valid[hit] = np.broadcast_to(earlier.values, len(left))[held], True
+            left = left[~held]
+            left = left[rows[left] - back > low[left]]
+            if not len(left):
+                break
         if len(left):
-            lengths = high[left] - low[left] - 1
+            lengths = rows[left] - _TRIED + 1 - low[left]
             ends = np.cumsum(lengths)
-            rows = np.arange(ends[-1]) + np.repeat(low[left] - (ends - lengths), lengths)
-            earlier, held = _held(self.scope.take(rows), wanted, rest)
+            every = np.arange(ends[-1]) + np.repeat(low[left] - (ends - lengths), lengths)
+            earlier, held = _held(self.scope.take(every), wanted, rest)
             picked = kernels.last(np.ascontiguousarray(held), ends - lengths, ends)
             hit = picked >= 0
-            values[left[hit]] = np.broadcast_to(earlier.values, len(rows))[picked[hit]]
+            found[left[hit]] = np.broadcast_to(earlier.values, len(every))[picked[hit]]
             valid[left[hit]] = True
-        return Vector(first.kind, values, valid, first.words)
+        return Vector(first.kind, found, valid, first.words)
 
 
+_TRIED = 3
+"""Latest rows of a run that are looked at one by one before all the earlier ones are."""
 AGE = node("column", value="age")
 COALESCE = node("coalesce")
+
+
+def _last_known(column: Vector, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The last row of each run with a value, -1 where there is none."""
+    mask = column.mask
+    if isinstance(mask, Bits):
+        return kernels.last_bit(mask.packed, mask.first, low, high)
+    if mask is not None and mask.ndim:
+        return kernels.last(np.ascontiguousarray(mask), low, high)
+    return np.where((high > low) & (mask is None), high - 1, -1)
 
 
 def _held(scope: Scope, wanted: Node, rest: list[Node]) -> tuple[Vector, np.ndarray]:
@@ -437,9 +457,7 @@ class _Books:
         self._whole: dict[str, _Held] = {}
         self._runs: dict[tuple[str, int, int, int], Runs] = {}
         self._rows: tuple[int, int, _Held] | None = None
-        with duckdb.connect() as connection:
-            connection.register("listed", self._listed)
-            self.places = connection.execute("FROM listed").df()
+        self.places = _places(self._listed)
 
     def narrowed(self, read: Mapping[str, set[str]]) -> _Books:
         """The same books, with fewer columns to read."""
@@ -586,13 +604,15 @@ class _Books:
             edges = np.searchsorted(run, np.arange(len(low) + 1))
             low, high = edges[:-1], edges[1:]
         elif not known.all():
-            rows = np.flatnonzero(known)
-            before = np.concatenate([[0], np.cumsum(known)])
-            low, high = before[low], before[high]
+            begin, end, together = kernels.together(known, low, high)
+            if together:
+                low, high = begin, end
+            else:
+                rows = np.flatnonzero(known)
+                before = np.concatenate([[0], np.cumsum(known)])
+                low, high = before[low], before[high]
         months = held.month if rows is None else held.month[rows]
-        inner = np.ones(len(months), bool)
-        inner[low[high > low]] = False
-        ordered = monthly and bool((np.diff(months, prepend=months[:1])[inner] > 0).all())
+        ordered = monthly and kernels.rising(months, low, high)
         if monthly and not ordered:
             raise NotCovered(f"{table} whose months do not rise are left to the engine")
         size = len(months)
@@ -628,6 +648,29 @@ class _Books:
         return column
 
 
+def _places(listed: pa.Table) -> pd.DataFrame:
+    """Standing columns in the types that the engine gives them."""
+    found = {}
+    for field in listed.schema:
+        column = listed[field.name]
+        if pa.types.is_date(field.type):
+            column = column.cast(pa.timestamp("us"))
+        masked = _MASKED.get(field.type) if column.null_count else None
+        found[field.name] = column.to_pandas(types_mapper={field.type: masked}.get if masked else None)
+        if pa.types.is_string(field.type) and column.null_count == len(column):
+            found[field.name] = np.full(len(column), None, object)
+    return pd.DataFrame(found)
+
+
+_MASKED = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
 def _late(column: Any) -> bool:
     return column is not None and column.revealed_by is not None
 
@@ -653,19 +696,22 @@ class _Groups:
     def __init__(self, path: str, columns: Sequence[str]) -> None:
         texts = [f.name for f in pq.read_schema(path) if pa.types.is_string(f.type) and f.name != "household_id"]
         self._file = pq.ParquetFile(path, memory_map=True, read_dictionary=texts)
-        self._columns = list(columns)
+        self._path, self._columns = path, list(columns)
         self._kept: dict[int, pa.Table] = {}
         sizes = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self.edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def ids(self) -> tuple[pa.Array, np.ndarray]:
         """Household ids in the order of the file, and where the rows of each begin; one more at the end."""
+        file = pq.ParquetFile(self._path, memory_map=True, read_dictionary=["household_id"])
         ids, starts = [], []
         for group in range(len(self.edges) - 1):
-            column = self._file.read_row_group(group, columns=["household_id"], use_threads=False)["household_id"]
-            runs = pc.run_end_encode(_whole(column))
-            begins = np.concatenate([[0], np.asarray(runs.run_ends)[:-1]]) + self.edges[group]
-            values = runs.values.cast(pa.string())
+            column = file.read_row_group(group, columns=["household_id"], use_threads=False)["household_id"]
+            coded = _whole(column.unify_dictionaries())
+            codes = coded.indices.to_numpy(zero_copy_only=False)
+            begins = np.flatnonzero(np.diff(codes, prepend=-1))
+            values = coded.dictionary.take(pa.array(codes[begins]))
+            begins = begins + self.edges[group]
             if ids and len(values) and ids[-1][-1].as_py() == values[0].as_py():
                 values, begins = values[1:], begins[1:]
             if len(values):

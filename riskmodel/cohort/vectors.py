@@ -161,9 +161,7 @@ def apply(node: Node, parts: list[Vector], libm: dict[str, Callable]) -> Vector:
     if op == "case":
         return _case(parts)
     if op in ("floor_at", "cap_at"):
-        value, bound = parts
-        beyond = _compared("<" if op == "floor_at" else ">", value, bound)
-        return _case([beyond, bound, value])
+        return _bounded(op, *parts)
     if op in _ROUNDING and len(parts) == 1:
         return _numeric(_ROUNDING[op], parts)
     if op == "pi":
@@ -316,6 +314,13 @@ def _coalesced(parts: list[Vector]) -> Vector:
     if parts[0].valid is None:
         return parts[0]
     return _merged([(None if p.valid is None else p.valid, p) for p in parts])
+
+
+def _bounded(op: str, value: Vector, bound: Vector) -> Vector:
+    if value.kind == bound.kind == "number" and bound.values.ndim == 0 and bound.valid is None:
+        a, b = value.values, bound.values  # NaN is above all numbers
+        return Vector("number", np.where(a < b if op == "floor_at" else ~(a <= b), b, a), value.mask)
+    return _case([_compared("<" if op == "floor_at" else ">", value, bound), bound, value])
 
 
 def _case(parts: list[Vector]) -> Vector:
