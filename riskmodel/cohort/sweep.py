@@ -114,7 +114,8 @@ def _contexts_ahead(
         everywhere = np.zeros(books.size, bool)
         everywhere[rows] = True
         place = np.cumsum(everywhere) - 1
-        found[month] = {f.name: values[f.name].take(np.maximum(place, 0)) for f in needed if f.kind != "derived"}
+        given = [f.name for f in needed if f.kind != "derived"]
+        found[month] = {name: values[name].take(np.maximum(place, 0)) if len(rows) else MISSING for name in given}
     return found
 
 
@@ -351,6 +352,8 @@ class Runs:
 
     def _latest(self, wanted: Node, since: int, before: int | None, rest: list[Node]) -> Vector:
         """The value of the latest row in a window that has one."""
+        if not self.scope.size:
+            return MISSING
         low, high = self._part(since, before)
         if wanted.op == "column" and not [c for c in rest if c != node("is not null", (wanted,))]:
             column = self.scope.raw(str(wanted.value))
