@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.register import Register
 
-SCORE_COLUMNS = ("household_id", "county_id", "as_of", "risk", "rank", "model_version")
+KEYS = ("household_id", "county_id", "as_of")
+SCORE_COLUMNS = (*KEYS, "risk", "rank", "model_version")
 INTERVAL_COLUMNS = ("risk_low", "risk_high")
 PLACES = ("township_id", "village_id")
 
@@ -154,20 +156,25 @@ def score_county(
     """
     features, lacking = available_in(register, model.catalogue)
     order = {f.name: i for i, f in enumerate(model.catalogue.features)}
-    members = build_members(register, county, month, model.run.label, model.run.at_risk).set_index("household_id")
+    blocks = county_blocks(register, county, [month], features, block)
+    with ThreadPoolExecutor(1) as beside:  # who is at risk is asked while the first block is read: neither needs the other
+        asked = beside.submit(build_members, register, county, month, model.run.label, model.run.at_risk)
+        first = next(blocks, None)
+        members = asked.result().set_index("household_id")
+    fell_as = members["fell_as"].to_numpy(object)
     most = int(room(capacity, model, county, len(members)))
     floors = model.run.capacity if capacity is None else None
     scored, kept, places, by_hand, tables = [], [], [], [], []
     done = 0
-    for frame in county_blocks(register, county, [month], features, block):
-        place = members.index.get_indexer(frame["household_id"])
-        frame = frame[place >= 0].reset_index(drop=True)
+    for frame in chain(() if first is None else (first,), blocks):
         frame["county_id"] = county
-        frame["fell_as"] = members["fell_as"].to_numpy()[place[place >= 0]]
+        place = members.index.get_indexer(frame["household_id"])
         out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
-        by_hand.append(frame.loc[out, ["household_id", "county_id", "as_of"]])
-        frame = frame[~out].reset_index(drop=True)
-        scores = frame[["household_id", "county_id", "as_of"]].copy()
+        by_hand.append(frame.loc[out & (place >= 0), list(KEYS)])
+        left = ~out & (place >= 0)
+        frame = frame[left].reset_index(drop=True)
+        frame["fell_as"] = fell_as[place[left]]
+        scores = frame[list(KEYS)].copy()
         scores["risk"] = risks(model, frame)
         rows = _can_be_listed(scores, frame, most, floors)
         scored.append(scores)
@@ -175,7 +182,7 @@ def score_county(
         kept.append(rows + done)
         tables.append(frame.iloc[rows])
         done += len(frame)
-    scores = _together(scored, ["household_id", "county_id", "as_of", "risk"])
+    scores = _together(scored, [*KEYS, "risk"])
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
     interval = model.interval_of(scores["risk"].to_numpy(float))
@@ -185,7 +192,7 @@ def score_county(
         features=_together(tables, ["household_id"]),
         kept=np.concatenate(kept) if kept else np.zeros(0, np.int64),
         places=_together(places, []),
-        by_hand=_together(by_hand, ["household_id", "county_id", "as_of"]),
+        by_hand=_together(by_hand, list(KEYS)),
         model=model,
         available=tuple(sorted(features, key=lambda f: order[f.name])),
         lacking=lacking,
