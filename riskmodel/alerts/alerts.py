@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.scoring import SCORE_COLUMNS, Capacity, Scores, room
-from riskmodel.catalogue import Catalogue, Measure
+from riskmodel.catalogue import Catalogue, Condition, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import nested_lists
@@ -275,7 +275,10 @@ def _reasons(
     features: pd.DataFrame,
 ) -> list[tuple[str, str]]:
     """The reasons in plain words, English and Chinese."""
-    facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
+    facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool).tolist()
+    by_driver: dict[str, list[tuple[int, Condition]]] = {}
+    for number, fact in enumerate(catalogue.facts):
+        by_driver.setdefault(fact.driver, []).append((number, fact))
     excuses = {e.name: e for e in catalogue.excuses}
     shields = {p.name: p for p in catalogue.protected}
     signs = {s.name: s for s in catalogue.signs}
@@ -286,12 +289,8 @@ def _reasons(
     leading_names = frame[["driver_1", "driver_2", "driver_3"]].to_numpy(object).tolist()
     found = []
     for i, verdict in enumerate(verdict_names):
-        held = [
-            fact
-            for driver in counting[i]
-            for number, fact in enumerate(catalogue.facts)
-            if fact.driver == driver and facts[i, number]
-        ][:_FACTS_SHOWN]
+        held = [fact for driver in counting[i] for number, fact in by_driver.get(driver, ()) if facts[i][number]]
+        held = held[:_FACTS_SHOWN]
         leading = [catalogue.driver_by_name[d] for d in leading_names[i] if d]
         why = [n for n in excuse_names[i].split(", ") if n]
         guarded = [n for n in shield_names[i].split(", ") if n]
