@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.inputs import BLOCK
 from riskmodel.errors import IntegrityError
-from riskmodel.model.calibration import Calibration, logit
+from riskmodel.model.calibration import Calibration, logit, probability
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
 from riskmodel.model.intervals import FILE as INTERVALS
 from riskmodel.model.intervals import VennAbers
@@ -199,7 +198,7 @@ def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame
 def check_additive(contributions: tuple[pd.DataFrame, float], risk: np.ndarray, tolerance: float = 1e-6) -> None:
     """Raise IntegrityError unless contributions, rows x parts, and their base add up to the log-odds of the risk."""
     values, base = contributions
-    gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - risk)
+    gap = np.abs(probability(values.sum(axis=1).to_numpy() + base) - risk)
     if len(gap) and gap.max() > tolerance:
         raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
 
