@@ -90,8 +90,15 @@ class RiskModel:
         return None if found is None else found.set_index(features.index)
 
     def interval_of(self, risk: np.ndarray) -> pd.DataFrame | None:
-        """`interval` of risks that are known already, shape (n,)."""
-        return None if self.intervals is None else self.intervals.interval(risk)
+        """`interval` of risks that are known already, shape (n,).
+
+        Calibration by two numbers may put a risk beside the isotonic steps of its own interval. The interval then reaches
+        to the risk, so that everybody who shows both says the same; what is promised of the steps holds of wider ends too.
+        """
+        if self.intervals is None:
+            return None
+        steps = self.intervals.interval(risk)
+        return pd.DataFrame({"low": np.minimum(steps["low"], risk), "high": np.maximum(steps["high"], risk)})
 
     def log_odds(self, features: pd.DataFrame) -> np.ndarray:
         """Log-odds of the calibrated risk."""
