@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
@@ -156,32 +156,37 @@ def score_county(
     """
     features, lacking = available_in(register, model.catalogue)
     order = {f.name: i for i, f in enumerate(model.catalogue.features)}
-    blocks = county_blocks(register, county, [month], features, block)
-    with ThreadPoolExecutor(1) as beside:  # who is at risk is asked while the first block is read: neither needs the other
-        asked = beside.submit(build_members, register, county, month, model.run.label, model.run.at_risk)
-        first = next(blocks, None)
-        members = asked.result().set_index("household_id")
-    fell_as = members["fell_as"].to_numpy(object)
-    most = int(room(capacity, model, county, len(members)))
-    floors = model.run.capacity if capacity is None else None
     scored, kept, places, by_hand, tables = [], [], [], [], []
-    done = 0
-    for frame in chain(() if first is None else (first,), blocks):
-        frame["county_id"] = county
-        place = members.index.get_indexer(frame["household_id"])
-        out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
-        by_hand.append(frame.loc[out & (place >= 0), list(KEYS)])
-        left = ~out & (place >= 0)
-        frame = frame[left].reset_index(drop=True)
-        frame["fell_as"] = fell_as[place[left]]
-        scores = frame[list(KEYS)].copy()
-        scores["risk"] = risks(model, frame)
-        rows = _can_be_listed(scores, frame, most, floors)
-        scored.append(scores)
-        places.append(frame[[c for c in PLACES if c in frame]])
-        kept.append(rows + done)
-        tables.append(frame.iloc[rows])
-        done += len(frame)
+
+    def at_risk() -> Iterator[pd.DataFrame]:
+        """Blocks of those who are at risk and want to be ranked."""
+        for frame in chain(first, blocks):
+            frame["county_id"] = county
+            place = members.index.get_indexer(frame["household_id"])
+            out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
+            by_hand.append(frame.loc[out & (place >= 0), list(KEYS)])
+            left = ~out & (place >= 0)
+            frame = frame[left].reset_index(drop=True)
+            frame["fell_as"] = fell_as[place[left]]
+            yield frame
+
+    blocks = county_blocks(register, county, [month], features, block)
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(build_members, register, county, month, model.run.label, model.run.at_risk)
+        first = list(islice(blocks, 1))  # who is at risk is asked while the first block is read: neither needs the other
+        members = asked.result().set_index("household_id")
+        fell_as = members["fell_as"].to_numpy(object)
+        most = int(room(capacity, model, county, len(members)))
+        floors = model.run.capacity if capacity is None else None
+        done = 0
+        for frame, risk in _with_risks(model, at_risk(), beside):
+            scores = frame[list(KEYS)].assign(risk=risk)
+            rows = _can_be_listed(scores, frame, most, floors)
+            scored.append(scores)
+            places.append(frame[[c for c in PLACES if c in frame]])
+            kept.append(rows + done)
+            tables.append(frame.iloc[rows])
+            done += len(frame)
     scores = _together(scored, [*KEYS, "risk"])
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
@@ -197,6 +202,20 @@ def score_county(
         available=tuple(sorted(features, key=lambda f: order[f.name])),
         lacking=lacking,
     )
+
+
+def _with_risks(
+    model: RiskModel, blocks: Iterator[pd.DataFrame], beside: Executor
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Each block with its risks, which are computed beside while the next block is read."""
+    before = None
+    for frame in blocks:
+        now = frame, beside.submit(risks, model, frame)
+        if before is not None:
+            yield before[0], before[1].result()
+        before = now
+    if before is not None:
+        yield before[0], before[1].result()
 
 
 def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> float:
