@@ -178,10 +178,11 @@ def score_county(
         fell_as = members["fell_as"].to_numpy(object)
         most = int(room(capacity, model, county, len(members)))
         floors = model.run.capacity if capacity is None else None
-        done = 0
+        done, highest = 0, np.zeros(0)
         for frame, risk in _with_risks(model, at_risk(), beside):
             scores = frame[list(KEYS)].assign(risk=risk)
-            rows = _can_be_listed(scores, frame, most, floors)
+            highest = np.sort(np.r_[highest, risk])[::-1][:most]
+            rows = _can_be_listed(scores, frame, highest[-1] if len(highest) else np.inf, floors)
             scored.append(scores)
             places.append(frame[[c for c in PLACES if c in frame]])
             kept.append(rows + done)
@@ -240,9 +241,9 @@ def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> flo
     return int(capacity)
 
 
-def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, most: int, floors: object) -> np.ndarray:
-    """Rows that a list with so much room, or a floor of their township or village, can reach."""
-    wanted = scores.assign(rank=_rank(scores))["rank"].to_numpy() <= most
+def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, least: float, floors: object) -> np.ndarray:
+    """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
+    wanted = scores["risk"].to_numpy() >= least
     for name, place in (("township_floor", "township_id"), ("village_floor", "village_id")):
         floor = getattr(floors, name, 0)
         if floor and place in frame:
