@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 import pandas as pd
 
-_TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+_LONE_SURROGATES = r"\ud800-\udfff"
+_TURNS_TEXT = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_HARMFUL = re.compile(f"[{_CONTROLS}{_LONE_SURROGATES}{_TURNS_TEXT}]")
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -16,11 +19,7 @@ def plain(text: object) -> str:
     >>> plain("Li\u202e\u0000 village")
     'Li village'
     """
-
-    def harmless(c: str) -> bool:
-        return c in "\n\t" or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _TURNS_TEXT)
-
-    return "".join(filter(harmless, str(text)))
+    return _HARMFUL.sub("", str(text))
 
 
 def cell(text: str) -> str:

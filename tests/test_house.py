@@ -29,6 +29,21 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_a_month_is_scored_without_importing_what_only_training_needs() -> None:
+    needless = (
+        "mlflow",
+        "shap",
+        "scipy",
+        "sklearn",
+        "lightgbm",
+        "matplotlib",
+        "charset_normalizer",
+        "riskmodel.register.intake",
+    )
+    code = f"import sys, riskmodel.alerts.counties; print([m for m in {needless} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("file", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "riskmodel").rglob("*.py")))
 def test_a_room_uses_only_the_rooms_above_it(file: str) -> None:
     parts = Path(file).with_suffix("").parts

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.scoring import SCORE_COLUMNS, Capacity, Scores, room
-from riskmodel.catalogue import Catalogue, Measure
+from riskmodel.catalogue import Catalogue, Condition, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import nested_lists
-from riskmodel.explain.causes import JUDGED, judge_causes, verdict_words
+from riskmodel.explain.causes import JUDGED, judge_causes, settle, verdict_words
 from riskmodel.explain.drivers import driver_contributions, effects, peer_bounds
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel, check_additive
@@ -39,7 +39,7 @@ class Explained:
     frame
         The alert table, `ALERT_COLUMNS` and the basis of the verdict.
     drivers
-        Log-odds per driver, subjective parts settled (`explain/causes.py`).
+        Log-odds per driver, behaviour only where the verdict judges it (`settled`).
     features
         Feature values, evidence columns included.
     base
@@ -78,19 +78,47 @@ def raise_alerts(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
 
 def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     """`raise_alerts` with all tables behind it."""
-    found = attribute(scores, capacity)
-    model, features = scores.model, found.features
-    causes = judge_causes(model.catalogue, found.drivers, features, found.bounds, found.behaviour)
-    drivers, verdicts = causes.drivers, causes.verdicts
+    return in_words(scores.model.catalogue, attribute(scores, capacity))
+
+
+def in_words(catalogue: Catalogue, found: Attributed) -> Explained:
+    """Alerts as people are told them: verdict, leading drivers, measures and reasons from what each risk is attributed to.
+
+    Behaviour is named, and has a share, only where the verdict judges it.
+    """
+    features = found.features
+    causes = judge_causes(catalogue, found.drivers, features, found.bounds, found.behaviour)
+    verdicts = causes.verdicts
+    judged = verdicts["verdict"].isin(JUDGED)
+    verdicts["subjective_share"] = verdicts["subjective_share"].where(judged, 0.0)
+    drivers = settled(catalogue, causes.drivers, verdicts)
     frame = found.alerts.join(_leading(drivers, found.effects)).join(verdicts.loc[:, "objective_share":"verdict_confidence"])
     counting = _counting(drivers, verdicts)
-    measures = _measures(model.catalogue, counting, features)
+    measures = _measures(catalogue, counting, features)
     frame["measures"] = ["; ".join(m.name for m in row) for row in measures]
-    reasons = _reasons(model.catalogue, frame, counting, verdicts, measures, features)
+    reasons = _reasons(catalogue, frame, counting, verdicts, measures, features)
     frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
     frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
-    frame.loc[~frame["verdict"].isin(JUDGED), ["signs", "strong_signs"]] = ""
+    frame.loc[~judged, ["signs", "strong_signs"]] = ""
     return Explained(frame, drivers, features, found.base)
+
+
+def settled(catalogue: Catalogue, drivers: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Log-odds per driver, behaviour's part moved elsewhere (`explain.causes.settle`) where the verdict does not judge it.
+
+    So too where all gates hold and there is too little evidence for a verdict: a driver that nobody is blamed for by the
+    verdict is not named beside it.
+
+    Parameters
+    ----------
+    drivers
+        Log-odds, alerts x drivers.
+    verdicts
+        `verdict` and `excuses` of the same alerts.
+    """
+    held = [set(names.split(", ")) for names in verdicts["excuses"]]
+    excused = pd.DataFrame({e.name: [e.name in row for row in held] for e in catalogue.excuses}, dtype=bool)
+    return settle(catalogue, drivers, excused, verdicts["verdict"].isin(JUDGED).to_numpy())
 
 
 @dataclass(frozen=True)
@@ -275,7 +303,10 @@ def _reasons(
     features: pd.DataFrame,
 ) -> list[tuple[str, str]]:
     """The reasons in plain words, English and Chinese."""
-    facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
+    facts = ask(catalogue.facts, features).fillna(False).to_numpy(bool).tolist()
+    by_driver: dict[str, list[tuple[int, Condition]]] = {}
+    for number, fact in enumerate(catalogue.facts):
+        by_driver.setdefault(fact.driver, []).append((number, fact))
     excuses = {e.name: e for e in catalogue.excuses}
     shields = {p.name: p for p in catalogue.protected}
     signs = {s.name: s for s in catalogue.signs}
@@ -286,12 +317,8 @@ def _reasons(
     leading_names = frame[["driver_1", "driver_2", "driver_3"]].to_numpy(object).tolist()
     found = []
     for i, verdict in enumerate(verdict_names):
-        held = [
-            fact
-            for driver in counting[i]
-            for number, fact in enumerate(catalogue.facts)
-            if fact.driver == driver and facts[i, number]
-        ][:_FACTS_SHOWN]
+        held = [fact for driver in counting[i] for number, fact in by_driver.get(driver, ()) if facts[i][number]]
+        held = held[:_FACTS_SHOWN]
         leading = [catalogue.driver_by_name[d] for d in leading_names[i] if d]
         why = [n for n in excuse_names[i].split(", ") if n]
         guarded = [n for n in shield_names[i].split(", ") if n]

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from riskmodel.alerts.alerts import settled
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.cohorts import period_within
 from riskmodel.cohort.conditions import ask, words
 from riskmodel.cohort.features import available_in, county_blocks
 from riskmodel.errors import IntegrityError
-from riskmodel.explain.causes import JUDGED, settle
+from riskmodel.explain.causes import JUDGED
 from riskmodel.explain.change import split_change
 from riskmodel.explain.margins import log_odds
 from riskmodel.model.bundle import RiskModel
@@ -44,7 +45,7 @@ class Changes:
         `rewritten` (the register no longer gives the risk of then); `before`, `after` (log-odds), `model`, `calibration`,
         missing unless split.
     facts
-        What new facts add, alerts x drivers, log-odds, subjective parts settled as in `explain/causes.py`: with `model`
+        What new facts add, alerts x drivers, log-odds, subjective parts settled as in `alerts.settled`: with `model`
         and `calibration` they add up to `after - before`.
     new_facts
         Facts by driver that hold now and did not hold then, or not with these figures, in English and Chinese, for each
@@ -119,10 +120,9 @@ def changes_since(
     found = split_change(old, new, before, after, seen_by_new)
     for part in ("before", "after", "model", "calibration"):
         frame.loc[rows, part] = getattr(found, part)
-    excused = _excused(new.catalogue, alerts["excuses"].iloc[rows])
-    settled = settle(new.catalogue, found.facts, excused, judged[rows])
-    facts = pd.DataFrame(np.nan, index=range(len(ids)), columns=settled.columns)
-    facts.iloc[rows] = settled.to_numpy()
+    parts = settled(new.catalogue, found.facts, alerts.iloc[rows])
+    facts = pd.DataFrame(np.nan, index=range(len(ids)), columns=parts.columns)
+    facts.iloc[rows] = parts.to_numpy()
     new_facts: list[Mapping[str, list[tuple[str, str]]]] = [{} for _ in ids]
     passed = month_number(month.as_of) - month_number(earlier.as_of)
     held_now = _new_facts(new.catalogue, before, seen_by_new, judged[rows], passed)
@@ -142,12 +142,6 @@ def _features_then(register: Register, model: RiskModel, as_of: str, counties: p
             parts.append(block[block["household_id"].isin(wanted)].assign(county_id=county))
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"household_id": []})
     return found.set_index("household_id")
-
-
-def _excused(catalogue: Catalogue, names: pd.Series) -> pd.DataFrame:
-    """Excuses of each alert as a table, alerts x excuses."""
-    held = [set(text.split(", ")) for text in names]
-    return pd.DataFrame({e.name: [e.name in row for row in held] for e in catalogue.excuses}, dtype=bool)
 
 
 def _new_facts(

@@ -26,7 +26,7 @@ from riskmodel.alerts.scoring import Capacity, score_county
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError, WorkerLost
-from riskmodel.model.bundle import RiskModel, temporary_bundle
+from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.register import Register, commit_directory, read_manifest, verify
 from riskmodel.register.commit import MANIFEST, package_version
@@ -214,15 +214,15 @@ def _opened(job: Job) -> tuple[Register, RiskModel]:
 def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, block: int, beside: Path) -> Job:
     """The job, with its model on disk; whatever an earlier run left for another job goes."""
     asked = dict(capacity) if isinstance(capacity, Mapping) else capacity
-    with temporary_bundle(model) as folder:
-        bundle = read_manifest(Path(folder) / "bundle", kind="model")["files"]
-        about = [register.manifest["files"], bundle, model.version, month, asked, package_version()]
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-        for other in beside.glob("*") if beside.is_dir() else ():
-            if other.name != key:
-                shutil.rmtree(other)
-        if not (beside / key / "model").is_dir():
-            model.save(beside / key / "model")
+    saved = beside / "model"
+    about = [register.manifest["files"], model.save(saved)["files"], model.version, month, asked, package_version()]
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    if not (beside / key / "model").is_dir():
+        (beside / key).mkdir(exist_ok=True)
+        saved.rename(beside / key / "model")
+    for other in beside.iterdir():
+        if other.name != key:
+            shutil.rmtree(other)
     frozen = tuple(sorted(asked.items())) if isinstance(asked, dict) else asked
     return Job(register.path.resolve(), model.version, month, frozen, block, beside / key)
 

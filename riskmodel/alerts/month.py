@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from riskmodel.alerts.alerts import Explained
 from riskmodel.alerts.scoring import Scores
+from riskmodel.alerts.spreadsheet import write_excel
 from riskmodel.catalogue import Feature
 from riskmodel.display import cells
 from riskmodel.errors import NotFound
@@ -163,31 +163,3 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
         "base": manifest["about"]["base_log_odds"],
         "about": manifest["about"],
     }
-
-
-def write_excel(alerts: pd.DataFrame, path: Path) -> None:
-    """The alert table as a workbook: text stays text, nothing is a formula or a link."""
-    import xlsxwriter
-
-    with xlsxwriter.Workbook(
-        path, {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
-    ) as book:
-        book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same alerts are the same bytes
-        sheet = book.add_worksheet("alerts")
-        head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
-        wrap = book.add_format({"text_wrap": True, "valign": "top"})
-        share = book.add_format({"num_format": "0%", "valign": "top"})
-        for column, name in enumerate(alerts.columns):
-            long = name.startswith("reason")
-            percent = name in ("risk", "objective_share", "subjective_share", "verdict_confidence")
-            sheet.set_column(column, column, 70 if long else 24 if name in ("measures", "household_id") else 14)
-            sheet.write_string(0, column, name, head)
-            for row, value in enumerate(alerts[name], 1):
-                if isinstance(value, str):
-                    sheet.write_string(row, column, value, wrap)
-                elif pd.notna(value):
-                    sheet.write_number(row, column, float(value), share if percent else wrap)
-        sheet.freeze_panes(1, 1)
-        sheet.autofilter(0, 0, max(len(alerts), 1), len(alerts.columns) - 1)
-        sheet.set_landscape()
-        sheet.fit_to_pages(1, 0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.register import Register
 
-SCORE_COLUMNS = ("household_id", "county_id", "as_of", "risk", "rank", "model_version")
+KEYS = ("household_id", "county_id", "as_of")
+SCORE_COLUMNS = (*KEYS, "risk", "rank", "model_version")
 INTERVAL_COLUMNS = ("risk_low", "risk_high")
 PLACES = ("township_id", "village_id")
 
@@ -154,28 +156,39 @@ def score_county(
     """
     features, lacking = available_in(register, model.catalogue)
     order = {f.name: i for i, f in enumerate(model.catalogue.features)}
-    members = build_members(register, county, month, model.run.label, model.run.at_risk).set_index("household_id")
-    most = int(room(capacity, model, county, len(members)))
-    floors = model.run.capacity if capacity is None else None
     scored, kept, places, by_hand, tables = [], [], [], [], []
-    done = 0
-    for frame in county_blocks(register, county, [month], features, block):
-        place = members.index.get_indexer(frame["household_id"])
-        frame = frame[place >= 0].reset_index(drop=True)
-        frame["county_id"] = county
-        frame["fell_as"] = members["fell_as"].to_numpy()[place[place >= 0]]
-        out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
-        by_hand.append(frame.loc[out, ["household_id", "county_id", "as_of"]])
-        frame = frame[~out].reset_index(drop=True)
-        scores = frame[["household_id", "county_id", "as_of"]].copy()
-        scores["risk"] = risks(model, frame)
-        rows = _can_be_listed(scores, frame, most, floors)
-        scored.append(scores)
-        places.append(frame[[c for c in PLACES if c in frame]])
-        kept.append(rows + done)
-        tables.append(frame.iloc[rows])
-        done += len(frame)
-    scores = _together(scored, ["household_id", "county_id", "as_of", "risk"])
+
+    def at_risk() -> Iterator[pd.DataFrame]:
+        """Blocks of those who are at risk and want to be ranked."""
+        for frame in chain(first, blocks):
+            frame["county_id"] = county
+            place = members.index.get_indexer(frame["household_id"])
+            out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
+            by_hand.append(frame.loc[out & (place >= 0), list(KEYS)])
+            left = ~out & (place >= 0)
+            frame = frame[left].reset_index(drop=True)
+            frame["fell_as"] = fell_as[place[left]]
+            yield frame
+
+    blocks = county_blocks(register, county, [month], features, block)
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(build_members, register, county, month, model.run.label, model.run.at_risk)
+        first = list(islice(blocks, 1))  # who is at risk is asked while the first block is read: neither needs the other
+        members = asked.result().set_index("household_id")
+        fell_as = members["fell_as"].to_numpy(object)
+        most = int(room(capacity, model, county, len(members)))
+        floors = model.run.capacity if capacity is None else None
+        done, highest = 0, np.zeros(0)
+        for frame, risk in _with_risks(model, at_risk(), beside):
+            scores = frame[list(KEYS)].assign(risk=risk)
+            highest = np.sort(np.r_[highest, risk])[::-1][:most]
+            rows = _can_be_listed(scores, frame, highest[-1] if len(highest) else np.inf, floors)
+            scored.append(scores)
+            places.append(frame[[c for c in PLACES if c in frame]])
+            kept.append(rows + done)
+            tables.append(frame.iloc[rows])
+            done += len(frame)
+    scores = _together(scored, [*KEYS, "risk"])
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
     interval = model.interval_of(scores["risk"].to_numpy(float))
@@ -185,11 +198,25 @@ def score_county(
         features=_together(tables, ["household_id"]),
         kept=np.concatenate(kept) if kept else np.zeros(0, np.int64),
         places=_together(places, []),
-        by_hand=_together(by_hand, ["household_id", "county_id", "as_of"]),
+        by_hand=_together(by_hand, list(KEYS)),
         model=model,
         available=tuple(sorted(features, key=lambda f: order[f.name])),
         lacking=lacking,
     )
+
+
+def _with_risks(
+    model: RiskModel, blocks: Iterator[pd.DataFrame], beside: Executor
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Each block with its risks, which are computed beside while the next block is read."""
+    before = None
+    for frame in blocks:
+        now = frame, beside.submit(risks, model, frame)
+        if before is not None:
+            yield before[0], before[1].result()
+        before = now
+    if before is not None:
+        yield before[0], before[1].result()
 
 
 def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> float:
@@ -214,9 +241,9 @@ def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> flo
     return int(capacity)
 
 
-def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, most: int, floors: object) -> np.ndarray:
-    """Rows that a list with so much room, or a floor of their township or village, can reach."""
-    wanted = scores.assign(rank=_rank(scores))["rank"].to_numpy() <= most
+def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, least: float, floors: object) -> np.ndarray:
+    """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
+    wanted = scores["risk"].to_numpy() >= least
     for name, place in (("township_floor", "township_id"), ("village_floor", "village_id")):
         floor = getattr(floors, name, 0)
         if floor and place in frame:

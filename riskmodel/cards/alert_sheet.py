@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from riskmodel.alerts.alerts import settled
 from riskmodel.alerts.change import NOT_SCORED, SPLIT, Changes
 from riskmodel.alerts.history import ScoredMonth, states, trends
 from riskmodel.cards.charts import small_waterfall_svg, trend_svg
@@ -23,7 +24,7 @@ from riskmodel.cards.rendering import Language, Words, decimal, of_100, render
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.display import plain
-from riskmodel.explain.causes import JUDGED, VERDICTS, settle, verdict_words
+from riskmodel.explain.causes import JUDGED, VERDICTS, verdict_words
 
 if TYPE_CHECKING:
     from riskmodel.review.rules import ReviewRules
@@ -274,10 +275,7 @@ def _drivers(month: ScoredMonth, alerts: pd.DataFrame, catalogue: Catalogue) -> 
     drivers = pd.read_parquet(month.folder / "drivers.parquet").drop(columns="household_id").astype(float)
     known = {d.name for d in catalogue.drivers}
     drivers = drivers[[c for c in drivers if c in known]]
-    excused = pd.DataFrame(
-        {e.name: [e.name in text.split(", ") for text in alerts["excuses"]] for e in catalogue.excuses}, dtype=bool
-    )
-    return settle(catalogue, drivers, excused, alerts["verdict"].isin(JUDGED).to_numpy())
+    return settled(catalogue, drivers, alerts)
 
 
 def signed(value: float, digits: int) -> str:

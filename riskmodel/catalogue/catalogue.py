@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
 
-from riskmodel.catalogue.expressions import Expression, NotPure, parse
+from riskmodel.catalogue.expressions import Expression, NotPure, parse, read_ahead
 from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
 from riskmodel.errors import CatalogueError
@@ -230,15 +230,18 @@ def load_catalogue(
     contract = load_contract()
     driver_file = find_config(drivers)
     driver_rows = read_lined(driver_file)
+    files = [find_config(f) for f in features]
+    feature_rows = [read_lined(file) for file in files]
+    measure_file, rule_file = find_config(measures), find_config(verdict)
+    measure_rows = read_lined(measure_file)
+    read_ahead(_texts([driver_rows, feature_rows, measure_rows]))
     known_drivers = _drivers(driver_rows, driver_file.name)
     names = {d.name for d in known_drivers}
 
-    files = [find_config(f) for f in features]
     rows: list[Feature] = []
-    for file in files:
-        rows += _features(read_lined(file), file.name, contract, names)
+    for file, content in zip(files, feature_rows, strict=True):
+        rows += _features(content, file.name, contract, names)
     _check_together(rows)
-    measure_file, rule_file = find_config(measures), find_config(verdict)
     known = {f.name for f in rows} | set(HOUSEHOLD_COLUMNS)
     conditions = {
         part: _conditions(driver_rows, part, driver_file.name, known, names)
@@ -247,7 +250,7 @@ def load_catalogue(
     return Catalogue(
         features=tuple(rows),
         drivers=tuple(known_drivers),
-        measures=tuple(_measures(read_lined(measure_file), measure_file.name, known, names)),
+        measures=tuple(_measures(measure_rows, measure_file.name, known, names)),
         questions=_questions(driver_rows, driver_file.name, known, names),
         signs=read_signs(driver_rows, driver_file.name, known, {d.name: d.nature for d in known_drivers}),
         peers=read_peers(driver_rows, driver_file.name, known),
@@ -255,6 +258,21 @@ def load_catalogue(
         sources=tuple((f.name, f.read_text(encoding="utf-8")) for f in (*files, driver_file, measure_file, rule_file)),
         **conditions,
     )
+
+
+_EXPRESSIONS = ("aggregate", "derived", "context", "stable", "when", "never", "one_less", "one_able_less")
+
+
+def _texts(content: object, expression: bool = False) -> Iterator[str]:
+    """The texts of all expressions below some content of the files."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _texts(value, expression or key in _EXPRESSIONS)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _texts(value, expression)
+    elif expression and isinstance(content, str):
+        yield content
 
 
 def _row_place(row: dict, file: str, what: str) -> Place:

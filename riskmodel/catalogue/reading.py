@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from riskmodel.errors import CatalogueError
-from riskmodel.register.contract import meant
+from riskmodel.register.contract import SAFE_LOADER, meant
 
 LINE = "__line__"
 
@@ -27,7 +27,7 @@ class Place:
         return CatalogueError(f"{self.file}, line {self.line}, {self.row}: {why}.")
 
 
-class _LinedLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _LinedLoader(SAFE_LOADER):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set = set()
         for key_node, _ in node.value:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from functools import cache
 from string import Formatter
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -44,9 +47,22 @@ def _asked(expressions: Sequence[Expression], features: pd.DataFrame, kind: str)
         columns.append(f"CAST({name} AS DOUBLE) AS {name}" if number else name)
     asked = ", ".join(f"CAST(({e.text}) AS {kind}) AS c{i}" for i, e in enumerate(expressions))
     given = ", ".join(["row_no", *columns])
-    with engine() as connection:
-        connection.register("given", pa.table(table))
+    connection = _engine()
+    connection.register("given", pa.table(table))
+    try:
         return connection.execute(f"SELECT {asked} FROM (SELECT {given} FROM given) ORDER BY row_no").df()
+    finally:
+        connection.unregister("given")
+
+
+_OF_THREAD = threading.local()
+
+
+def _engine() -> duckdb.DuckDBPyConnection:
+    """The engine of this thread: to open one takes as long as most questions do."""
+    if not hasattr(_OF_THREAD, "engine"):
+        _OF_THREAD.engine = engine()
+    return _OF_THREAD.engine
 
 
 def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame:
@@ -55,22 +71,28 @@ def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame({c.name: f for c, f in zip(conditions, found, strict=True)}, index=features.index)
 
 
-class _Words(Formatter):
-    """Fills `{feature}` with a whole number or one decimal, `{feature:%}` with a percentage."""
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if value is None or value != value:
-            return "?"
-        if format_spec == "%":
-            return f"{float(value):.0%}"
-        number = round(float(value), 1)
-        return f"{number:.0f}" if number == int(number) else f"{number:.1f}"
-
-
 def words(template: str, values: dict[str, Any]) -> str:
     """A sentence of the catalogue with a household's figures filled in.
+
+    `{feature}` is filled with a whole number or one decimal, `{feature:%}` with a percentage.
 
     >>> words("{n} member(s), {share:%}", {"n": 2.0, "share": 0.314})
     '2 member(s), 31%'
     """
-    return _Words().vformat(template, (), values)
+    parts = (text if name is None else text + _figure(values[name], form) for text, name, form in _parsed(template))
+    return "".join(parts)
+
+
+@cache
+def _parsed(template: str) -> list[tuple[str, str | None, str | None]]:
+    """The parts of a sentence: text, and the figure that follows it, if any, with its form."""
+    return [part[:3] for part in Formatter().parse(template)]
+
+
+def _figure(value: Any, form: str | None) -> str:
+    if value is None or value != value:
+        return "?"
+    if form == "%":
+        return f"{float(value):.0%}"
+    number = round(float(value), 1)
+    return f"{number:.0f}" if number == int(number) else f"{number:.1f}"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaincinv
 
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.metrics import wilson
@@ -100,6 +99,8 @@ def calibration_in_the_large(
     >>> round(check.ratio, 2), round(check.low, 2), round(check.high, 2), check.warns
     (2.0, 1.63, 2.43, True)
     """
+    from scipy.special import gammaincinv
+
     y, p = np.asarray(outcome, float), np.asarray(risk, float)
     if not len(y) or not np.isfinite(y + p).all() or p.sum() <= 0:
         raise UsageError("observed over expected needs rows whose outcome and risk are known; leave out the others.")
@@ -165,6 +166,8 @@ def interval_coverage(
     >>> interval_coverage(np.array([0, 1]), intervals, ["a", "a"])[["rate", "low", "high", "holds"]].values.tolist()
     [[0.5, 0.4, 0.6, True]]
     """
+    from scipy.special import gammaincinv
+
     y = np.asarray(outcome, float)
     low, high = intervals["low"].to_numpy(float), intervals["high"].to_numpy(float)
     group = np.full(len(y), "all") if groups is None else np.asarray(groups)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.bootstrap import Interval, percentile_interval, resample
@@ -111,6 +110,8 @@ class Scored:
 
     def _calibration_slope(self, w: np.ndarray) -> float:
         """Slope of a logistic regression of the outcome on the logit of the risk (Cox 1958), by bounded Newton steps."""
+        from scipy.special import expit
+
         events, total, width = np.dot(w, self.y), w.sum(), float(self._logit.std())
         if width < 1e-9 or not 0 < events < total:
             return np.nan
@@ -138,6 +139,8 @@ class Scored:
 
     def _calibration_intercept(self, w: np.ndarray) -> float:
         """Calibration in the large: the shift of all logits that makes the mean risk equal the rate."""
+        from scipy.special import expit
+
         target = np.dot(w, self.y)
         if not 0 < target < w.sum():
             return np.nan

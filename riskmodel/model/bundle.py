@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.inputs import BLOCK
 from riskmodel.errors import IntegrityError
-from riskmodel.model.calibration import Calibration, logit
+from riskmodel.model.calibration import Calibration, logit, probability
 from riskmodel.model.estimators import Estimator, load_estimator, save_estimator
 from riskmodel.model.intervals import FILE as INTERVALS
 from riskmodel.model.intervals import VennAbers
@@ -91,8 +90,15 @@ class RiskModel:
         return None if found is None else found.set_index(features.index)
 
     def interval_of(self, risk: np.ndarray) -> pd.DataFrame | None:
-        """`interval` of risks that are known already, shape (n,)."""
-        return None if self.intervals is None else self.intervals.interval(risk)
+        """`interval` of risks that are known already, shape (n,).
+
+        Calibration by two numbers may put a risk beside the isotonic steps of its own interval. The interval then reaches
+        to the risk, so that everybody who shows both says the same; what is promised of the steps holds of wider ends too.
+        """
+        if self.intervals is None:
+            return None
+        steps = self.intervals.interval(risk)
+        return pd.DataFrame({"low": np.minimum(steps["low"], risk), "high": np.maximum(steps["high"], risk)})
 
     def log_odds(self, features: pd.DataFrame) -> np.ndarray:
         """Log-odds of the calibrated risk."""
@@ -199,7 +205,7 @@ def example_rows(model: RiskModel, medians: Mapping[str, float]) -> pd.DataFrame
 def check_additive(contributions: tuple[pd.DataFrame, float], risk: np.ndarray, tolerance: float = 1e-6) -> None:
     """Raise IntegrityError unless contributions, rows x parts, and their base add up to the log-odds of the risk."""
     values, base = contributions
-    gap = np.abs(expit(values.sum(axis=1).to_numpy() + base) - risk)
+    gap = np.abs(probability(values.sum(axis=1).to_numpy() + base) - risk)
     if len(gap) and gap.max() > tolerance:
         raise IntegrityError(f"contributions miss the risk by up to {gap.max():.2g}: the explanation is not this model's.")
 

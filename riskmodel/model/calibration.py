@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from riskmodel.evaluation.calibration import design_effect
 
 EVENTS_FOR_SLOPE = 100
 """Falls, each household's counted once, from which on a renewed slope is learned (Vergouwe et al. 2005)."""
 _EDGE = 1e-12
+_LARGEST_EXPONENT = 709.0
 _LEVEL_SD, _SLOPE_SD = 0.5, 0.2
 
 
@@ -20,6 +21,15 @@ def logit(risk: np.ndarray) -> np.ndarray:
     """Log-odds of a probability, cut at 1e-12."""
     risk = np.clip(risk, _EDGE, 1 - _EDGE)
     return np.log(risk) - np.log1p(-risk)
+
+
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """Probabilities of log-odds, shape (n,): `scipy.special.expit` to the last bit, without the time of its import.
+
+    The exponential is the C library's, as there; numpy's own differs from it in the last bit of some values.
+    """
+    inverse = np.minimum(-np.asarray(log_odds, float), _LARGEST_EXPONENT)
+    return 1 / (1 + np.fromiter(map(math.exp, inverse.tolist()), float, len(inverse)))
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Calibration:
             return self
         log_odds = self.slope * logit(risk)
         from scipy.optimize import brentq
+        from scipy.special import expit
 
         intercept = brentq(lambda level: float(np.mean(expit(log_odds + level))) - rate, -20, 20)
         return Calibration(self.slope, intercept)
@@ -98,7 +109,7 @@ class Calibration:
 
     def apply(self, risk: np.ndarray) -> np.ndarray:
         """Calibrated probabilities."""
-        return expit(self.slope * logit(risk) + self.intercept)
+        return probability(self.slope * logit(risk) + self.intercept)
 
 
 def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, effect: float, with_slope: bool) -> tuple[float, float]:
@@ -112,6 +123,7 @@ def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, effect: float, with
         return float(value), design.T @ (expit(eta) - y) / effect + precision * beta
 
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     found = minimize(loss, np.zeros(len(precision)), jac=True, method="BFGS", options={"gtol": 1e-6 * len(x)}).x
     return float(found[0]), float(found[1]) if with_slope else 0.0

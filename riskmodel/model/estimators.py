@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from riskmodel.cohort.inputs import Inputs
 from riskmodel.errors import UsageError
 from riskmodel.model.boosters import KeptBooster
+from riskmodel.model.calibration import probability
 
 DISTANCE = "log_ratio_now"
 LAST_STATUS = "months_since_below"
@@ -204,7 +204,7 @@ class _Logit(_Model):
         return (design - self._mean) / self._scale if scaled else design
 
     def _risk(self, X: pd.DataFrame) -> np.ndarray:
-        return expit(self._design(X) @ self._coef + self._intercept)
+        return probability(self._design(X) @ self._coef + self._intercept)
 
     def contributions(self, X: pd.DataFrame) -> tuple[np.ndarray, float]:
         """Log-odds per feature against the training mean (rows x features in), and the base."""

@@ -1,11 +1,23 @@
-"""The register: records come in, are checked, and lie by county."""
+"""The register: records come in, are checked, and lie by county. The intake is imported when it is first used."""
+
+from typing import TYPE_CHECKING, Any
 
 from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
 from riskmodel.register.contract import load_contract
-from riskmodel.register.intake import IntakeReport, ingest
 from riskmodel.register.store import Register
+
+if TYPE_CHECKING:
+    from riskmodel.register.intake import IntakeReport, ingest
 
 __all__ = [
     "IntakeReport", "Register", "commit_directory", "commit_file", "ingest", "load_contract", "read_manifest",
     "verify",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("IntakeReport", "ingest"):
+        from riskmodel.register import intake
+
+        return getattr(intake, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads YAML by libyaml where it is there, ten times as fast."""
+
 TYPES = ("text", "date", "month", "number", "integer", "boolean", "category")
 
 
@@ -91,7 +94,7 @@ def load_contract() -> Contract:
     >>> load_contract().tables["records"].columns["wage_income"].zh
     '工资性收入'
     """
-    content = yaml.safe_load(Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8"))
+    content = yaml.load(Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8"), SAFE_LOADER)
     tables = {name: _table(name, row) for name, row in content["tables"].items()}
     units = {name: MappingProxyType(dict(factors)) for name, factors in content["units"].items()}
     return Contract(MappingProxyType(tables), MappingProxyType(units))

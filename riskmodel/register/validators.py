@@ -10,7 +10,7 @@ import duckdb
 import yaml
 
 from riskmodel.errors import UsageError
-from riskmodel.register.contract import load_contract, meant
+from riskmodel.register.contract import SAFE_LOADER, load_contract, meant
 
 _MONTH = {"records": "month", "spells": "CAST(date_trunc('month', identified_on) AS DATE)"}
 
@@ -78,7 +78,7 @@ def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str]
 
 
 def _rules() -> list[dict[str, str]]:
-    return yaml.safe_load(Path(__file__).with_name("validators.yaml").read_text(encoding="utf-8"))["validators"]
+    return yaml.load(Path(__file__).with_name("validators.yaml").read_text(encoding="utf-8"), SAFE_LOADER)["validators"]
 
 
 def _spells_in_context(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from riskmodel.alerts.month import write_excel
+from riskmodel.alerts.spreadsheet import write_excel
 from riskmodel.display import cells
 from riskmodel.errors import UsageError
 from riskmodel.register import commit_file, read_manifest

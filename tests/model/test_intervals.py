@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,3 +164,16 @@ def test_a_model_without_intervals_has_none_and_loads(tmp_path: Path, cohorts: C
     without.save(tmp_path / "model")
     assert not (tmp_path / "model" / "intervals.json").exists()
     assert RiskModel.load(tmp_path / "model").interval(cohorts.frame) is None
+
+
+def test_a_risk_lies_within_its_own_interval(model: RiskModel) -> None:
+    """Half of the households of the highest risks fell, a third of the middle ones, and none of the lowest."""
+    steps = VennAbers.fit(np.repeat([0.1, 0.3, 0.6], 300), np.r_[np.zeros(300), np.arange(300) % 3 == 0, np.arange(300) % 2])
+    risk = np.array([0.05, 0.3, 0.4, 0.6, 0.95])
+    ends = dataclasses.replace(model, intervals=steps).interval_of(risk)
+    assert (ends["low"] <= risk).all() and (risk <= ends["high"]).all()
+    pure = steps.interval(risk)
+    outside = (risk < pure["low"]) | (risk > pure["high"])
+    assert outside.tolist() == [True, True, False, True, False]
+    assert (ends["low"] <= pure["low"]).all() and (pure["high"] <= ends["high"]).all(), "never narrower"
+    pd.testing.assert_frame_equal(ends[~outside], pure[~outside])

@@ -17,7 +17,7 @@ from riskmodel.evaluation.calibration import CalibrationCheck, action_coverage, 
 from riskmodel.evaluation.capacity import actions
 from riskmodel.evaluation.metrics import Scored, ece_null_band
 from riskmodel.model.bundle import RiskModel, check_additive
-from riskmodel.model.calibration import Calibration, logit
+from riskmodel.model.calibration import Calibration, logit, probability
 from riskmodel.model.recalibration import recalibrate
 from riskmodel.model.training import fit_model
 from riskmodel.settings import Cohorts as Months
@@ -36,6 +36,12 @@ def rows_of_counties(
     log_odds = -2.5 + generator.normal(size=rows)
     fell = generator.random(rows) < expit(slope * (log_odds + 2.5) - 2.5 + drift)
     return expit(log_odds), fell.astype(float)
+
+
+def test_a_probability_is_scipys_to_the_last_bit() -> None:
+    log_odds = np.r_[np.random.default_rng(0).normal(0, 8, 100_000), 0.0, -0.0, np.nan, np.inf, 708, -708]
+    assert np.array_equal(probability(log_odds), expit(log_odds), equal_nan=True)
+    assert probability(np.array([-1e6, 1e6])) == pytest.approx([0, 1]), "and none is beyond what can be computed"
 
 
 def test_a_doubled_rate_comes_back_into_its_interval_and_its_ece_into_the_null_band() -> None:

@@ -1,0 +1,90 @@
+"""A table of alerts as a workbook: text stays text, nothing is a formula or a link.
+
+xlsxwriter makes the workbook: titles, looks, widths, filter, print layout. The rows are put into its sheet as XML (ECMA-376,
+part 1, 18.3.1: `sheetData`), a column at a time, since cell by cell they would take as long as all figures in them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pandas as pd
+
+from riskmodel.display import plain
+
+_SHEET = "xl/worksheets/sheet1.xml"
+_SHARES = ("risk", "objective_share", "subjective_share", "verdict_confidence")
+_LONG, _WIDE = ("reason",), ("measures", "household_id")
+_MOST_TEXT = 32_767
+"""Characters that a cell holds."""
+_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_WRITTEN = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\ufffe", ""), ("\uffff", ""))
+
+
+def write_excel(alerts: pd.DataFrame, path: Path) -> None:
+    """Write a table as a workbook; missing values are empty cells. The same table gives the same bytes."""
+    empty = _without_rows(alerts)
+    with ZipFile(empty) as parts, ZipFile(path, "w", ZIP_DEFLATED) as book:
+        for part in parts.infolist():
+            content = parts.read(part)
+            book.writestr(part, _filled(content.decode(), alerts) if part.filename == _SHEET else content)
+
+
+def _without_rows(alerts: pd.DataFrame) -> io.BytesIO:
+    """The workbook with its titles; a row of blanks shows the look of each column, and one blank how far the table goes."""
+    import xlsxwriter
+
+    made = io.BytesIO()
+    with xlsxwriter.Workbook(made, {"in_memory": True}) as book:
+        book.set_properties({"created": dt.datetime(2000, 1, 1)})
+        sheet = book.add_worksheet("alerts")
+        head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
+        wrap = book.add_format({"text_wrap": True, "valign": "top"})
+        share = book.add_format({"num_format": "0%", "valign": "top"})
+        last = max(len(alerts), 1), len(alerts.columns) - 1
+        sheet.write_blank(*last, None, wrap)
+        for column, name in enumerate(alerts.columns):
+            sheet.set_column(column, column, 70 if name.startswith(_LONG) else 24 if name in _WIDE else 14)
+            sheet.write_string(0, column, name, head)
+            sheet.write_blank(1, column, None, share if name in _SHARES else wrap)
+        sheet.freeze_panes(1, 1)
+        sheet.autofilter(0, 0, *last)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
+    return made
+
+
+def _filled(sheet: str, alerts: pd.DataFrame) -> str:
+    """The sheet's XML with the rows of the table in place of its rows of blanks."""
+    above, blanks, below = re.split(r'(?=<row r="2")|(?=</sheetData>)', sheet)
+    looks = re.findall(r'<c r="([A-Z]+)2" s="(\d+)"/>', blanks)
+    columns = [_cells(alerts[name], *look) for name, look in zip(alerts, looks, strict=True)]
+    rows = (f'<row r="{number}">{"".join(cells)}</row>' for number, cells in enumerate(zip(*columns, strict=True), 2))
+    return "".join((above, *rows, below))
+
+
+def _cells(values: pd.Series, column: str, style: str) -> Iterator[str]:
+    """The cells of a column, from its second row on."""
+    for row, (value, missing) in enumerate(zip(values.tolist(), values.isna().tolist(), strict=True), 2):
+        place = f'<c r="{column}{row}" s="{style}"'
+        if missing:
+            yield ""
+        elif isinstance(value, str):
+            yield f'{place} t="inlineStr"><is><t xml:space="preserve">{_text(value)}</t></is></c>'
+        else:
+            yield f"{place}><v>{float(value):.16G}</v></c>"
+
+
+def _text(value: str) -> str:
+    """Harmless text as XML; what would read as an escaped character is kept as it is written."""
+    text = plain(value)[:_MOST_TEXT]
+    if "_x" in text:
+        text = _ESCAPED.sub("_x005F_", text)
+    for character, written in _WRITTEN:
+        text = text.replace(character, written)
+    return text
