@@ -13,17 +13,20 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import md5
 from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from riskmodel.catalogue.compiler import quoted
 from riskmodel.cohort.features import engine
+from riskmodel.cohort.runs import Assessments
 from riskmodel.cohort.spells import open_monitoring, open_runs
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
@@ -176,21 +179,27 @@ def _county_history(
     share: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     bridge, step = asked.rules.spells.bridge_months, asked.register.step_months
-    drawn = f"CAST('0x' || left(md5(household_id), 8) AS UBIGINT) < {int(share * 2**32)}"
     if kind == POVERTY:
-        file = asked.register.file("records", county)
-        those = f"SELECT household_id FROM read_parquet({quoted(file)}) WHERE welfare < line AND {drawn}"
-        open_runs(connection, asked.register, county, views, bridge, those)
+
+        def fell(held: Assessments) -> np.ndarray:
+            below = held.ever_below()
+            below[below] = drawn(held.ids.filter(pa.array(below)).to_pylist(), share)
+            return below
+
+        open_runs(connection, asked.register, county, views, bridge, fell)
         stays = (
             "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
             "WHERE NOT below AND start_known"
         )
     else:
         open_monitoring(connection, asked.register, county, views)
-        connection.execute(f"DELETE FROM monitoring WHERE NOT ({drawn})")
+        ids = connection.execute("SELECT DISTINCT household_id FROM monitoring ORDER BY household_id").df()["household_id"]
+        mine = drawn(ids, share)
+        connection.register("others", ids[~mine].to_frame())
+        connection.execute("DELETE FROM monitoring WHERE household_id IN (SELECT household_id FROM others)")
         if {"welfare", "line"} <= set(asked.register.columns("records")):
-            those = "SELECT household_id FROM monitoring"
-            open_runs(connection, asked.register, county, views, bridge, those)
+            chosen = pa.array(ids[mine], pa.string())
+            open_runs(connection, asked.register, county, views, bridge, lambda held: _among(held.ids, chosen))
         else:
             no_assessments(connection)
         stays = (
@@ -205,6 +214,20 @@ def _county_history(
         frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
     known = f"{stays} AND as_of_no = {first_test}"
     return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
+
+
+def drawn(ids: Iterable[str], share: float) -> np.ndarray:
+    """Whether each id is among a share of all ids, drawn by the id alone, shape (n,).
+
+    >>> drawn(["a", "b", "c"], 0.5).tolist()
+    [True, False, True]
+    """
+    limit = int(share * 2**32)
+    return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
+
+
+def _among(ids: pa.Array, chosen: pa.Array) -> np.ndarray:
+    return pc.is_in(ids, chosen).to_numpy(zero_copy_only=False)
 
 
 def _followed(kind: str, name: str, view: int, step: int) -> str:
