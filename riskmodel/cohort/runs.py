@@ -27,8 +27,8 @@ class Assessments:
     ids
         Household ids, shape (households,).
     household, month_no, day, known_on
-        Of each row: its household's place in `ids`, its month, the first day of that month and the day on which it was known,
-        in days since 1970; shape (rows,).
+        Of each row: its household's place in `ids`, its month, and in days since 1970 the first day of that month and the
+        day on which it was known; shape (rows,).
     welfare, line
         NaN where unknown, shape (rows,).
     step
@@ -64,22 +64,21 @@ class Assessments:
             place = np.empty(len(ids), household.dtype)
             place[order] = np.arange(len(ids))
             ids, household = ids.take(pa.array(order)), place[household]
-        months = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int32) + 1970 * 12
+        months = _months(day)
         found = cls(
             ids, household, months, day, known_on, _numbers(rows["welfare"]), _numbers(rows["line"]), step, has_revisions
         )
-        return found if found._sorted() else found._of(np.lexsort((known_on, day, household)))
+        return found if found._sorted() else found._in_order(np.lexsort((known_on, day, household)))
 
     def _sorted(self) -> bool:
-        by = (self.household, self.day, self.known_on)
-        rises, same = np.zeros(max(len(self.household) - 1, 0), bool), np.ones(max(len(self.household) - 1, 0), bool)
-        for key in by:
-            rises |= same & (key[1:] > key[:-1])
-            same &= key[1:] == key[:-1]
-        return bool((rises | same).all())
+        gaps = np.diff(self.household.astype(np.int64) << 32 | self.day)
+        return bool((gaps > 0).all() or ((gaps >= 0).all() and (np.diff(self.known_on)[gaps == 0] >= 0).all()))
 
     def _of(self, rows: np.ndarray) -> Assessments:
         """The same households with some of the rows."""
+        return self if len(rows) == len(self.household) else self._in_order(rows)
+
+    def _in_order(self, rows: np.ndarray) -> Assessments:
         parts = (self.household, self.month_no, self.day, self.known_on, self.welfare, self.line)
         return Assessments(self.ids, *(part[rows] for part in parts), self.step, self.has_revisions)
 
@@ -157,6 +156,17 @@ class Assessments:
 def _days(column: pa.ChunkedArray) -> np.ndarray:
     """Days since 1970; a missing day lies beyond all others."""
     return pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), np.iinfo(np.int32).max).to_numpy()
+
+
+def _months(days: np.ndarray) -> np.ndarray:
+    """Numbers of the months of days since 1970."""
+    if not len(days):
+        return days
+    first = int(days.min())
+    every = (
+        np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[M]").astype(np.int32) + 1970 * 12
+    )
+    return every[days - first]
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -105,7 +105,7 @@ def open_runs(
     bridge_months: int,
     households: Callable[[Assessments], np.ndarray] | None = None,
 ) -> None:
-    """Tables `assessed` and `runs` of one county, as known at the end of each period.
+    """View `assessed` and table `runs` of one county, as known at the end of each period.
 
     `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line). `runs`: `as_of_no, household_id,
     below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below` (whether an earlier run of the household
@@ -132,11 +132,10 @@ def open_runs(
         assessed.append(known.table(month))
         runs.append(known.runs(month, bridge_months, number))
         number += len(runs[-1])
-    for name, tables in (("assessed", assessed), ("runs", runs)):
-        rows = pa.concat_tables(tables)
-        connection.register("made", rows)
-        connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM made")
-        connection.unregister("made")
+    connection.register("assessed", pa.concat_tables(assessed))
+    connection.register("made", pa.concat_tables(runs))
+    connection.execute("CREATE OR REPLACE TABLE runs AS FROM made")
+    connection.unregister("made")
 
 
 def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, county: str, as_of: Sequence[int]) -> None:
