@@ -16,11 +16,12 @@ import pandas as pd
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.features import engine
-from riskmodel.monitoring.known import Answers, named, needs_on, open_known
+from riskmodel.cohort.features import build_features, engine
+from riskmodel.monitoring.known import Answers, needs_on, only, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day
 
+_WATCHED = ("monitored_now", "below_now")
 ALL, RETURN = "*", "return"
 NO_NEED, OTHER_NEED, ANSWERED = "no_need_recorded", "other_need", "answers_a_need"
 _MAD = 0.6744897501960817
@@ -151,54 +152,60 @@ def _needs(
     """Help without a recorded need that it answers, and needs that no help answers."""
     rules = asked.rules.funds
     before = asked.as_of - rules.need_months
-    facts = needs_on(asked, catalogue, [before, asked.as_of], asked.register.counties, ["monitored_now", "below_now"])
-    objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
-    flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
-    watched = facts[[c for c in ("monitored_now", "below_now") if c in facts]].eq(1).any(axis=1)
-    own = pd.concat([facts[["household_id", "as_of"]], flags, watched.rename("watched")], axis=1)
-    either = own.drop(columns="as_of").groupby("household_id").any()
+    months = [before, asked.as_of]
+    seen = build_features(asked.register, months, only(catalogue, set(_WATCHED))).frame
+    seen["watched"] = seen[[c for c in _WATCHED if c in seen]].eq(1).any(axis=1)
     given = connection.execute(
         f"""
         SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
-        WHERE {month_no("offered_on")} > {before} ORDER BY county_id, household_id, offered_on, measure"""
+        WHERE {month_no("offered_on")} > {before} AND list_contains(?, measure)
+        ORDER BY county_id, household_id, offered_on, measure""",
+        [list(answers.drivers)],
     ).df()
-    told = given["household_id"].isin(either.index)
-    known = either.reindex(given["household_id"], fill_value=False).reset_index(drop=True)
+    given = given[given["household_id"].isin(seen["household_id"])].reset_index(drop=True)
+    twice = seen.loc[seen["watched"], "household_id"].value_counts()
+    lasting = twice.index[twice == len(months)]
+    objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
+    asked_of = sorted({*given["household_id"], *lasting})
+    facts = needs_on(asked, catalogue, months, asked.register.counties, households=asked_of)
+    flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1).assign(household_id=facts["household_id"])
+    watched = seen.groupby("household_id")["watched"].any()
+    needs = flags.groupby("household_id").any()
+    known = needs.reindex(given["household_id"], fill_value=False)
+    known["watched"] = watched.reindex(known.index).to_numpy()
+    known = known.reset_index(drop=True)
     answered = np.zeros(len(given), bool)
     for kind, drivers in answers.drivers.items():
         answered |= given["measure"].eq(kind).to_numpy() & known[list(drivers)].any(axis=1).to_numpy()
     some = known[objective].any(axis=1) | known["watched"]
     given["match"] = np.select([answered, some], [ANSWERED, OTHER_NEED], NO_NEED)
-    given["needs"] = named(known[objective])
-    matches = given[told & given["measure"].isin(answers.drivers)]
-    counted = pd.crosstab(matches["measure"], matches["match"]).reindex(
-        columns=[ANSWERED, OTHER_NEED, NO_NEED], fill_value=0
-    )
+    counted = pd.crosstab(given["measure"], given["match"]).reindex(columns=[ANSWERED, OTHER_NEED, NO_NEED], fill_value=0)
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
     return {
         "help_and_need": counted,
-        "help_without_need": matches[matches["match"] == NO_NEED].drop(columns=["match", "needs"]).reset_index(drop=True),
-        "need_without_help": _unmet(connection, asked, own, before, answers),
+        "help_without_need": given[given["match"] == NO_NEED].drop(columns="match").reset_index(drop=True),
+        "need_without_help": _unmet(connection, asked, flags[flags["household_id"].isin(lasting)], before, answers),
     }
 
 
 def _unmet(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, own: pd.DataFrame, before: int, answers: Answers
+    connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFrame, before: int, answers: Answers
 ) -> pd.DataFrame:
-    """Households monitored or below the line then and now, with a need known then and now that no help answers."""
-    months = sorted(own["as_of"].unique())
-    if len(months) < 2:
-        return pd.DataFrame(columns=["household_id", "county_id", "measures", "unanswered"])
-    lasting = own.drop(columns="as_of").groupby("household_id").all()
-    seen = own["household_id"].value_counts()  # not seen on either day: the need cannot be said to have lasted
-    lasting = lasting[lasting["watched"] & (seen.reindex(lasting.index) == 2)].drop(columns="watched")
+    """Households with a need known then and now that no help answers; `needs` has those watched on both days."""
+    lasting = needs.groupby("household_id").all()
+    if not len(lasting):
+        return pd.DataFrame(columns=["household_id", "county_id", "township_id", "measures", "unanswered"])
+    connection.register("lasting", lasting.reset_index()[["household_id"]])
     helped = connection.execute(
         f"""
-        SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures FROM sorted_assistance
+        SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures
+        FROM sorted_assistance SEMI JOIN lasting USING (household_id)
         WHERE accepted AND (ended_on IS NULL OR {month_no("ended_on")} > {before})
         AND {month_no("offered_on")} > {asked.as_of - 24} GROUP BY household_id"""
     ).df()
-    homes = connection.execute("SELECT household_id, county_id, township_id FROM sorted_households").df()
+    homes = connection.execute(
+        "SELECT household_id, county_id, township_id FROM sorted_households SEMI JOIN lasting USING (household_id)"
+    ).df()
     found = lasting.reset_index().merge(helped, "left", "household_id").merge(homes, "left", "household_id")
     needs = found[list(lasting.columns)]
     found["unanswered"] = answers.unmet(needs, found["measures"])

@@ -98,12 +98,22 @@ def named(flags: pd.DataFrame) -> pd.Series:
 
 
 def needs_on(
-    asked: Asked, catalogue: Catalogue, months: Sequence[int], counties: Sequence[str], further: Sequence[str] = ()
+    asked: Asked,
+    catalogue: Catalogue,
+    months: Sequence[int],
+    counties: Sequence[str],
+    further: Sequence[str] = (),
+    households: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What was known of every household at these months: its needs, and some features.
+    """What was known of households at these months: their needs, and some features.
 
     A need is a driver with a fact behind it that some measure of `measures.yaml` may answer: a household without an able
     member has no need of training or of a job.
+
+    Parameters
+    ----------
+    households
+        Ids; all households by default.
 
     Returns
     -------
@@ -112,7 +122,8 @@ def needs_on(
     """
     limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
     read = {column for e in (*limits, *(fact.when for fact in catalogue.facts)) for column in e.columns}
-    found = build_features(asked.register, months, _only(catalogue, read | set(further)), counties=counties).frame
+    catalogue = only(catalogue, read | set(further))
+    found = build_features(asked.register, months, catalogue, counties=counties, households=households).frame
     by_driver = (facts_by_driver(catalogue, found)[0] & _may_be_answered(catalogue, found)).add_prefix("fact_")
     kept = dict.fromkeys(c for c in ("household_id", "as_of", *further) if c in found)
     return pd.concat([found[[*kept]], by_driver], axis=1)
@@ -134,7 +145,7 @@ def _may_be_answered(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFra
     return found
 
 
-def _only(catalogue: Catalogue, names: set[str]) -> Catalogue:
+def only(catalogue: Catalogue, names: set[str]) -> Catalogue:
     """The catalogue with these features and those that they need."""
     wanted, waiting = set(), {n for n in names if n in catalogue.by_name}
     while waiting:
