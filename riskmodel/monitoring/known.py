@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.compiler import quoted
@@ -95,6 +99,16 @@ def named(flags: pd.DataFrame) -> pd.Series:
     for name in flags:
         texts = texts + flags[name].map({True: f"{name}; ", False: ""}).astype(object)
     return texts.str.removesuffix("; ")
+
+
+def among(ids: Any, chosen: Any) -> np.ndarray:
+    """Whether each id is one of those chosen, shape (n,).
+
+    >>> among(["a", "b", None], ["b", "c"]).tolist()
+    [False, True, False]
+    """
+    told, wanted = (x if isinstance(x, pa.Array) else pa.array(x, pa.string()) for x in (ids, chosen))
+    return pc.is_in(told, wanted).to_numpy(zero_copy_only=False)
 
 
 def needs_on(

@@ -14,8 +14,8 @@ early re-entries would otherwise be known and the households that stay out would
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import md5
 from typing import Any
 
@@ -23,13 +23,14 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
 from riskmodel.cohort.spells import open_monitoring, open_runs
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
+from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.known import among
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
 
@@ -158,18 +159,20 @@ def _history(asked: Asked, kind: str, days: Sequence[int], left: int) -> _Histor
     tests = days[-max(1, len(days) // 3) :]
     views = sorted({*days, tests[0], asked.as_of})
     share = min(1.0, rules.households / max(left, 1))
-
-    def one(county: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        with engine() as connection:
-            return _county_history(connection, asked, county, kind, views, tests[0], share)
-
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, asked.counties))
+    one = partial(_county_history, kind=kind, views=views, first_test=tests[0], share=share)
+    found = list(by_county(asked, one, f"history of {kind}"))
     frame, stays = (pd.concat([part[i] for part in found], ignore_index=True) for i in (0, 1))
     return _History(frame[frame["as_of_no"].isin(days)].reset_index(drop=True), stays, tests[0], tuple(tests))
 
 
 def _county_history(
+    asked: Asked, county: str, *, kind: str, views: Sequence[int], first_test: int, share: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with engine() as connection:
+        return _looked_back(connection, asked, county, kind, views, first_test, share)
+
+
+def _looked_back(
     connection: duckdb.DuckDBPyConnection,
     asked: Asked,
     county: str,
@@ -198,8 +201,8 @@ def _county_history(
         connection.register("others", ids[~mine].to_frame())
         connection.execute("DELETE FROM monitoring WHERE household_id IN (SELECT household_id FROM others)")
         if {"welfare", "line"} <= set(asked.register.columns("records")):
-            chosen = pa.array(ids[mine], pa.string())
-            open_runs(connection, asked.register, county, views, bridge, lambda held: _among(held.ids, chosen))
+            chosen = ids[mine]
+            open_runs(connection, asked.register, county, views, bridge, lambda held: among(held.ids, chosen))
         else:
             no_assessments(connection)
         stays = (
@@ -224,10 +227,6 @@ def drawn(ids: Iterable[str], share: float) -> np.ndarray:
     """
     limit = int(share * 2**32)
     return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
-
-
-def _among(ids: pa.Array, chosen: pa.Array) -> np.ndarray:
-    return pc.is_in(ids, chosen).to_numpy(zero_copy_only=False)
 
 
 def _followed(kind: str, name: str, view: int, step: int) -> str:
