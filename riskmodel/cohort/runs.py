@@ -115,6 +115,25 @@ class Assessments:
     def _ratio(self) -> np.ndarray:
         return np.divide(self.welfare, self.line, out=np.full(len(self.line), np.nan), where=self.line != 0)
 
+    def standing(self, as_of: int, low_months: int) -> pa.Table:
+        """How each household stands: `as_of_no, household_id`, month and ratio of the last assessment, lowest ratio.
+
+        Columns `watched_no`, `ratio` (the last one known) and `low_ratio` (of the last `low_months`, missing where none is).
+        """
+        household, ratio, rows = self.household, self._ratio(), np.arange(len(self.household))
+        last = np.flatnonzero(np.append(household[1:] != household[:-1], True)) if len(rows) else rows
+        first = np.append(0, last[:-1] + 1)[: len(last)]
+        told = np.maximum.accumulate(np.where(np.isnan(ratio), -1, rows))[last] if len(rows) else last
+        recent = np.where((self.month_no > as_of - low_months) & ~np.isnan(ratio), ratio, np.inf)
+        low = np.minimum.reduceat(recent, first) if len(rows) else recent
+        return pa.table({
+            "as_of_no": np.full(len(last), as_of, np.int32),
+            "household_id": pa.DictionaryArray.from_arrays(pa.array(household[last]), self.ids),
+            "watched_no": self.month_no[last].astype(np.int64),
+            "ratio": pa.array(np.where(told >= first, ratio[told] if len(rows) else ratio, np.nan), from_pandas=True),
+            "low_ratio": pa.array(np.where(np.isinf(low), np.nan, low), from_pandas=True),
+        })  # fmt: skip
+
     def runs(self, as_of: int, bridge_months: int, number_from: int = 0) -> pa.Table:
         """The runs of these rows, as `open_runs` says; they are numbered on from `number_from`."""
         household, month, below, ratio = self.household, self.month_no, self.welfare < self.line, self._ratio()

@@ -35,6 +35,7 @@ from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
 
 BRIDGE_MONTHS = 3
+LOW_MONTHS = 12
 
 
 def poverty_spells(
@@ -105,11 +106,16 @@ def open_runs(
     bridge_months: int,
     households: Callable[[Assessments], np.ndarray] | None = None,
 ) -> None:
-    """View `assessed` and table `runs` of one county, as known at the end of each period.
+    """Views `assessed` and `standing` and table `runs` of one county, as known at the end of each period.
 
-    `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line). `runs`: `as_of_no, household_id,
-    below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below` (whether an earlier run of the household
-    was below the line), `last_ratio`, `inner_steps` (assessments that follow one of the same run by a single step).
+    `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line).
+
+    `standing`: `as_of_no, household_id, watched_no` (month of the last assessment), `ratio` (the last one), `low_ratio` (the
+    lowest in the last `LOW_MONTHS`).
+
+    `runs`: `as_of_no, household_id, below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below`
+    (whether an earlier run of the household was below the line), `last_ratio`, `inner_steps` (assessments that follow one of
+    the same run by a single step).
 
     Parameters
     ----------
@@ -126,13 +132,15 @@ def open_runs(
     held = Assessments.read(register.file("records", county), register.step_months, register.has_revisions)
     if households is not None:
         held = held.of_households(households(held))
-    assessed, runs, number = [], [], 0
+    assessed, standing, runs, number = [], [], [], 0
     for month in sorted(as_of):
         known = held.known_by(month)
         assessed.append(known.table(month))
+        standing.append(known.standing(month, LOW_MONTHS))
         runs.append(known.runs(month, bridge_months, number))
         number += len(runs[-1])
     connection.register("assessed", pa.concat_tables(assessed))
+    connection.register("standing", pa.concat_tables(standing))
     connection.register("made", pa.concat_tables(runs))
     connection.execute("CREATE OR REPLACE TABLE runs AS FROM made")
     connection.unregister("made")

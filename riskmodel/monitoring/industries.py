@@ -252,7 +252,8 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
     found["responsible_unit"] = found["project_id"].map(unit)
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
-    still = long_ago.groupby("project_id")["status"].agg(lambda s: len(s) >= rules.still_months and s.isin(STILL).all())
+    stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
+    still = (stood["size"] >= rules.still_months) & stood["all"]
     paid = projects.set_index("project_id")["policy_support"] > 0
     found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).fillna(False).astype(bool)
     return found.drop(columns="village_id")

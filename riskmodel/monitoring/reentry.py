@@ -40,7 +40,7 @@ METRICS = ("roc_auc", "pr_auc", "brier", "calibration_slope", "rate_error")
 FEATURES = ("since", "earlier", "last_spell", "start_known", "ratio", "low_ratio", "assisted")
 """Months since the exit; spells before; length of the last one and whether its start is known; income over the line at the
 last assessment, and its lowest in the twelve months before; whether monitoring ended by help."""
-_SEEN_WITHIN, _YEAR = 3, 12
+_SEEN_WITHIN = 3
 _OUT = (3, 6, 12, 24)
 """Months since the exit at which the hazard may step."""
 
@@ -87,18 +87,14 @@ def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd
                    until_no - from_no AS last_spell, entry = 0 AS start_known, r.ratio, mode = 'assisted' AS assisted
             FROM (FROM monitoring
                   QUALIFY lead(from_no) OVER (PARTITION BY as_of_no, household_id ORDER BY from_no) IS NULL) m
-            LEFT JOIN (SELECT as_of_no, household_id, arg_max(ratio, month_no) AS ratio FROM assessed
-                       GROUP BY as_of_no, household_id) r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
+            LEFT JOIN standing r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
             WHERE until_no IS NOT NULL"""
     return connection.execute(
         f"""
         WITH left_it AS ({left})
-        SELECT l.*, low_ratio FROM left_it l LEFT JOIN (
-            SELECT as_of_no, household_id, min(ratio) AS low_ratio FROM assessed
-            WHERE month_no > as_of_no - {_YEAR}
-            AND (as_of_no, household_id) IN (SELECT (as_of_no, household_id) FROM left_it)
-            GROUP BY as_of_no, household_id) USING (as_of_no, household_id)
-        ORDER BY household_id, as_of_no
+        SELECT l.*, low_ratio FROM left_it l LEFT JOIN standing s
+        ON s.as_of_no = l.as_of_no AND s.household_id = l.household_id
+        ORDER BY l.household_id, l.as_of_no
         """
     ).df()
 
@@ -232,9 +228,7 @@ def drawn(ids: Iterable[str], share: float) -> np.ndarray:
 def _followed(kind: str, name: str, view: int, step: int) -> str:
     """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
     month without one) and `watched_*` (last month in which the household was seen at all)."""
-    watched = (
-        f"SELECT household_id, max(month_no) + {step - 1} AS w FROM assessed WHERE as_of_no = {view} GROUP BY household_id"
-    )
+    watched = f"SELECT household_id, watched_no + {step - 1} AS w FROM standing WHERE as_of_no = {view}"
     columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
     if kind == POVERTY:
         then = f"""
@@ -254,9 +248,9 @@ def _followed(kind: str, name: str, view: int, step: int) -> str:
 
 
 def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
-    """An empty table `assessed`, for a register without income."""
+    """An empty table `standing`, for a register without income."""
     connection.execute(
-        "CREATE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, true AS below, 0.0 AS ratio "
+        "CREATE TABLE standing AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS watched_no, 0.0 AS ratio, 0.0 AS low_ratio "
         "WHERE false"
     )
 

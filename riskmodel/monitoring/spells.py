@@ -245,7 +245,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
             SELECT mode AS reason, CASE WHEN entry = 0 THEN CAST(until_no - from_no AS INTEGER) END AS months, count(*) AS n
             FROM monitoring WHERE until_no IS NOT NULL GROUP BY ALL ORDER BY ALL""",
     }
-    if "assessed" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
+    if "standing" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
         no_assessments(connection)
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
     return {**tables, "current": landmarks(connection, MONITORING, asked.register.step_months)}
@@ -307,7 +307,8 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
             f"SELECT household_id, identified_on, '{SOON_AFTER_HELP}' FROM monitoring JOIN first_help "
             f"USING (household_id, identified_on) WHERE until_no - {month_no('began')} <= {rules.early_exit_months}"
         )
-    against = spells_against(connection, rules.early_exit_checks, helped) if rules.early_exit_checks else soon
+    checks, revised = rules.early_exit_checks, asked.register.has_revisions
+    against = spells_against(connection, checks, helped, revised) if checks else soon
     return connection.execute(
         f"""
         WITH first_help AS ({first_help}), against AS ({against} UNION ALL {soon})
