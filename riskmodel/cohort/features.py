@@ -10,6 +10,7 @@ from functools import cache
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
@@ -69,6 +70,7 @@ def build_features(
     catalogue: Catalogue,
     *,
     counties: Iterable[str] | None = None,
+    households: Iterable[str] | None = None,
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
 ) -> FeatureTable:
@@ -82,6 +84,8 @@ def build_features(
         As-of months as numbers (`riskmodel.months`), each the first month of a period.
     counties
         Counties to take; all by default.
+    households
+        Households to give; all by default. The table is empty where none of them has a known record.
     workers
         Counties worked on at once. The result does not depend on it.
     progress
@@ -94,9 +98,10 @@ def build_features(
     """
     features, lacking = available_in(register, catalogue)
     order = {f.name: i for i, f in enumerate(catalogue.features)}
+    chosen = None if households is None else pa.array(list(households), pa.string())
 
     def one(county: str) -> pd.DataFrame:
-        frames = list(county_blocks(register, county, as_of, features))
+        frames = list(county_blocks(register, county, as_of, features, households=chosen))
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0] if frames else pd.DataFrame()
         if progress:
             progress(county)
@@ -105,6 +110,9 @@ def build_features(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         frames = list(pool.map(one, counties if counties is not None else register.counties))
     frames = [f for f in frames if len(f)]
+    if not frames and chosen is not None:
+        none = pd.DataFrame({"household_id": [], "as_of": []}, dtype=object)
+        frames = [none.reindex(columns=[*none, *(f.name for f in features)])]
     if not frames:
         months = ", ".join(month_text(m) for m in sorted(as_of)[:3])
         raise NotEnoughData(
@@ -115,7 +123,12 @@ def build_features(
 
 
 def county_blocks(
-    register: Register, county: str, as_of: Sequence[int], features: Sequence[Feature], block: int = BLOCK
+    register: Register,
+    county: str,
+    as_of: Sequence[int],
+    features: Sequence[Feature],
+    block: int = BLOCK,
+    households: pa.Array | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Features of one county, block by block of households, in the order of their ids; rows as in `FeatureTable`.
 
@@ -125,6 +138,8 @@ def county_blocks(
         Available features in order of computation (`Catalogue.available`).
     block
         Households in memory at once. No value depends on it.
+    households
+        Ids of the households to give; all by default.
     """
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
     if "records" not in files:
@@ -135,21 +150,25 @@ def county_blocks(
         step_months=register.step_months,
         has_revisions=register.has_revisions,
     )
-    for frame in _blocks(unit, features, sorted(as_of), block):
+    for frame in _blocks(unit, features, sorted(as_of), block, households):
         frame.insert(1, "as_of", frame.pop("as_of_no").map({month: month_text(month) for month in as_of}))
         yield frame
 
 
-def _blocks(unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int], block: int) -> Iterator[pd.DataFrame]:
+def _blocks(
+    unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int], block: int, households: pa.Array | None
+) -> Iterator[pd.DataFrame]:
     """One pass over the sorted rows where it covers the catalogue and the files, the query elsewhere: the same bits."""
     given = 0
     try:
-        for frame in _sweep()(unit, features, as_of, load_contract(), block):
+        for frame in _sweep()(unit, features, as_of, load_contract(), block, households):
             given += 1
             yield frame
     except NotCovered as why:
         _say_once(f"features are computed by the query, some times slower: {why}.")
         whole = _queried(unit, features, as_of)
+        if households is not None:
+            whole = whole[whole["household_id"].isin(households.to_pylist())].reset_index(drop=True)
         if given:  # what the pass gave before it met something it leaves to the query is given again by nobody
             edges = whole["household_id"].searchsorted(frame["household_id"].iloc[-1], side="right")
             whole = whole.iloc[edges:].reset_index(drop=True)

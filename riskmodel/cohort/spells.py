@@ -23,15 +23,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import duckdb
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
+from riskmodel.cohort.runs import Assessments
 from riskmodel.errors import UsageError
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
 
 BRIDGE_MONTHS = 3
+LOW_MONTHS = 12
 
 
 def poverty_spells(
@@ -100,18 +104,23 @@ def open_runs(
     county: str,
     as_of: Sequence[int],
     bridge_months: int,
-    households: str | None = None,
+    households: Callable[[Assessments], np.ndarray] | None = None,
 ) -> None:
-    """Tables `assessed` and `runs` of one county, as known at the end of each period.
+    """Views `assessed` and `standing` and table `runs` of one county, as known at the end of each period.
 
-    `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line). `runs`: `as_of_no, household_id,
-    below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below` (whether an earlier run of the household
-    was below the line), `last_ratio`, `inner_steps` (assessments that follow one of the same run by a single step).
+    `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line).
+
+    `standing`: `as_of_no, household_id, watched_no` (month of the last assessment), `ratio` (the last one), `low_ratio` (the
+    lowest in the last `LOW_MONTHS`).
+
+    `runs`: `as_of_no, household_id, below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below`
+    (whether an earlier run of the household was below the line), `last_ratio`, `inner_steps` (assessments that follow one of
+    the same run by a single step).
 
     Parameters
     ----------
     households
-        SQL for the ids of the households to look at; all by default.
+        Which households to look at, a boolean for each of the assessments' ids; all by default.
 
     Raises
     ------
@@ -120,57 +129,21 @@ def open_runs(
     """
     if not {"welfare", "line"} <= set(register.columns("records")):
         raise UsageError("poverty spells need income and a line, which the register does not hold.")
-    file, step = register.file("records", county), register.step_months
-    months = ", ".join(f"({m}, DATE '{as_of_day(m, step)}')" for m in as_of)
-    latest = (
-        "QUALIFY row_number() OVER (PARTITION BY as_of_no, household_id, month ORDER BY known_at DESC) = 1"
-        if register.has_revisions
-        else ""
-    )
-    of_those = f"WHERE household_id IN ({households})" if households else ""
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE assessed AS
-        WITH mine AS MATERIALIZED (
-            SELECT household_id, month, known_at, welfare, line FROM read_parquet({quoted(file)}) {of_those})
-        SELECT as_of_no, household_id, {month_no("month")} AS month_no, welfare < line AS below,
-               CAST(welfare AS DOUBLE) / nullif(line, 0) AS ratio
-        FROM (SELECT as_of_no, household_id, month, welfare, line
-              FROM mine JOIN (VALUES {months}) AS asked(as_of_no, day) ON known_at <= day AND month <= day {latest})
-        WHERE welfare IS NOT NULL AND line IS NOT NULL ORDER BY as_of_no, household_id, month_no
-        """
-        if file
-        else "CREATE OR REPLACE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, "
-        "true AS below, 0.0 AS ratio WHERE false"
-    )
-    # The table lies in order, so that the row before is the assessment before: windows without PARTITION BY are streamed.
-    same = "before_household = household_id AND before_as_of = as_of_no"
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE runs AS
-        WITH steps AS (
-            SELECT *, lag(as_of_no) OVER () AS before_as_of, lag(household_id) OVER () AS before_household,
-                   lag(month_no) OVER () AS before_no, lag(below) OVER () AS before_below
-            FROM assessed),
-        joins AS (
-            SELECT *, coalesce({same} AND month_no - before_no <= {step + bridge_months}, false) AS joins FROM steps),
-        numbered AS (
-            SELECT *, sum(CASE WHEN joins AND below = before_below THEN 0 ELSE 1 END)
-                      OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS run_no
-            FROM joins),
-        grouped AS (
-            SELECT any_value(as_of_no) AS as_of_no, any_value(household_id) AS household_id, run_no,
-                   any_value(below) AS below, min(month_no) AS from_no, max(month_no) AS last_no, count(*) AS assessments,
-                   arg_min(joins, month_no) AS start_known, arg_max(ratio, month_no) AS last_ratio,
-                   count(*) FILTER (WHERE joins AND below = before_below AND month_no - before_no = {step}) AS inner_steps
-            FROM numbered GROUP BY run_no)
-        SELECT as_of_no, household_id, below, from_no, last_no,
-               CASE WHEN lead(start_known) OVER course THEN lead(from_no) OVER course END AS until_no,
-               assessments, start_known, run_no, last_ratio, inner_steps,
-               coalesce(max(below) OVER (course ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS seen_below
-        FROM grouped WINDOW course AS (PARTITION BY as_of_no, household_id ORDER BY run_no)
-        """
-    )
+    held = Assessments.read(register.file("records", county), register.step_months, register.has_revisions)
+    if households is not None:
+        held = held.of_households(households(held))
+    assessed, standing, runs, number = [], [], [], 0
+    for month in sorted(as_of):
+        known = held.known_by(month)
+        assessed.append(known.table(month))
+        standing.append(known.standing(month, LOW_MONTHS))
+        runs.append(known.runs(month, bridge_months, number))
+        number += len(runs[-1])
+    connection.register("assessed", pa.concat_tables(assessed))
+    connection.register("standing", pa.concat_tables(standing))
+    connection.register("made", pa.concat_tables(runs))
+    connection.execute("CREATE OR REPLACE TABLE runs AS FROM made")
+    connection.unregister("made")
 
 
 def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, county: str, as_of: Sequence[int]) -> None:

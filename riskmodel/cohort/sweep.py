@@ -41,6 +41,7 @@ def sweep(
     as_of: Sequence[int],
     contract: Contract,
     block: int,
+    households: pa.Array | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Features of one county, block by block of households.
 
@@ -54,6 +55,8 @@ def sweep(
         As-of months as numbers, ascending.
     block
         Households in memory at once. No value depends on it.
+    households
+        Ids of the households to give; all by default. What an area is like is told by all of its households.
 
     Yields
     ------
@@ -68,10 +71,15 @@ def sweep(
     """
     books = _Books(county, contract, _columns_read(features))
     contexts = [f for f in features if f.kind == "context"]
+    chosen = None if households is None else books.places_of(households)
     blocks = books.blocks(block)
     ahead: dict[int, dict[str, Vector]] = {}
-    if contexts and len(blocks) > 1:
-        ahead = _contexts_ahead(books, features, as_of, blocks)
+    if contexts and (len(blocks) > 1 or chosen is not None):
+        ahead = _contexts_ahead(books, features, as_of, block)
+    if chosen is not None:
+        ahead = {month: {name: found.take(chosen) for name, found in values.items()} for month, values in ahead.items()}
+        books = books.only(chosen)
+        blocks = books.blocks(block)
     for start, stop in blocks:
         frames = []
         for month in as_of:
@@ -91,7 +99,7 @@ def _columns_read(features: Sequence[Feature]) -> dict[str, set[str]]:
 
 
 def _contexts_ahead(
-    books: _Books, features: Sequence[Feature], as_of: Sequence[int], blocks: Sequence[tuple[int, int]]
+    books: _Books, features: Sequence[Feature], as_of: Sequence[int], block: int
 ) -> dict[int, dict[str, Vector]]:
     """Context features of every household of the county at each month, and the aggregates that they are made of."""
     by_name = {f.name: f for f in features}
@@ -102,9 +110,9 @@ def _contexts_ahead(
     base = [f for f in needed if f.kind == "aggregate"]
     books = books.narrowed(_columns_read(base))
     parts: dict[int, list[tuple[np.ndarray, dict[str, Vector]]]] = {month: [] for month in as_of}
-    for start, stop in blocks:
+    for start in range(0, books.size, block):  # few columns: whatever the groups of rows
         for month in as_of:
-            parts[month].append(_block(books, base, month, start, stop, {}))
+            parts[month].append(_block(books, base, month, start, min(start + block, books.size), {}))
         books.forget()
     found = {}
     for month, of_blocks in parts.items():
@@ -461,6 +469,7 @@ class _Books:
         self._runs: dict[tuple[str, int, int, int], Runs] = {}
         self._rows: tuple[int, int, _Held] | None = None
         self.places = _places(self._listed)
+        self._chosen: np.ndarray | None = None
 
     def narrowed(self, read: Mapping[str, set[str]]) -> _Books:
         """The same books, with fewer columns to read."""
@@ -470,8 +479,23 @@ class _Books:
         other._whole, other._runs, other._rows = {}, {}, None
         return other
 
+    def places_of(self, households: pa.Array) -> np.ndarray:
+        """Where households lie among all, ascending; those without records are left out."""
+        return np.flatnonzero(pc.is_in(self._listed["household_id"], households).to_numpy(zero_copy_only=False))
+
+    def only(self, chosen: np.ndarray) -> _Books:
+        """The same books with some of the households, numbered anew."""
+        other = copy(self)
+        other._chosen, other.size = chosen, len(chosen)
+        other._listed = self._listed.take(pa.array(chosen))
+        other.places = self.places.iloc[chosen].reset_index(drop=True)
+        other._standing, other._whole, other._runs, other._rows = {}, {}, {}, None
+        return other
+
     def blocks(self, most: int) -> list[tuple[int, int]]:
         """Households in blocks of at most so many, those whose rows begin in one row group together."""
+        if self._chosen is not None:
+            return [(start, min(start + most, self.size)) for start in range(0, self.size, most)]
         edges = np.searchsorted(self._starts[:-1], self._records.edges)
         return [
             (start, min(start + most, stop))
@@ -518,9 +542,17 @@ class _Books:
 
     def _record_rows(self, start: int, stop: int) -> _Held:
         if self._rows is None or self._rows[:2] != (start, stop):
-            first, last = int(self._starts[start]), int(self._starts[stop])
-            held = self._held(self._records.rows(first, last), "records")
-            held.low, held.high = self._starts[start:stop] - first, self._starts[start + 1 : stop + 1] - first
+            if self._chosen is None:
+                first, last = int(self._starts[start]), int(self._starts[stop])
+                held = self._held(self._records.rows(first, last), "records")
+                held.low, held.high = self._starts[start:stop] - first, self._starts[start + 1 : stop + 1] - first
+            else:
+                mine = self._chosen[start:stop]
+                many = self._starts[mine + 1] - self._starts[mine]
+                ends = np.cumsum(many)
+                places = np.arange(ends[-1]) + np.repeat(self._starts[mine] - (ends - many), many)
+                held = self._held(self._records.picked(places), "records")
+                held.low, held.high = ends - many, ends
             self._rows = (start, stop, held)
         return self._rows[2]
 
@@ -730,6 +762,14 @@ class _Groups:
         wanted = [g for g in range(len(self.edges) - 1) if self.edges[g] < last and self.edges[g + 1] > first]
         self._kept = {g: self._kept[g] if g in self._kept else self._read(g) for g in wanted}
         parts = [self._kept[g].slice(max(first - self.edges[g], 0), last - max(first, self.edges[g])) for g in wanted]
+        return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
+
+    def picked(self, places: np.ndarray) -> pa.Table:
+        """Some rows, ascending; a group of rows is let go before the next one is read."""
+        cuts, parts = np.searchsorted(places, self.edges), []
+        for group in np.flatnonzero(np.diff(cuts)).tolist():
+            self._kept = {group: self._kept[group] if group in self._kept else self._read(group)}
+            parts.append(self._kept[group].take(pa.array(places[cuts[group] : cuts[group + 1]] - self.edges[group])))
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
 
     def _read(self, group: int) -> pa.Table:

@@ -8,6 +8,9 @@ loses anything by them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -16,11 +19,14 @@ import pandas as pd
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.features import engine
-from riskmodel.monitoring.known import Answers, named, needs_on, open_known
+from riskmodel.cohort.features import build_features, engine
+from riskmodel.errors import NotEnoughData
+from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.known import Answers, among, needs_on, only, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day
 
+_WATCHED = ("monitored_now", "below_now")
 ALL, RETURN = "*", "return"
 NO_NEED, OTHER_NEED, ANSWERED = "no_need_recorded", "other_need", "answers_a_need"
 _MAD = 0.6744897501960817
@@ -40,11 +46,10 @@ def report_funds(asked: Asked) -> Found:
     held = set(asked.register.columns("assistance"))
     if not {"accepted", "amount_paid"} <= held:
         return Found({}, notes=[_NO_AMOUNTS])
-    catalogue = load_catalogue()
-    answers = Answers.of(catalogue, asked.rules.assistance.delivers)
     tables: dict[str, pd.DataFrame] = {}
+    by_need = by_county(asked, _needs, "needs", asked.register.counties)
     with engine() as connection:
-        _open(connection, asked)
+        _open(connection, asked, asked.register.counties)
         tables["fund_totals"] = pd.concat(
             [_totals(connection, by, column) for by, column in _MOST_BY.items() if by == "kind" or column in held],
             ignore_index=True,
@@ -52,7 +57,7 @@ def report_funds(asked: Asked) -> Found:
         if "fund_source" in held:
             tables["fund_sources"] = _sources(connection)
         tables["fund_exceptions"] = _exceptions(connection, asked)
-        tables |= _needs(connection, asked, catalogue, answers)
+    tables |= _together([found for found in by_need if found is not None])
     return Found(tables, _figures(tables), [_READING])
 
 
@@ -61,16 +66,16 @@ def help_costs(asked: Asked, effects: pd.DataFrame) -> pd.DataFrame | None:
     if not {"accepted", "amount_paid"} <= set(asked.register.columns("assistance")):
         return None
     with engine() as connection:
-        _open(connection, asked)
+        _open(connection, asked, asked.register.counties)
         return costs(_totals(connection, "kind", "measure"), effects)
 
 
-def _open(connection: duckdb.DuckDBPyConnection, asked: Asked) -> None:
+def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequence[str]) -> None:
     """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = as_of_day(asked.as_of - rules.months, 1)
     for table in ("assistance", "spells", "households"):
-        open_known(connection, asked, table, asked.register.counties)
+        open_known(connection, asked, table, counties)
     connection.execute(
         f"""
         CREATE TABLE paid AS
@@ -145,60 +150,100 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
     ).df()
 
 
-def _needs(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, catalogue: Catalogue, answers: Answers
-) -> dict[str, pd.DataFrame]:
-    """Help without a recorded need that it answers, and needs that no help answers."""
-    rules = asked.rules.funds
-    before = asked.as_of - rules.need_months
-    facts = needs_on(asked, catalogue, [before, asked.as_of], asked.register.counties, ["monitored_now", "below_now"])
-    objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
-    flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
-    watched = facts[[c for c in ("monitored_now", "below_now") if c in facts]].eq(1).any(axis=1)
-    own = pd.concat([facts[["household_id", "as_of"]], flags, watched.rename("watched")], axis=1)
-    either = own.drop(columns="as_of").groupby("household_id").any()
-    given = connection.execute(
-        f"""
-        SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
-        WHERE {month_no("offered_on")} > {before} ORDER BY county_id, household_id, offered_on, measure"""
-    ).df()
-    told = given["household_id"].isin(either.index)
-    known = either.reindex(given["household_id"], fill_value=False).reset_index(drop=True)
-    answered = np.zeros(len(given), bool)
-    for kind, drivers in answers.drivers.items():
-        answered |= given["measure"].eq(kind).to_numpy() & known[list(drivers)].any(axis=1).to_numpy()
-    some = known[objective].any(axis=1) | known["watched"]
-    given["match"] = np.select([answered, some], [ANSWERED, OTHER_NEED], NO_NEED)
-    given["needs"] = named(known[objective])
-    matches = given[told & given["measure"].isin(answers.drivers)]
-    counted = pd.crosstab(matches["measure"], matches["match"]).reindex(
-        columns=[ANSWERED, OTHER_NEED, NO_NEED], fill_value=0
-    )
+@dataclass(frozen=True)
+class _Needs:
+    """Needs and help of one county: grants by `measure` and `match` (`n`), and the rows of the two lists."""
+
+    counts: pd.DataFrame
+    without_need: pd.DataFrame
+    without_help: pd.DataFrame
+
+
+def _needs(asked: Asked, county: str) -> _Needs | None:
+    """Help without a recorded need that it answers, and needs that no help answers; None where nobody has a record."""
+    before = asked.as_of - asked.rules.funds.need_months
+    months = [before, asked.as_of]
+    catalogue, standing = _catalogues()
+    answers = Answers.of(catalogue, asked.rules.assistance.delivers)
+    try:
+        seen = build_features(asked.register, months, standing, counties=[county]).frame
+    except NotEnoughData:
+        return None
+    seen["watched"] = seen[[c for c in _WATCHED if c in seen]].eq(1).any(axis=1)
+    watched = seen.groupby("household_id")["watched"].agg(["any", "sum"])
+    lasting = watched.index[watched["sum"] == len(months)]
+    with engine() as connection:
+        _open(connection, asked, [county])
+        given = connection.execute(
+            f"""
+            SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
+            WHERE {month_no("offered_on")} > {before} AND list_contains(?, measure)
+            ORDER BY county_id, household_id, offered_on, measure""",
+            [list(answers.drivers)],
+        ).df()
+        given = given[among(given["household_id"], watched.index)].reset_index(drop=True)
+        objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
+        asked_of = sorted({*given["household_id"], *lasting})
+        facts = needs_on(asked, catalogue, months, [county], households=asked_of).set_index("household_id")
+        flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
+        known = flags.groupby(level=0).any().reindex(given["household_id"], fill_value=False)
+        answered = np.zeros(len(given), bool)
+        for kind, drivers in answers.drivers.items():
+            answered |= given["measure"].eq(kind).to_numpy() & known[list(drivers)].any(axis=1).to_numpy()
+        some = known.any(axis=1).to_numpy() | watched["any"].reindex(given["household_id"]).to_numpy(bool)
+        given["match"] = np.select([answered, some], [ANSWERED, OTHER_NEED], NO_NEED)
+        return _Needs(
+            given.groupby(["measure", "match"]).size().rename("n").reset_index(),
+            given[given["match"] == NO_NEED].drop(columns="match"),
+            _unmet(connection, asked, flags[among(flags.index, lasting)], before, answers),
+        )
+
+
+@cache
+def _catalogues() -> tuple[Catalogue, Catalogue]:
+    """The catalogue, and what of it tells who is watched."""
+    catalogue = load_catalogue()
+    return catalogue, only(catalogue, set(_WATCHED))
+
+
+def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
+    """The tables of all counties."""
+    matches = [ANSWERED, OTHER_NEED, NO_NEED]
+    counts = pd.concat([pd.DataFrame({"measure": [], "match": [], "n": []}), *(c.counts for c in counties)])
+    counted = counts.groupby(["measure", "match"])["n"].sum().astype(int).unstack(fill_value=0)
+    counted = counted.reindex(columns=matches, fill_value=0)
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
     return {
         "help_and_need": counted,
-        "help_without_need": matches[matches["match"] == NO_NEED].drop(columns=["match", "needs"]).reset_index(drop=True),
-        "need_without_help": _unmet(connection, asked, own, before, answers),
+        "help_without_need": _stacked([c.without_need for c in counties]),
+        "need_without_help": _stacked([c.without_help for c in counties]),
     }
 
 
+def _stacked(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all counties; the types are those of counties that have rows."""
+    held = [r for r in rows if len(r)] or list(rows[:1])
+    return pd.concat(held, ignore_index=True) if held else pd.DataFrame()
+
+
 def _unmet(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, own: pd.DataFrame, before: int, answers: Answers
+    connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFrame, before: int, answers: Answers
 ) -> pd.DataFrame:
-    """Households monitored or below the line then and now, with a need known then and now that no help answers."""
-    months = sorted(own["as_of"].unique())
-    if len(months) < 2:
-        return pd.DataFrame(columns=["household_id", "county_id", "measures", "unanswered"])
-    lasting = own.drop(columns="as_of").groupby("household_id").all()
-    seen = own["household_id"].value_counts()  # not seen on either day: the need cannot be said to have lasted
-    lasting = lasting[lasting["watched"] & (seen.reindex(lasting.index) == 2)].drop(columns="watched")
+    """Households with a need known then and now that no help answers; `needs` has those watched on both days."""
+    lasting = needs.groupby(level=0).all()
+    if not len(lasting):
+        return pd.DataFrame(columns=["household_id", "county_id", "township_id", "measures", "unanswered"])
+    connection.register("lasting", pd.DataFrame({"household_id": lasting.index}))
     helped = connection.execute(
         f"""
-        SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures FROM sorted_assistance
+        SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures
+        FROM sorted_assistance SEMI JOIN lasting USING (household_id)
         WHERE accepted AND (ended_on IS NULL OR {month_no("ended_on")} > {before})
         AND {month_no("offered_on")} > {asked.as_of - 24} GROUP BY household_id"""
     ).df()
-    homes = connection.execute("SELECT household_id, county_id, township_id FROM sorted_households").df()
+    homes = connection.execute(
+        "SELECT household_id, county_id, township_id FROM sorted_households SEMI JOIN lasting USING (household_id)"
+    ).df()
     found = lasting.reset_index().merge(helped, "left", "household_id").merge(homes, "left", "household_id")
     needs = found[list(lasting.columns)]
     found["unanswered"] = answers.unmet(needs, found["measures"])

@@ -14,7 +14,6 @@ county. The support-off test is in `monitoring/support.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
+from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import STILL, loss_without_support, support_off
@@ -44,8 +44,7 @@ def report_industries(asked: Asked) -> Found:
         village), `watched` (households that live on a project that is not independent), `support_off` and
         `support_off_villages`; what the register cannot give is left out and said in a note.
     """
-    with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(lambda county: _county(asked, county), asked.register.counties))
+    parts = list(by_county(asked, _county, "industries", asked.register.counties))
     tables_of = {name for part in parts for name in part} - {"county", "loss"}
     found = {name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(tables_of)}
     notes, tables = [_READING], {}
@@ -101,7 +100,6 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
     if "industry" in people:
         made["industries"] = _industries(asked, county, people, links, projects)
         made["shares"] = _shares(people, county)
-    asked.progress(f"industries of {county}")
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -254,7 +252,8 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
     found["responsible_unit"] = found["project_id"].map(unit)
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
-    still = long_ago.groupby("project_id")["status"].agg(lambda s: len(s) >= rules.still_months and s.isin(STILL).all())
+    stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
+    still = (stood["size"] >= rules.still_months) & stood["all"]
     paid = projects.set_index("project_id")["policy_support"] > 0
     found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).fillna(False).astype(bool)
     return found.drop(columns="village_id")

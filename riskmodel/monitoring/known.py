@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from riskmodel.catalogue import Catalogue
 from riskmodel.catalogue.compiler import quoted
@@ -97,13 +101,33 @@ def named(flags: pd.DataFrame) -> pd.Series:
     return texts.str.removesuffix("; ")
 
 
+def among(ids: Any, chosen: Any) -> np.ndarray:
+    """Whether each id is one of those chosen, shape (n,).
+
+    >>> among(["a", "b", None], ["b", "c"]).tolist()
+    [False, True, False]
+    """
+    told, wanted = (x if isinstance(x, pa.Array) else pa.array(x, pa.string()) for x in (ids, chosen))
+    return pc.is_in(told, wanted).to_numpy(zero_copy_only=False)
+
+
 def needs_on(
-    asked: Asked, catalogue: Catalogue, months: Sequence[int], counties: Sequence[str], further: Sequence[str] = ()
+    asked: Asked,
+    catalogue: Catalogue,
+    months: Sequence[int],
+    counties: Sequence[str],
+    further: Sequence[str] = (),
+    households: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What was known of every household at these months: its needs, and some features.
+    """What was known of households at these months: their needs, and some features.
 
     A need is a driver with a fact behind it that some measure of `measures.yaml` may answer: a household without an able
     member has no need of training or of a job.
+
+    Parameters
+    ----------
+    households
+        Ids; all households by default.
 
     Returns
     -------
@@ -112,7 +136,8 @@ def needs_on(
     """
     limits = [e for m in catalogue.measures for e in (m.when, m.never) if e is not None]
     read = {column for e in (*limits, *(fact.when for fact in catalogue.facts)) for column in e.columns}
-    found = build_features(asked.register, months, _only(catalogue, read | set(further)), counties=counties).frame
+    catalogue = only(catalogue, read | set(further))
+    found = build_features(asked.register, months, catalogue, counties=counties, households=households).frame
     by_driver = (facts_by_driver(catalogue, found)[0] & _may_be_answered(catalogue, found)).add_prefix("fact_")
     kept = dict.fromkeys(c for c in ("household_id", "as_of", *further) if c in found)
     return pd.concat([found[[*kept]], by_driver], axis=1)
@@ -134,7 +159,7 @@ def _may_be_answered(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFra
     return found
 
 
-def _only(catalogue: Catalogue, names: set[str]) -> Catalogue:
+def only(catalogue: Catalogue, names: set[str]) -> Catalogue:
     """The catalogue with these features and those that they need."""
     wanted, waiting = set(), {n for n in names if n in catalogue.by_name}
     while waiting:

@@ -14,6 +14,7 @@ from riskmodel.register import Register, read_manifest
 
 if TYPE_CHECKING:
     import datetime as dt
+    from concurrent.futures import Executor
 
     import pandas as pd
 
@@ -52,6 +53,8 @@ class Asked:
         A model, where one was named.
     progress
         Called with what is being done.
+    pool
+        Processes that counties are worked on in; without it two threads do (`monitoring/counties.py`).
     """
 
     register: Register
@@ -60,6 +63,7 @@ class Asked:
     scored: tuple[ScoredMonth, ...] = ()
     model: RiskModel | None = None
     progress: Callable[[str], None] = lambda what: None
+    pool: Executor | None = None
 
     @property
     def counties(self) -> list[str]:

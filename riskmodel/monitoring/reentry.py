@@ -13,20 +13,24 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import md5
 from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from riskmodel.catalogue.compiler import quoted
 from riskmodel.cohort.features import engine
+from riskmodel.cohort.runs import Assessments
 from riskmodel.cohort.spells import open_monitoring, open_runs
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
+from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.known import among
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
 
@@ -36,7 +40,7 @@ METRICS = ("roc_auc", "pr_auc", "brier", "calibration_slope", "rate_error")
 FEATURES = ("since", "earlier", "last_spell", "start_known", "ratio", "low_ratio", "assisted")
 """Months since the exit; spells before; length of the last one and whether its start is known; income over the line at the
 last assessment, and its lowest in the twelve months before; whether monitoring ended by help."""
-_SEEN_WITHIN, _YEAR = 3, 12
+_SEEN_WITHIN = 3
 _OUT = (3, 6, 12, 24)
 """Months since the exit at which the hazard may step."""
 
@@ -83,18 +87,14 @@ def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd
                    until_no - from_no AS last_spell, entry = 0 AS start_known, r.ratio, mode = 'assisted' AS assisted
             FROM (FROM monitoring
                   QUALIFY lead(from_no) OVER (PARTITION BY as_of_no, household_id ORDER BY from_no) IS NULL) m
-            LEFT JOIN (SELECT as_of_no, household_id, arg_max(ratio, month_no) AS ratio FROM assessed
-                       GROUP BY as_of_no, household_id) r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
+            LEFT JOIN standing r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
             WHERE until_no IS NOT NULL"""
     return connection.execute(
         f"""
         WITH left_it AS ({left})
-        SELECT l.*, low_ratio FROM left_it l LEFT JOIN (
-            SELECT as_of_no, household_id, min(ratio) AS low_ratio FROM assessed
-            WHERE month_no > as_of_no - {_YEAR}
-            AND (as_of_no, household_id) IN (SELECT (as_of_no, household_id) FROM left_it)
-            GROUP BY as_of_no, household_id) USING (as_of_no, household_id)
-        ORDER BY household_id, as_of_no
+        SELECT l.*, low_ratio FROM left_it l LEFT JOIN standing s
+        ON s.as_of_no = l.as_of_no AND s.household_id = l.household_id
+        ORDER BY l.household_id, l.as_of_no
         """
     ).df()
 
@@ -155,18 +155,20 @@ def _history(asked: Asked, kind: str, days: Sequence[int], left: int) -> _Histor
     tests = days[-max(1, len(days) // 3) :]
     views = sorted({*days, tests[0], asked.as_of})
     share = min(1.0, rules.households / max(left, 1))
-
-    def one(county: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        with engine() as connection:
-            return _county_history(connection, asked, county, kind, views, tests[0], share)
-
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, asked.counties))
+    one = partial(_county_history, kind=kind, views=views, first_test=tests[0], share=share)
+    found = list(by_county(asked, one, f"history of {kind}"))
     frame, stays = (pd.concat([part[i] for part in found], ignore_index=True) for i in (0, 1))
     return _History(frame[frame["as_of_no"].isin(days)].reset_index(drop=True), stays, tests[0], tuple(tests))
 
 
 def _county_history(
+    asked: Asked, county: str, *, kind: str, views: Sequence[int], first_test: int, share: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with engine() as connection:
+        return _looked_back(connection, asked, county, kind, views, first_test, share)
+
+
+def _looked_back(
     connection: duckdb.DuckDBPyConnection,
     asked: Asked,
     county: str,
@@ -176,21 +178,27 @@ def _county_history(
     share: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     bridge, step = asked.rules.spells.bridge_months, asked.register.step_months
-    drawn = f"CAST('0x' || left(md5(household_id), 8) AS UBIGINT) < {int(share * 2**32)}"
     if kind == POVERTY:
-        file = asked.register.file("records", county)
-        those = f"SELECT household_id FROM read_parquet({quoted(file)}) WHERE welfare < line AND {drawn}"
-        open_runs(connection, asked.register, county, views, bridge, those)
+
+        def fell(held: Assessments) -> np.ndarray:
+            below = held.ever_below()
+            below[below] = drawn(held.ids.filter(pa.array(below)).to_pylist(), share)
+            return below
+
+        open_runs(connection, asked.register, county, views, bridge, fell)
         stays = (
             "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
             "WHERE NOT below AND start_known"
         )
     else:
         open_monitoring(connection, asked.register, county, views)
-        connection.execute(f"DELETE FROM monitoring WHERE NOT ({drawn})")
+        ids = connection.execute("SELECT DISTINCT household_id FROM monitoring ORDER BY household_id").df()["household_id"]
+        mine = drawn(ids, share)
+        connection.register("others", ids[~mine].to_frame())
+        connection.execute("DELETE FROM monitoring WHERE household_id IN (SELECT household_id FROM others)")
         if {"welfare", "line"} <= set(asked.register.columns("records")):
-            those = "SELECT household_id FROM monitoring"
-            open_runs(connection, asked.register, county, views, bridge, those)
+            chosen = ids[mine]
+            open_runs(connection, asked.register, county, views, bridge, lambda held: among(held.ids, chosen))
         else:
             no_assessments(connection)
         stays = (
@@ -207,12 +215,20 @@ def _county_history(
     return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
 
 
+def drawn(ids: Iterable[str], share: float) -> np.ndarray:
+    """Whether each id is among a share of all ids, drawn by the id alone, shape (n,).
+
+    >>> drawn(["a", "b", "c"], 0.5).tolist()
+    [True, False, True]
+    """
+    limit = int(share * 2**32)
+    return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
+
+
 def _followed(kind: str, name: str, view: int, step: int) -> str:
     """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
     month without one) and `watched_*` (last month in which the household was seen at all)."""
-    watched = (
-        f"SELECT household_id, max(month_no) + {step - 1} AS w FROM assessed WHERE as_of_no = {view} GROUP BY household_id"
-    )
+    watched = f"SELECT household_id, watched_no + {step - 1} AS w FROM standing WHERE as_of_no = {view}"
     columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
     if kind == POVERTY:
         then = f"""
@@ -232,9 +248,9 @@ def _followed(kind: str, name: str, view: int, step: int) -> str:
 
 
 def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
-    """An empty table `assessed`, for a register without income."""
+    """An empty table `standing`, for a register without income."""
     connection.execute(
-        "CREATE TABLE assessed AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS month_no, true AS below, 0.0 AS ratio "
+        "CREATE TABLE standing AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS watched_no, 0.0 AS ratio, 0.0 AS low_ratio "
         "WHERE false"
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, spells
+from riskmodel.monitoring.counties import with_workers
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
@@ -32,8 +33,9 @@ def run_parts(asked: Asked, names: Sequence[str] = ()) -> dict[str, Found]:
         if name not in known:
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
     found = {}
-    for part in PARTS:
-        if not names or part.name in names:
-            asked.progress(part.en)
-            found[part.name] = part.run(asked)
+    with with_workers(asked) as asked:
+        for part in PARTS:
+            if not names or part.name in names:
+                asked.progress(part.en)
+                found[part.name] = part.run(asked)
     return found

@@ -8,7 +8,6 @@ the register (left truncation), open spells censored. Chronic and transient pove
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -18,6 +17,7 @@ import pandas as pd
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.spells import open_monitoring, open_runs
+from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.reentry import MONITORING, POVERTY, landmarks, no_assessments, report_reentry
@@ -44,8 +44,7 @@ def report_spells(asked: Asked) -> Found:
     kinds = kinds_of(asked)
     if not kinds:
         return Found({}, notes=[_NOTHING])
-    with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(lambda county: _county(asked, county, kinds), asked.counties))
+    parts = list(by_county(asked, _county, "spells"))
     found = {
         name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(set().union(*parts))
     }
@@ -84,8 +83,9 @@ def kinds_of(asked: Asked) -> list[str]:
     return [kind for kind, there in shown.items() if there]
 
 
-def _county(asked: Asked, county: str, kinds: list[str]) -> dict[str, pd.DataFrame]:
+def _county(asked: Asked, county: str) -> dict[str, pd.DataFrame]:
     """The small tables of one county from which the report is put together."""
+    kinds = kinds_of(asked)
     with engine() as connection:
         _households(connection, asked, county)
         made: dict[str, list[pd.DataFrame]] = {}
@@ -98,7 +98,6 @@ def _county(asked: Asked, county: str, kinds: list[str]) -> dict[str, pd.DataFra
             made[name] = [_placed(connection, asked, county, lists_of, sql)]
         if lists_of == MONITORING and asked.register.file("spells", county) is not None:
             made["removed"] = [_removed_early(connection, asked, county)]
-        asked.progress(f"spells of {county}")
         return {name: pd.concat(rows, ignore_index=True).assign(county_id=county) for name, rows in made.items()}
 
 
@@ -246,7 +245,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
             SELECT mode AS reason, CASE WHEN entry = 0 THEN CAST(until_no - from_no AS INTEGER) END AS months, count(*) AS n
             FROM monitoring WHERE until_no IS NOT NULL GROUP BY ALL ORDER BY ALL""",
     }
-    if "assessed" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
+    if "standing" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
         no_assessments(connection)
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
     return {**tables, "current": landmarks(connection, MONITORING, asked.register.step_months)}
@@ -308,7 +307,8 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
             f"SELECT household_id, identified_on, '{SOON_AFTER_HELP}' FROM monitoring JOIN first_help "
             f"USING (household_id, identified_on) WHERE until_no - {month_no('began')} <= {rules.early_exit_months}"
         )
-    against = spells_against(connection, rules.early_exit_checks, helped) if rules.early_exit_checks else soon
+    checks, revised = rules.early_exit_checks, asked.register.has_revisions
+    against = spells_against(connection, checks, helped, revised) if checks else soon
     return connection.execute(
         f"""
         WITH first_help AS ({first_help}), against AS ({against} UNION ALL {soon})

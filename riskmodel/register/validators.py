@@ -50,7 +50,9 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
     return dict(counts.fetchall())
 
 
-def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str], with_assistance: bool) -> str:
+def spells_against(
+    connection: duckdb.DuckDBPyConnection, names: Collection[str], with_assistance: bool, revised: bool = True
+) -> str:
     """SQL for the spells that go against some of the check rules: `household_id, identified_on, rule`.
 
     Parameters
@@ -59,6 +61,8 @@ def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str]
         Holds `sorted_records`, `sorted_spells` and, where `with_assistance`, `sorted_assistance`.
     names
         Names of rules over spells.
+    revised
+        Whether a household's month may be there in several versions.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str]
         if name not in known:
             raise UsageError(f"no check rule {name!r} over spells in validators.yaml{meant(name, known)}")
     chosen = [known[name] for name in names]
-    _spells_in_context(connection, chosen, with_assistance)
+    _spells_in_context(connection, chosen, with_assistance, revised)
     return " UNION ALL ".join(
         f"SELECT household_id, identified_on, '{rule['name']}' AS rule FROM spells_in_context WHERE {rule['sql']}"
         for rule in chosen
@@ -82,7 +86,7 @@ def _rules() -> list[dict[str, str]]:
 
 
 def _spells_in_context(
-    connection: duckdb.DuckDBPyConnection, rules: Sequence[Mapping[str, str]], with_assistance: bool
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Mapping[str, str]], with_assistance: bool, revised: bool = True
 ) -> None:
     """Each spell beside what the rules ask of the household's records at its beginning and end, and its measures."""
     asked = " ".join(rule["sql"] for rule in rules)
@@ -101,7 +105,7 @@ def _spells_in_context(
     )
     connection.execute(f"""
         CREATE OR REPLACE TABLE latest AS SELECT {", ".join(["household_id", "month", *names])} FROM sorted_records
-        QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1;
+        {"QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""};
         CREATE OR REPLACE TABLE spells_in_context AS
         SELECT s.*{context},
             {offered_until.format("s.identified_on + INTERVAL 1 MONTH")} AS measures,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
@@ -62,6 +63,23 @@ def test_a_county_in_blocks_equals_the_query_on_the_whole(
     features, _ = available_in(register, CATALOGUE)
     one_pass, query = by_both(register, features, AS_OF, block, monkeypatch)
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
+
+
+@pytest.mark.parametrize("block", [7, 20_000])
+def test_some_households_get_what_they_get_among_all(county: County, block: int) -> None:
+    register = Register.open(county.register)
+    features, _ = available_in(register, CATALOGUE)
+    assert any(f.kind == "context" for f in features)
+    whole = pd.concat(list(county_blocks(register, register.counties[0], AS_OF, features)), ignore_index=True)
+    ids = whole["household_id"].drop_duplicates()
+    some = pa.array([*ids[::3], "nobody"], pa.string())
+    found = pd.concat(list(county_blocks(register, register.counties[0], AS_OF, features, block, some)), ignore_index=True)
+    expected = whole[whole["household_id"].isin(ids[::3])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features_room, "_sweep", lambda: left_to_the_query)
+        (query,) = county_blocks(register, register.counties[0], AS_OF, features, block, some)
+    pd.testing.assert_frame_equal(query, expected, check_exact=True)
 
 
 def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(

@@ -1,0 +1,95 @@
+"""Counties worked on two at a time: in threads, and of a large register in processes that all parts of the report share.
+
+A part gives a function of what is asked and of one county; what it gives comes back in the order of the counties, whatever
+the number of workers and whichever is done first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import TypeVar
+
+from riskmodel.errors import WorkerLost
+from riskmodel.monitoring.part import Asked
+from riskmodel.register.store import table_file
+
+FOR_A_POOL = 3_000_000
+"""Records from which on processes are worth their start."""
+WORKERS = 2
+
+T = TypeVar("T")
+
+
+@contextmanager
+def with_workers(asked: Asked) -> Iterator[Asked]:
+    """What is asked, with processes at hand where the register is large and has counties to share out."""
+    files = asked.register.manifest["files"]
+    counties = asked.counties
+    if len(counties) < 2 or sum(files[table_file("records", county)]["rows"] for county in counties) < FOR_A_POOL:
+        yield asked
+        return
+    alone = replace(asked, model=None, progress=_silent)
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_begin, initargs=(alone,)) as pool:
+        yield replace(asked, pool=pool)
+
+
+def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties: Sequence[str] | None = None) -> Iterator[T]:
+    """`one(asked, county)` of each county, in order; the work begins at once, and what it gives is read as it comes.
+
+    Parameters
+    ----------
+    one
+        A function of a module, or a `partial` of one. It is given no model and tells no progress.
+    what
+        Goes before the name of the county in what is told of the progress.
+    counties
+        All by default.
+
+    Raises
+    ------
+    WorkerLost
+        If a process was ended from outside, as systems do that run out of memory.
+    """
+    chosen = list(asked.counties if counties is None else counties)
+    if asked.pool is not None:
+        waiting = [asked.pool.submit(_in_a_process, one, county) for county in chosen]
+    else:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            waiting = [pool.submit(one, replace(asked, model=None, progress=_silent), county) for county in chosen]
+    return _read(asked, what, chosen, waiting)
+
+
+def _read(asked: Asked, what: str, counties: Sequence[str], waiting: list) -> Iterator[T]:
+    try:
+        for county, found in zip(counties, waiting, strict=True):
+            yield found.result()
+            asked.progress(f"{what} of {county}")
+    except BrokenProcessPool:
+        raise WorkerLost(
+            "a worker was ended from outside, perhaps for want of memory: run the same command again."
+        ) from None
+    finally:
+        for found in waiting:
+            found.cancel()
+
+
+def _silent(what: str) -> None:
+    pass
+
+
+_asked: Asked
+
+
+def _begin(asked: Asked) -> None:
+    """What every county is asked, kept by each process."""
+    global _asked
+    _asked = asked
+
+
+def _in_a_process(one: Callable[[Asked, str], T], county: str) -> T:
+    return one(_asked, county)

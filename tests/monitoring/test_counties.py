@@ -1,0 +1,83 @@
+"""Two processes, two threads: the report of a register says the same, county for county."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from riskmodel.catalogue import load_catalogue
+from riskmodel.errors import WorkerLost
+from riskmodel.monitoring import counties
+from riskmodel.monitoring.counties import by_county, with_workers
+from riskmodel.monitoring.known import needs_on
+from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.running import run_parts
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.county import County
+
+
+@pytest.fixture(scope="module")
+def asked(county: County, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    register = county.cut(3, tmp_path_factory.mktemp("cut") / "register")
+    return Asked(Register.open(register), month_number("2023-06"), Rules())
+
+
+def ended_from_outside(asked: Asked, county: str) -> None:
+    os._exit(1)
+
+
+def name_of(asked: Asked, county: str) -> str:
+    return county
+
+
+def test_counties_come_back_in_order_and_are_told(asked: Asked) -> None:
+    told: list[str] = []
+    found = list(by_county(Asked(asked.register, asked.as_of, Rules(), progress=told.append), name_of, "names"))
+    assert found == asked.register.counties and told == [f"names of {county}" for county in found]
+
+
+@pytest.mark.slow
+def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = ["spells", "funds", "industries"]
+    in_threads = run_parts(asked, parts)
+    monkeypatch.setattr(counties, "FOR_A_POOL", 0)
+    in_processes = run_parts(asked, parts)
+    for name, found in in_threads.items():
+        assert found.figures == in_processes[name].figures and found.tables
+        for table, rows in found.tables.items():
+            pd.testing.assert_frame_equal(rows, in_processes[name].tables[table], check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_is_said(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counties, "FOR_A_POOL", 0)
+    with with_workers(asked) as at_hand, pytest.raises(WorkerLost, match="for want of memory"):
+        list(by_county(at_hand, ended_from_outside, "nothing"))
+
+
+def test_some_households_have_the_needs_that_they_have_among_all(asked: Asked) -> None:
+    months, all_of = [asked.as_of - 6, asked.as_of], asked.register.counties
+    whole = needs_on(asked, load_catalogue(), months, all_of, ["below_now"])
+    some = whole["household_id"].drop_duplicates()[::4]
+    found = needs_on(asked, load_catalogue(), months, all_of, ["below_now"], households=some)
+    expected = whole[whole["household_id"].isin(some)].reset_index(drop=True)
+    assert expected.filter(like="fact_").any().any()
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_nobody_asked_of_has_no_needs(asked: Asked) -> None:
+    found = needs_on(asked, load_catalogue(), [asked.as_of], asked.register.counties, households=["nobody"])
+    assert not len(found) and "fact_illness" in found
+
+
+def test_a_county_where_nobody_has_a_record_yet_has_no_say_in_needs(county: County, tmp_path: Path) -> None:
+    from riskmodel.monitoring.funds import _needs
+
+    register = Register.open(county.register)
+    long_ago = Asked(register, month_number(register.first_month) - 12, Rules())
+    assert _needs(long_ago, register.counties[0]) is None
