@@ -222,12 +222,26 @@ def monitor_and_write(
     model_uri: str | None = None,
     rules: str | None = None,
     parts: Sequence[str] = (),
+    before: Path | None = None,
+    lang: Literal["en", "zh"] = "zh",
+    pdf: Path | None = None,
     tracking_uri: str | None = None,
 ) -> dict[str, Any]:
     """The monitoring report of a month in `out`; gives the manifest.
 
-    `out` then holds, for each part, a folder of tables (Parquet, CSV) and a workbook, and `summary.json`.
+    `out` then holds `bulletin.html`, for each part a folder of tables (Parquet, CSV) and a workbook, and `summary.json`.
+
+    Parameters
+    ----------
+    before
+        An earlier report, against which the bulletin holds the totals of its lists.
+    lang
+        Language in which the bulletin opens.
+    pdf
+        File to print the bulletin to, in that language.
     """
+    from riskmodel.cards.bulletin import bulletin, earlier_report
+    from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
     from riskmodel.model.tracking import load_model
     from riskmodel.monitoring.part import Asked, scored_months
@@ -247,6 +261,7 @@ def monitor_and_write(
         model=load_model(model_uri, tracking_uri) if model_uri else None,
         progress=step,
     )
+    earlier = earlier_report(before, asked) if before else None
     found = run_parts(asked, parts)
     about = {
         "as_of": month_text(month),
@@ -254,6 +269,7 @@ def monitor_and_write(
             "register": register_facts(register),
             "alerts": [str(s.folder) for s in asked.scored],
             "model": model_uri,
+            "before": str(before) if before else None,
         },
         "rules": asked.rules.model_dump(mode="json"),
     }
@@ -262,10 +278,14 @@ def monitor_and_write(
         for name, part in found.items():
             write_part(stage, name, part)
         write_summary(stage, about, found)
+        (stage / "bulletin.html").write_text(bulletin(asked, found, earlier, lang), encoding="utf-8", newline="\n")
 
     about["parts"] = {name: dict(part.figures) for name, part in found.items()}
     about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
-    return commit_directory(out, write, kind="monitoring", about=about)
+    manifest = commit_directory(out, write, kind="monitoring", about=about)
+    if pdf:
+        write_pdf(bulletin(asked, found, earlier, lang, no_font=lacks_chinese_font()), pdf)
+    return manifest
 
 
 @dataclass(frozen=True)

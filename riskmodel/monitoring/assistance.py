@@ -57,6 +57,7 @@ def report_assistance(asked: Asked) -> Found:
     answers = Answers.of(catalogue, asked.rules.assistance.delivers)
     counties = drawn_counties(asked)
     tables, notes = _indicators(asked), [_READING]
+    lacks: dict[str, tuple[str, str]] = {}
     effects = help_effects(asked, catalogue, answers, counties)
     if len(effects):
         tables["help_effects"] = effects
@@ -68,6 +69,7 @@ def report_assistance(asked: Asked) -> Found:
             notes.append(_NO_DOUBLEML)
     else:
         notes.append(_TOO_FEW)
+        lacks["help_effects"] = _TOO_FEW
     if (trends := help_trends(asked, counties)) is not None:
         tables["help_trends"], tables["help_trend_tests"] = trends
     else:
@@ -76,7 +78,8 @@ def report_assistance(asked: Asked) -> Found:
         tables["change_of_measure"] = change_of_measure(asked, catalogue, answers)
     else:
         notes.append(_NO_SPELLS)
-    return Found(tables, _figures(tables), notes)
+        lacks |= dict.fromkeys(("help_coverage", "help_timeliness", "change_of_measure"), _NO_SPELLS)
+    return Found(tables, _figures(tables), notes, lacks)
 
 
 def drawn_counties(asked: Asked) -> list[str]:

@@ -135,6 +135,14 @@ class DriftRules(Strict):
     calibration_margin: float = Field(0.1, ge=0, description="how far observed over expected must lie from 1")
 
 
+class BulletinRules(Strict):
+    """How much the bulletin shows."""
+
+    list_rows: int = Field(4, ge=1, le=6, description="rows of each of the five lists on the first page")
+    table_rows: int = Field(12, ge=1, description="rows of a table in the details; the files hold all")
+    smallest_cell: int = Field(10, ge=5, description="fewest households that a printed count may stand for")
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
@@ -145,6 +153,7 @@ class Rules(Strict):
     funds: FundRules = FundRules()
     industries: IndustryRules = IndustryRules()
     drift: DriftRules = DriftRules()
+    bulletin: BulletinRules = BulletinRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
