@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_svg
-from riskmodel.cards.findings import ALL, Findings, household, same
+from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, percent, shortened
 from riskmodel.evaluation.disclosure import WITHHELD, shown_in_table, small_mark, tells, withheld
 from riskmodel.monitoring import writing
@@ -23,6 +23,10 @@ _AT_MONTHS = (3, 6, 9, 12, 18, 24)
 _MOST_BARS = 8
 _IN_FULL = ("month_course",)
 """Tables that are shown to their end."""
+_KEYS = ("_id", "_on", "as_of", "since")
+"""Endings of columns whose values are not broken."""
+_YUAN = "(yuan"
+"""What the heading of a sum of money says."""
 _SHARES = ("share", "risk", "risk_without_support")
 _NOT_COUNTS = ("months", "within_days", "since", "earlier", "entries")
 
@@ -32,10 +36,10 @@ Drawing = tuple[Words, Markup]
 
 @dataclass(frozen=True)
 class Table:
-    """A table: heads (and whether they stand over numbers), the rows that are shown, how many there are, where all are."""
+    """A table: heads with the kind of their column, the rows that are shown, how many there are, where all are."""
 
     title: Words
-    columns: Sequence[tuple[Words, bool]]
+    columns: Sequence[tuple[Words, str]]
     rows: Sequence[Sequence[Cell]]
     total: int
     file: str
@@ -90,7 +94,9 @@ def _table(report: Findings, part: str, name: str) -> Table:
     if name == "month_course" and report.course is not None:
         printed = {c: report.course.printed(c) for c in report.course.columns}
     elif not named:
-        printed, few = _protected(whole, [c for c in columns if c in whole and _counts(whole[c])], report.least)
+        printed, few = _protected(
+            whole, [c for c in columns if c in whole and _counts(whole[c]) and _YUAN not in words.column(c)[0]], report.least
+        )
     cells = [
         [
             (same(printed[c][at]), None)
@@ -102,7 +108,8 @@ def _table(report: Findings, part: str, name: str) -> Table:
         ]
         for at, row in enumerate(rows.to_dict("records"))
     ]
-    heads = [(Words(*words.column(c)), c in printed or c in whole and _is_number(whole[c])) for c in columns]
+    numbers = {c for c in columns if c in printed or c in whole and _is_number(whole[c])}
+    heads = [(Words(*words.column(c)), NUMBER if c in numbers else KEY if c.endswith(_KEYS) else TEXT) for c in columns]
     return Table(Words(*words.table(name)), heads, cells, len(whole), f"{part}/{name}", named)
 
 
@@ -133,7 +140,7 @@ def _is_number(column: pd.Series) -> bool:
 
 def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
     """A value in words, and its interval where it has one."""
-    if column not in row:
+    if f"{column}_en" in row:
         return Words(*(shortened(row[f"{column}_{lang}"], _LONGEST_REASON) for lang in Words._fields)), None
     value = row[column]
     if isinstance(value, str):
@@ -155,7 +162,7 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
 def _number(column: str, value: float) -> str:
     if column in _SHARES or column.endswith("_share"):
         return percent(float(value))
-    whole = float(value).is_integer() and abs(value) >= 1 or abs(value) >= 1000
+    whole = isinstance(value, int | np.integer) or float(value).is_integer() and abs(value) >= 1 or abs(value) >= 1000
     return count(round(value)).replace("-", "−") if whole else decimal(float(value), 2)
 
 

@@ -17,6 +17,8 @@ from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_text
 
 ALL = "*"
+KEY, NUMBER, TEXT = "key", "number", "text"
+"""Kinds of columns: what is not broken, what stands to the right, all others."""
 _FLOWS = ("entered", "left")
 _LONGEST_ID = 28
 _SUMS = ("paid",)

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import Findings, between, household, money, same
+from riskmodel.cards.findings import KEY, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, of_100, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -22,7 +22,6 @@ OFFICE = ("recorded_late", "not_visited", "data_wrong")
 DEPENDENT = ("fully", "mainly")
 _MOST_ALARMS = 2
 _YEAR = 12
-_KEY, _NUMBER, _TEXT = "key", "number", "text"
 _TOO_FEW = Words("Too few cases to give a share.", "数量过少，不给出比例。")
 
 
@@ -162,7 +161,7 @@ def _back(report: Findings) -> Number:
 
 
 def _in_time(report: Findings) -> Number:
-    title = Words("Help begun within 30 days of the need", "需求知悉后30天内开始帮扶")
+    title = Words("Help begun within 30 days of the need", "30天内开始帮扶")
     told = report.table("assistance", "help_timeliness")
     if told is None:
         return Number(title, why=report.why("assistance", "help_timeliness"))
@@ -172,7 +171,7 @@ def _in_time(report: Findings) -> Number:
     more = Words("", "")
     if not pd.isna(days := row["median_days"]):
         more = Words(f"; of those helped half within {days:.0f} days", f"；已受助户中位{days:.0f}天")
-    of = Words("of 100 newly identified", "每100户新识别农户")
+    of = Words("of 100 newly identified", "识别后，每100户")
     return _of_hundred(title, row["share"], row["share_low"], row["share_high"], of, more)
 
 
@@ -223,6 +222,8 @@ def _stays(report: Findings) -> Listing:
     long, often = (report.table("spells", name) for name in ("long_stays", "frequent_entries"))
     if long is None or often is None:
         return Listing(title, action, why=report.why("spells"))
+    if "poverty" in {*long["kind"], *often["kind"]}:
+        title = Words("Long or again below the line", "长期低于监测线与多次跌落")
     most, rules = report.list_rows, report.asked.rules.spells
     first = max(most - len(often), -(-most // 2))
     by_months = long.sort_values(["months", "household_id"], ascending=[False, True], kind="stable").head(first)
@@ -240,7 +241,7 @@ def _stays(report: Findings) -> Listing:
         f"{rules.frequent_entries}次及以上：{count(len(often))}户{before[1].zh}",
     )
     helped = Words("help taken up", "已接受帮扶")
-    columns = [(Words("household", "户编号"), _KEY), (Words("why", "情形"), _KEY), (helped, _TEXT)]
+    columns = [(Words("household", "户编号"), KEY), (Words("why", "情形"), KEY), (helped, TEXT)]
     cells = [
         [household(r.household_id), why, report.kinds("spells", "measures", getattr(r, "measures", None))] for r, why in rows
     ]
@@ -261,9 +262,9 @@ def _no_rise(report: Findings) -> Listing:
     rows = rows.assign(met=met).sort_values(["met", "ratio_now", "household_id"], kind="stable")
     before = report.earlier("assistance", "change_of_measure")
     columns = [
-        (Words("household", "户编号"), _KEY),
-        (Words("income over the line", "收入/监测线"), _KEY),
-        (Words("needs not met", "未对应的需求"), _TEXT),
+        (Words("household", "户编号"), KEY),
+        (Words("income over the line", "收入/监测线"), KEY),
+        (Words("needs not met", "未对应的需求"), TEXT),
     ]
     cells = [
         [
@@ -308,10 +309,10 @@ def _books(report: Findings) -> Listing:
             same(ABSENT) if small or not most else report.said("funds", "responsible_unit", most[0]),
         ])  # fmt: skip
     columns = [
-        (Words("reason", "原因"), _TEXT),
-        (Words("rows", "笔数"), _NUMBER),
-        (Words("yuan", "金额（元）"), _NUMBER),
-        (Words("most at", "最多的单位"), _TEXT),
+        (Words("reason", "原因"), TEXT),
+        (Words("rows", "笔数"), NUMBER),
+        (Words("yuan", "金额（元）"), NUMBER),
+        (Words("most at", "最多的单位"), TEXT),
     ]
     months = report.asked.rules.funds.months
     total = Words(f"Help offered in {months} months", f"近{months}个月提供的帮扶")
@@ -347,10 +348,10 @@ def _dependent(report: Findings) -> Listing:
         f"完全或主要依赖：{count(len(rows))}个{before.zh}。{told.zh.removesuffix('。')}",
     )
     columns = [
-        (Words("project", "项目"), _TEXT),
-        (Words("depends", "依赖程度"), _TEXT),
-        (Words("support over revenue", "支持/收入"), _NUMBER),
-        (Words("households", "户数"), _NUMBER),
+        (Words("project", "项目"), TEXT),
+        (Words("depends", "依赖程度"), TEXT),
+        (Words("support over revenue", "支持/收入"), NUMBER),
+        (Words("households", "户数"), NUMBER),
     ]
     cells = [
         [
@@ -378,10 +379,10 @@ def _to_mend(report: Findings) -> Listing:
     rows = rows.assign(printed=[cell for group in printed for cell in group])
     rows = rows[rows["miss_class"].isin(OFFICE)].sort_values("misses", ascending=False, kind="stable")
     columns = [
-        (Words("class", "类别"), _TEXT),
-        (Words("kind of miss", "偏差"), _TEXT),
-        (Words("number", "数量"), _NUMBER),
-        (Words("share (95 % interval)", "比例（95%区间）"), _NUMBER),
+        (Words("class", "类别"), TEXT),
+        (Words("kind of miss", "偏差"), TEXT),
+        (Words("number", "数量"), NUMBER),
+        (Words("share (95 % interval)", "比例（95%区间）"), NUMBER),
     ]
     cells = [
         [

@@ -138,7 +138,7 @@ class DriftRules(Strict):
 class BulletinRules(Strict):
     """How much the bulletin shows."""
 
-    list_rows: int = Field(4, ge=1, le=6, description="rows of each of the five lists on the first page")
+    list_rows: int = Field(4, ge=1, le=5, description="rows of each of the five lists on the first page")
     table_rows: int = Field(12, ge=1, description="rows of a table in the details; the files hold all")
     smallest_cell: int = Field(10, ge=5, description="fewest households that a printed count may stand for")
 

@@ -26,7 +26,7 @@ _LANGS = ("en", "zh")
 
 @dataclass(frozen=True)
 class Words:
-    """English and Chinese of tables, columns and values of one part; `bulletin`: tables and columns that the bulletin shows."""
+    """English and Chinese of tables, columns and values of one part; `bulletin`: what the bulletin shows of tables."""
 
     part: str
     tables: Mapping[str, Mapping[str, str]]
