@@ -349,8 +349,8 @@ def _dependent(report: Findings) -> Listing:
     )
     columns = [
         (Words("project", "项目"), TEXT),
-        (Words("depends", "依赖程度"), TEXT),
-        (Words("support over revenue", "支持/收入"), NUMBER),
+        (Words("depends", "依赖程度"), KEY),
+        (Words("support / revenue", "支持/收入"), NUMBER),
         (Words("households", "户数"), NUMBER),
     ]
     cells = [
@@ -379,10 +379,10 @@ def _to_mend(report: Findings) -> Listing:
     rows = rows.assign(printed=[cell for group in printed for cell in group])
     rows = rows[rows["miss_class"].isin(OFFICE)].sort_values("misses", ascending=False, kind="stable")
     columns = [
-        (Words("class", "类别"), TEXT),
-        (Words("kind of miss", "偏差"), TEXT),
+        (Words("class", "类别"), KEY),
+        (Words("kind of miss", "偏差"), KEY),
         (Words("number", "数量"), NUMBER),
-        (Words("share (95 % interval)", "比例（95%区间）"), NUMBER),
+        (Words("share (interval)", "比例（区间）"), NUMBER),
     ]
     cells = [
         [
@@ -394,8 +394,8 @@ def _to_mend(report: Findings) -> Listing:
         for r in rows[rows["misses"] > 0].head(report.list_rows).itertuples()
     ]
     total = Words(
-        f"Of {n[0]} missed returns and {n[1]} alerts that did not return; most alerts do not return even where the risk is "
-        "right",
-        f"遗漏{n[0]}例，预警后未返贫{n[1]}例；即使风险判断正确，多数预警户也不会返贫",
+        f"Of {n[0]} missed returns and {n[1]} alerts that did not return (intervals of 95 %); most alerts do not return "
+        "even where the risk is right",
+        f"遗漏{n[0]}例，预警后未返贫{n[1]}例（95%区间）；即使风险判断正确，多数预警户也不会返贫",
     )
     return Listing(title, action, columns, cells, total, ["misses/misses", "misses/miss_townships"])

@@ -66,7 +66,7 @@ def browser() -> str:
 
 
 def fits(browser: str, folder: Path, html: str, least: int = 200) -> None:
-    """At a phone's and a desk's width, in both languages and with all details open, nothing lies outside the page; `least` texts are shown."""
+    """At a phone's and a desk's width, in both languages and with all details open, nothing lies outside the page."""
     card = escape(html, quote=True)
     frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
     page = folder / "measure.html"
