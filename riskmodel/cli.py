@@ -111,7 +111,7 @@ def demo(
     months: Annotated[int, typer.Option(min=24, help="Months to simulate.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
 ) -> None:
-    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets."""
+    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets, bulletin."""
     from riskmodel.demo import run_demo
 
     with _progress("demo") as step:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from riskmodel.settings import Machine, Run
 
 if TYPE_CHECKING:
+    from riskmodel.monitoring.rules import Rules
     from riskmodel.register.postgres import Database
 
 Step = Callable[[str], None]
@@ -220,7 +221,7 @@ def monitor_and_write(
     *,
     alerts: Sequence[Path] = (),
     model_uri: str | None = None,
-    rules: str | None = None,
+    rules: str | Rules | None = None,
     parts: Sequence[str] = (),
     before: Path | None = None,
     lang: Literal["en", "zh"] = "zh",
@@ -233,6 +234,8 @@ def monitor_and_write(
 
     Parameters
     ----------
+    rules
+        Rules, or a file of them; by default those that are shipped.
     before
         An earlier report, against which the bulletin holds the totals of its lists.
     lang
@@ -256,7 +259,7 @@ def monitor_and_write(
     asked = Asked(
         register=register,
         as_of=month,
-        rules=load_rules(rules or "monitoring.yaml"),
+        rules=load_rules(rules) if isinstance(rules, str) else rules or load_rules(),
         scored=scored_months(alerts, month),
         model=load_model(model_uri, tracking_uri) if model_uri else None,
         progress=step,

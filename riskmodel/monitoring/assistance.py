@@ -58,8 +58,12 @@ def report_assistance(asked: Asked) -> Found:
     counties = drawn_counties(asked)
     tables, notes = _indicators(asked), [_READING]
     lacks: dict[str, tuple[str, str]] = {}
-    effects = help_effects(asked, catalogue, answers, counties)
-    if len(effects):
+    wanted = asked.rules.assistance.estimate_effects
+    effects = help_effects(asked, catalogue, answers, counties) if wanted else pd.DataFrame()
+    if not wanted:
+        notes.append(_NOT_WANTED)
+        lacks["help_effects"] = _NOT_WANTED
+    elif len(effects):
         tables["help_effects"] = effects
         notes.append(_family(effects, len(counties), len(asked.register.counties)))
         if (spent := help_costs(asked, effects)) is not None:
@@ -493,6 +497,10 @@ _NO_DOUBLEML = (
     "effects: those helped differed from the others before.",
     "未安装 DoubleML（pip install 'household-riskmodel[causal]'）：仅列出直接差异。"
     "直接差异不是帮扶效果，因为受助户事前就与其他农户不同。",
+)
+_NOT_WANTED = (
+    "Effects of help were not looked for, as the rules say (assistance.estimate_effects: false).",
+    "按规则未考察帮扶效果（assistance.estimate_effects: false）。",
 )
 _TOO_FEW = (
     "The months or households with help are too few to look for effects.",

@@ -96,7 +96,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
     held = set(register.columns("assistance"))
     if "accepted" in held:
         open_known(connection, asked, "assistance", counties, "accepted")
-        began = "coalesce(started_on, answered_on)"
+        began = "started_on" if "started_on" in held else "answered_on"
         yield (
             "helped",
             count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {began} {within.format(began)}"),

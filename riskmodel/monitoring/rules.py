@@ -66,6 +66,9 @@ def _shipped(name: str) -> Callable[[], Any]:
 class AssistanceRules(Strict):
     """Results of assistance: who is compared with whom, over which months, on what."""
 
+    estimate_effects: bool = Field(
+        True, description="look for effects, which takes minutes; else lists and indicators alone"
+    )
     window_months: int = Field(3, ge=1, description="help offered within so many months after a day is taken together")
     horizon_months: int = Field(6, ge=1, description="outcomes so many months after that")
     months: int = Field(24, ge=1, description="days of so many months are looked back on")
