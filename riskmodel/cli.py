@@ -111,7 +111,7 @@ def demo(
     months: Annotated[int, typer.Option(min=24, help="Months to simulate.")] = 36,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
 ) -> None:
-    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets."""
+    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets, bulletin."""
     from riskmodel.demo import run_demo
 
     with _progress("demo") as step:
@@ -342,22 +342,35 @@ def monitor(
     model: Annotated[str | None, typer.Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
     rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
     parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    before: Annotated[
+        Path | None, typer.Option(help="An earlier report of this command, to hold the totals of the lists against.")
+    ] = None,
+    lang: Annotated[
+        Language, typer.Option(help="Language that the bulletin shows first; the reader can switch.")
+    ] = Language.zh,
+    pdf: Annotated[
+        Path | None, typer.Option(help="Print the bulletin to this PDF file too; needs Chromium on the PATH.")
+    ] = None,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="End with exit code 14 where drift alarms; the report is written.")
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself: stays, re-entries, help, funds, misses, industries, drift; as Parquet, CSV, Excel."""
+    """Report on the monitoring itself: stays, re-entries, help, funds, misses, industries, drift; a bulletin and tables."""
+    from riskmodel.cards.printing import find_browser
     from riskmodel.errors import DriftFound, UsageError
     from riskmodel.results import monitor_and_write
 
     chosen = [name.strip() for name in parts.split(",")] if parts else []
     if fail_on_drift and chosen and "drift" not in chosen:
         raise UsageError("--fail-on-drift needs the part drift: add it to --parts.")
+    if pdf:
+        find_browser()
     with _progress("monitor") as step:
         manifest = monitor_and_write(
             register, as_of, out, step,
-            alerts=alerts or [], model_uri=model, rules=rules, parts=chosen, tracking_uri=tracking_uri,
+            alerts=alerts or [], model_uri=model, rules=rules, parts=chosen, before=before, lang=lang.value, pdf=pdf,
+            tracking_uri=tracking_uri,
         )  # fmt: skip
     for name, figures in manifest["about"]["parts"].items():
         rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
@@ -365,7 +378,10 @@ def monitor(
             _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
         for note in manifest["about"]["notes"][name]:
             typer.echo(f"{name}: {note}", err=True)
-    typer.echo(f"\nOpen {', '.join(str(out / f'{name}.xlsx') for name in manifest['about']['parts'])}")
+    books = ", ".join(str(out / f"{name}.xlsx") for name in manifest["about"]["parts"])
+    typer.echo(f"\nOpen {out / 'bulletin.html'}; the tables: {books}")
+    if pdf:
+        typer.echo(str(pdf))
     alarms = manifest["about"]["parts"].get("drift", {}).get("alarms", 0)
     if fail_on_drift and alarms:
         raise DriftFound(f"drift: {alarms} alarms in {out / 'drift.xlsx'}; each says what to do before the next scoring.")

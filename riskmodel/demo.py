@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from riskmodel.results import explain_household, score_and_write, train_and_write, write_sheets
+from riskmodel.months import month_number, month_text
+from riskmodel.results import explain_household, monitor_and_write, score_and_write, train_and_write, write_sheets
 from riskmodel.settings import Intervals, find_config, load_run
 
 
@@ -24,9 +25,13 @@ class Demo:
 
 
 def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[[str], None]) -> Demo:
-    """Simulate, ingest, train, promote, score, explain, write the card and the alert sheets, all below `out`."""
+    """Simulate, ingest, train, promote, score, explain, write card, alert sheets and bulletin, all below `out`.
+
+    The bulletin also looks back on the list of half a year ago; effects of help, which take minutes, are not looked for.
+    """
     from riskmodel.cards.model_card import write_card
     from riskmodel.model.tracking import load_model, promote, promotion_of
+    from riskmodel.monitoring.rules import AssistanceRules, Rules
     from riskmodel.register import Register, ingest
     from riskmodel.settings import Tracking
     from riskmodel.simulation import simulate
@@ -49,6 +54,12 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     step("card")
     write_card(load_model(uri, tracking.uri), out / "card.html", promotion=promotion_of(uri, tracking.uri))
     write_sheets(out / "alerts", out / "sheets", step=step)
+    earlier = month_text(month_number(as_of) - run.label.horizon_months)
+    score_and_write(out / "register", uri, earlier, out / "alerts_before", None, step, tracking_uri=tracking.uri)
+    monitor_and_write(
+        out / "register", as_of, out / "monitoring", step, alerts=[out / "alerts_before", out / "alerts"], model_uri=uri,
+        rules=Rules(assistance=AssistanceRules(estimate_effects=False)), tracking_uri=tracking.uri,
+    )  # fmt: skip
     story = explain_household(out / "alerts", alerts["household_id"].iloc[0])
     paths = {
         "model card": out / "card.html",
@@ -56,6 +67,7 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
         "sheets": min((out / "sheets").glob("*.html")),
         "to review": min((out / "sheets").glob("*.xlsx")),
         "one alert": story.waterfall,
+        "bulletin": out / "monitoring" / "bulletin.html",
         "results": out / "results" / "results.json",
         "MLflow": f"mlflow ui --backend-store-uri {tracking.uri}",
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from riskmodel.settings import Machine, Run
 
 if TYPE_CHECKING:
+    from riskmodel.monitoring.rules import Rules
     from riskmodel.register.postgres import Database
 
 Step = Callable[[str], None]
@@ -220,14 +221,30 @@ def monitor_and_write(
     *,
     alerts: Sequence[Path] = (),
     model_uri: str | None = None,
-    rules: str | None = None,
+    rules: str | Rules | None = None,
     parts: Sequence[str] = (),
+    before: Path | None = None,
+    lang: Literal["en", "zh"] = "zh",
+    pdf: Path | None = None,
     tracking_uri: str | None = None,
 ) -> dict[str, Any]:
     """The monitoring report of a month in `out`; gives the manifest.
 
-    `out` then holds, for each part, a folder of tables (Parquet, CSV) and a workbook, and `summary.json`.
+    `out` then holds `bulletin.html`, for each part a folder of tables (Parquet, CSV) and a workbook, and `summary.json`.
+
+    Parameters
+    ----------
+    rules
+        Rules, or a file of them; by default those that are shipped.
+    before
+        An earlier report, against which the bulletin holds the totals of its lists.
+    lang
+        Language in which the bulletin opens.
+    pdf
+        File to print the bulletin to, in that language.
     """
+    from riskmodel.cards.bulletin import bulletin, earlier_report
+    from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
     from riskmodel.model.tracking import load_model
     from riskmodel.monitoring.part import Asked, scored_months
@@ -242,11 +259,12 @@ def monitor_and_write(
     asked = Asked(
         register=register,
         as_of=month,
-        rules=load_rules(rules or "monitoring.yaml"),
+        rules=load_rules(rules) if isinstance(rules, str) else rules or load_rules(),
         scored=scored_months(alerts, month),
         model=load_model(model_uri, tracking_uri) if model_uri else None,
         progress=step,
     )
+    earlier = earlier_report(before, asked) if before else None
     found = run_parts(asked, parts)
     about = {
         "as_of": month_text(month),
@@ -254,6 +272,7 @@ def monitor_and_write(
             "register": register_facts(register),
             "alerts": [str(s.folder) for s in asked.scored],
             "model": model_uri,
+            "before": str(before) if before else None,
         },
         "rules": asked.rules.model_dump(mode="json"),
     }
@@ -262,10 +281,14 @@ def monitor_and_write(
         for name, part in found.items():
             write_part(stage, name, part)
         write_summary(stage, about, found)
+        (stage / "bulletin.html").write_text(bulletin(asked, found, earlier, lang), encoding="utf-8", newline="\n")
 
     about["parts"] = {name: dict(part.figures) for name, part in found.items()}
     about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
-    return commit_directory(out, write, kind="monitoring", about=about)
+    manifest = commit_directory(out, write, kind="monitoring", about=about)
+    if pdf:
+        write_pdf(bulletin(asked, found, earlier, lang, no_font=lacks_chinese_font()), pdf)
+    return manifest
 
 
 @dataclass(frozen=True)

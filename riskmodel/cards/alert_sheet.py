@@ -20,7 +20,7 @@ from riskmodel.alerts.alerts import settled
 from riskmodel.alerts.change import NOT_SCORED, SPLIT, Changes
 from riskmodel.alerts.history import ScoredMonth, states, trends
 from riskmodel.cards.charts import small_waterfall_svg, trend_svg
-from riskmodel.cards.rendering import Language, Words, decimal, of_100, render
+from riskmodel.cards.rendering import Language, Words, decimal, of_100, render, shortened
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.display import plain
@@ -40,7 +40,7 @@ STATES = {
 _MIXED = Words("mixed; its subjective part is only a clue, to be verified", "主客观综合，其中主观因素仅为线索，待核实")
 _FACTS, _QUESTIONS, _MEASURES, _PARTS = 4, 4, 3, 3
 _LEAST = 0.05
-_LONGEST_NAME, _LONGEST_ID, _LONGEST_FILE = 36, 80, 120
+_LONGEST_ID, _LONGEST_FILE = 80, 120
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,10 @@ def sheets_of(
             Sheet(
                 key=(place[0], row["household_id"]),
                 model_version=str(row["model_version"]),
-                household=_shortened(row["household_id"], _LONGEST_ID),
-                county=_shortened(place[0]),
-                township=_shortened(place[1]),
-                village=_shortened(place[2]),
+                household=shortened(row["household_id"], _LONGEST_ID),
+                county=shortened(place[0]),
+                township=shortened(place[1]),
+                village=shortened(place[2]),
                 area=place[: len(AREAS[level])],
                 rank=int(row["rank"]),
                 as_of=row["as_of"],
@@ -218,7 +218,7 @@ def sheets_page(
         horizon=month.about.get("horizon_months"),
         version=month.about["model_version"],
         source=month.source or "",
-        area=[_shortened(part) for part in sheets[0].area],
+        area=[shortened(part) for part in sheets[0].area],
         actions=[(a, Words(a.en, a.zh), Words(a.help_en, a.help_zh)) for a in rules.actions],
         causes=[Words(*(f"“{words}”" for words in verdict_words(v))) for v in VERDICTS],
         reasons=[(r.name, Words(r.en, r.zh)) for r in rules.offered],
@@ -397,8 +397,3 @@ def _named(rows: Sequence[Any], names: str) -> list[Words]:
     """Words of the catalogue for names separated by ", "."""
     by_name = {row.name: Words(row.en, row.zh) for row in rows}
     return [by_name.get(name, Words(name, name)) for name in names.split(", ") if name]
-
-
-def _shortened(text: object, longest: int = _LONGEST_NAME) -> str:
-    text = plain(text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -187,12 +187,55 @@ def over_time_svg(periods: Sequence[str], series: Sequence[Series], scale: Words
                 ],
             }
         )
-    every = max(1, math.ceil(52 / step))
+    every = max(1, math.ceil((7 * max(map(len, periods), default=1) + 3) / step))
     labels = [{"x": round(left + step * (i + 0.5), 1), "text": p} for i, p in enumerate(periods) if i % every == 0]
     ticks = [{"y": y(end * part / 4), "text": f"{25 * end * part:g}"} for part in range(5)]
     return _inline(
         "over_time", lines=lines, labels=labels, ticks=ticks, scale=scale, left=left, top=top, width=width, height=height
     )
+
+
+@dataclass(frozen=True)
+class ShareBar:
+    """One bar of shares: its name, the share and, where it is an estimate, its interval."""
+
+    words: Words
+    share: float
+    low: float | None = None
+    high: float | None = None
+
+
+def share_bars_svg(bars: Sequence[ShareBar], title: Words) -> Markup:
+    """Shares as bars out of 100, all on one scale from nothing, each with its interval where it has one."""
+    left, width, row = 4, 280, 36
+    highest = max((b.high or b.share for b in bars), default=1.0)
+    end = next(e for e in _ENDS if e >= min(highest, 1))
+
+    def x(share: float) -> float:
+        return round(left + width * min(share, end) / end, 1)
+
+    rows = []
+    for i, b in enumerate(bars):
+        ends = None if b.low is None or b.high is None else (x(b.low), x(b.high))
+        value = of_100(b.share) if ends is None else f"{of_100(b.share)} ({of_100(b.low)}–{of_100(b.high)})"
+        rows.append({"y": row * i, "words": b.words, "to": x(b.share), "ends": ends, "value": value})
+    return _inline("share_bars", rows=rows, left=left, height=row * len(bars), title=title)
+
+
+def course_svg(values: Sequence[float | None], tall: bool = False) -> Markup:
+    """A figure over periods as a small line from nothing up, its last point marked; a gap where a value is missing."""
+    width, height, room = (132, 66, 6) if tall else (120, 22, 3)
+    known = [v for v in values if v is not None]
+    highest = max(known, default=1.0) or 1.0
+    step = (width - 2 * room) / max(len(values) - 1, 1)
+    lines: list[list[tuple[float, float]]] = [[]]
+    for i, value in enumerate(values):
+        if value is None:
+            lines.append([])
+        else:
+            lines[-1].append((round(room + step * i, 1), round(height - room - (height - 2 * room) * value / highest, 1)))
+    drawn = [line for line in lines if line]
+    return _inline("course", lines=drawn, last=drawn[-1][-1] if drawn else None, width=width, height=height, room=room)
 
 
 @dataclass(frozen=True)

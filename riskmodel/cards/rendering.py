@@ -56,6 +56,16 @@ def listed(items: Iterable[Words]) -> Words:
     return Words("; ".join(p.en for p in parts), "、".join(p.zh for p in parts))
 
 
+def shortened(text: object, longest: int = 36) -> str:
+    """Plain text that is cut where it is longer than a page has room for.
+
+    >>> shortened("Blue River", 6)
+    'Blue …'
+    """
+    text = plain(text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def count(n: int) -> str:
     """A whole number with thousands marked."""
     return f"{n:,}"

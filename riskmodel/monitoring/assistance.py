@@ -57,8 +57,13 @@ def report_assistance(asked: Asked) -> Found:
     answers = Answers.of(catalogue, asked.rules.assistance.delivers)
     counties = drawn_counties(asked)
     tables, notes = _indicators(asked), [_READING]
-    effects = help_effects(asked, catalogue, answers, counties)
-    if len(effects):
+    lacks: dict[str, tuple[str, str]] = {}
+    wanted = asked.rules.assistance.estimate_effects
+    effects = help_effects(asked, catalogue, answers, counties) if wanted else pd.DataFrame()
+    if not wanted:
+        notes.append(_NOT_WANTED)
+        lacks["help_effects"] = _NOT_WANTED
+    elif len(effects):
         tables["help_effects"] = effects
         notes.append(_family(effects, len(counties), len(asked.register.counties)))
         if (spent := help_costs(asked, effects)) is not None:
@@ -68,6 +73,7 @@ def report_assistance(asked: Asked) -> Found:
             notes.append(_NO_DOUBLEML)
     else:
         notes.append(_TOO_FEW)
+        lacks["help_effects"] = _TOO_FEW
     if (trends := help_trends(asked, counties)) is not None:
         tables["help_trends"], tables["help_trend_tests"] = trends
     else:
@@ -76,7 +82,8 @@ def report_assistance(asked: Asked) -> Found:
         tables["change_of_measure"] = change_of_measure(asked, catalogue, answers)
     else:
         notes.append(_NO_SPELLS)
-    return Found(tables, _figures(tables), notes)
+        lacks |= dict.fromkeys(("help_coverage", "help_timeliness", "change_of_measure"), _NO_SPELLS)
+    return Found(tables, _figures(tables), notes, lacks)
 
 
 def drawn_counties(asked: Asked) -> list[str]:
@@ -490,6 +497,10 @@ _NO_DOUBLEML = (
     "effects: those helped differed from the others before.",
     "未安装 DoubleML（pip install 'household-riskmodel[causal]'）：仅列出直接差异。"
     "直接差异不是帮扶效果，因为受助户事前就与其他农户不同。",
+)
+_NOT_WANTED = (
+    "Effects of help were not looked for, as the rules say (assistance.estimate_effects: false).",
+    "按规则未考察帮扶效果（assistance.estimate_effects: false）。",
 )
 _TOO_FEW = (
     "The months or households with help are too few to look for effects.",

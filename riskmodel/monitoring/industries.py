@@ -49,6 +49,7 @@ def report_industries(asked: Asked) -> Found:
     found = {name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(tables_of)}
     notes, tables = [_READING], {}
     figures: dict[str, Any] = {}
+    lacks: dict[str, tuple[str, str]] = {}
     if "projects" in found:
         order = found["projects"]["dependence"].map(GRADES.index)
         projects = found["projects"].assign(order=order).sort_values(["order", "linked_income"], ascending=[True, False])
@@ -57,6 +58,7 @@ def report_industries(asked: Asked) -> Found:
         figures["projects_stagnating"] = int(projects["stagnation"].ne(NONE).sum())
     else:
         notes.append(_NO_PROJECTS)
+        lacks["projects"] = _NO_PROJECTS
     if "industries" in found:
         tables["industries"] = found["industries"].drop(columns="vector", errors="ignore")
     if "shares" in found:
@@ -66,14 +68,17 @@ def report_industries(asked: Asked) -> Found:
             counties["income"].sum(), 1e-9))  # fmt: skip
     else:
         notes.append(_NO_INDUSTRY)
+        lacks["concentration"] = _NO_INDUSTRY
     if "watched" in found:
         tables["watched"] = found["watched"]
         figures["households_watched"] = len(found["watched"])
     losses = {part["county"]: part["loss"] for part in parts if "loss" in part and len(part["loss"])}
     if not losses:
         notes.append(_NOTHING_LINKED)
+        lacks["support_off"] = _NOTHING_LINKED
     elif asked.model is None:
         notes.append(_NO_MODEL)
+        lacks["support_off"] = _NO_MODEL
     else:
         tables["support_off"], tables["support_off_villages"] = support_off(asked, losses)
         crosses = tables["support_off"]["crosses"]
@@ -82,7 +87,7 @@ def report_industries(asked: Asked) -> Found:
         figures["support_off_near_line"] = int(crosses.eq("near_line").sum())
         figures["support_off_more_falls"] = float(tables["support_off_villages"]["more_falls"].sum())
         notes.append(_SUPPORT_OFF)
-    return Found(tables, figures, notes)
+    return Found(tables, figures, notes, lacks)
 
 
 def _county(asked: Asked, county: str) -> dict[str, Any]:

@@ -88,11 +88,14 @@ class Found:
         A few numbers for the front page, plain JSON.
     notes
         What could not be said and why, or how a figure is to be read: pairs of English and Chinese.
+    lacks
+        By table or column that was left out: which of the notes says why. Not needed where the only note says it of all.
     """
 
     tables: Mapping[str, pd.DataFrame]
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[tuple[str, str]] = ()
+    lacks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,9 @@ def _shipped(name: str) -> Callable[[], Any]:
 class AssistanceRules(Strict):
     """Results of assistance: who is compared with whom, over which months, on what."""
 
+    estimate_effects: bool = Field(
+        True, description="look for effects, which takes minutes; else lists and indicators alone"
+    )
     window_months: int = Field(3, ge=1, description="help offered within so many months after a day is taken together")
     horizon_months: int = Field(6, ge=1, description="outcomes so many months after that")
     months: int = Field(24, ge=1, description="days of so many months are looked back on")
@@ -135,6 +138,14 @@ class DriftRules(Strict):
     calibration_margin: float = Field(0.1, ge=0, description="how far observed over expected must lie from 1")
 
 
+class BulletinRules(Strict):
+    """How much the bulletin shows."""
+
+    list_rows: int = Field(4, ge=1, le=5, description="rows of each of the five lists on the first page")
+    table_rows: int = Field(12, ge=1, description="rows of a table in the details; the files hold all")
+    smallest_cell: int = Field(10, ge=5, description="fewest households that a printed count may stand for")
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
@@ -145,6 +156,7 @@ class Rules(Strict):
     funds: FundRules = FundRules()
     industries: IndustryRules = IndustryRules()
     drift: DriftRules = DriftRules()
+    bulletin: BulletinRules = BulletinRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:

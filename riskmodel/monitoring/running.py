@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riskmodel.errors import UsageError
-from riskmodel.monitoring import assistance, drift, funds, industries, misses, spells
+from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import with_workers
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
+    Part("month", "the month and the months before it", "本月与此前各月", month.report_month),
     Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells),
     Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance),
     Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),

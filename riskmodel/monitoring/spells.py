@@ -346,6 +346,7 @@ def _curves(counts: pd.DataFrame, keys: list[str], hazard: bool = False) -> pd.D
             limits = [wilson(e, n) for e, n in zip(made["entered"], made["at_risk"], strict=True)]
             made["share_low"], made["share_high"] = [x[0] for x in limits], [x[1] for x in limits]
             made["back_share"] = 1 - survival.to_numpy()
+            made["back_share_low"], made["back_share_high"] = 1 - high.to_numpy(), 1 - low.to_numpy()
         else:
             made["share"], made["share_low"], made["share_high"] = survival.to_numpy(), low.to_numpy(), high.to_numpy()
         rows.append(made.assign(**dict(zip(_SPELL_KEYS, key, strict=True))))

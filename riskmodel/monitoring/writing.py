@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,36 +26,37 @@ _LANGS = ("en", "zh")
 
 @dataclass(frozen=True)
 class Words:
-    """English and Chinese of the tables, columns and values of one part."""
+    """English and Chinese of tables, columns and values of one part; `bulletin`: what the bulletin shows of tables."""
 
     part: str
     tables: Mapping[str, Mapping[str, str]]
     columns: Mapping[str, Mapping[str, str]]
     values: Mapping[str, Mapping[str, Mapping[str, str]]]
+    bulletin: Mapping[str, Sequence[str]]
 
-    def table(self, name: str) -> str:
-        """Title of a table in both languages."""
+    def table(self, name: str) -> tuple[str, str]:
+        """Title of a table in English and Chinese."""
         return self._both(self.tables, name, f"table {name!r}")
 
-    def column(self, name: str) -> str:
-        """Heading of a column in both languages."""
+    def column(self, name: str) -> tuple[str, str]:
+        """Heading of a column in English and Chinese."""
         return self._both(self.columns, name, f"column {name!r}")
 
-    def value(self, column: str, value: str) -> str:
-        """A value in both languages where the words name it, else as it is; of a list divided by `; `, each of its items."""
+    def value(self, column: str, value: str) -> tuple[str, str]:
+        """A value in English and Chinese where the words name it, else as it is; of a list divided by `; `, each item."""
         known = self.values.get(column)
         if not known:
-            return value
+            return value, value
         items = [item.partition(" x") for item in value.split("; ")]
         texts = [
             [known.get(i, {}).get(lang, i) + (f" ×{times}" if times else "") for i, _, times in items] for lang in _LANGS
         ]
-        return value if texts[0] == texts[1] else f"{'; '.join(texts[0])} / {'；'.join(texts[1])}"
+        return "; ".join(texts[0]), "；".join(texts[1])
 
-    def _both(self, known: Mapping[str, Mapping[str, str]], name: str, what: str) -> str:
+    def _both(self, known: Mapping[str, Mapping[str, str]], name: str, what: str) -> tuple[str, str]:
         if name not in known:
             raise CatalogueError(f"{_WORDS}: {what} of part {self.part!r} has no words: add its en and zh.")
-        return f"{known[name]['en']}\n{known[name]['zh']}"
+        return known[name]["en"], known[name]["zh"]
 
 
 @cache
@@ -66,7 +67,7 @@ def words_of(part: str) -> Words:
     kinds = {kind: {**common.get(kind, {}), **own.get(kind, {})} for kind in ("tables", "columns", "values")}
     defined = {name for name, words in kinds["values"].items() if isinstance(words, str)}
     kinds["values"] |= {name: {**_defined(kinds["values"][name]), "*": _EVERY} for name in defined}
-    return Words(part, **kinds)
+    return Words(part, **kinds, bulletin=own.get("bulletin", {}))
 
 
 _EVERY = {"en": "all", "zh": "全部"}
@@ -131,7 +132,7 @@ def _write_workbook(path: Path, words: Words, found: Found) -> None:
         }
         front = book.add_worksheet("notes 说明")
         front.set_column(0, 1, 70, wrap)
-        for row, (en, zh) in enumerate([(words.table("notes").split("\n")), *found.notes]):
+        for row, (en, zh) in enumerate([words.table("notes"), *found.notes]):
             front.write_string(row, 0, en, head if row == 0 else wrap)
             front.write_string(row, 1, zh, head if row == 0 else wrap)
         for name, rows in found.tables.items():
@@ -139,18 +140,18 @@ def _write_workbook(path: Path, words: Words, found: Found) -> None:
 
 
 def _write_sheet(sheet: Any, words: Words, name: str, rows: pd.DataFrame, formats: Mapping[str, Any]) -> None:
-    sheet.write_string(0, 0, words.table(name).replace("\n", "  "), formats["head"])
+    sheet.write_string(0, 0, "  ".join(words.table(name)), formats["head"])
     if len(rows) > MOST_IN_A_SHEET:
         sheet.write_string(1, 0, f"{len(rows):,} rows: see {name}.csv / 共{len(rows)}行，见 {name}.csv")
         return
     kinds = {column: _kind(rows[column]) for column in rows}
     for place, column in enumerate(rows):
         sheet.set_column(place, place, 22 if kinds[column] is None else 14)
-        sheet.write_string(1, place, words.column(column), formats["head"])
+        sheet.write_string(1, place, "\n".join(words.column(column)), formats["head"])
     for number, row in enumerate(rows.itertuples(index=False), 2):
         for place, (column, value) in enumerate(zip(rows, row, strict=True)):
             if isinstance(value, str):
-                sheet.write_string(number, place, words.value(column, value))
+                sheet.write_string(number, place, " / ".join(dict.fromkeys(words.value(column, value))))
             elif pd.isna(value):
                 continue
             elif isinstance(value, bool):

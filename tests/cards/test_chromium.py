@@ -65,6 +65,30 @@ def browser() -> str:
     return found
 
 
+def fits(browser: str, folder: Path, html: str, least: int = 200) -> None:
+    """At a phone's and a desk's width, in both languages and with all details open, nothing lies outside the page."""
+    card = escape(html, quote=True)
+    frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
+    page = folder / "measure.html"
+    page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frames}{_MEASURE}', encoding="utf-8")
+    dumped = run(browser, folder, "--virtual-time-budget=5000", "--dump-dom", page.as_uri())
+    measured = json.loads(re.search(r"<body>(\[.*\])</body>", dumped, re.S)[1].replace("&gt;", ">"))
+    assert {(m["width"], m["lang"]) for m in measured} == {(w, lang) for w in WIDTHS for lang in ("en", "zh")}
+    for found in measured:
+        assert found["scroll"] <= found["width"], found
+        assert not found["outside"], found
+        assert found["width"] < 1000 or not found["cut"], found
+        assert found["shown"] > least and found["other"] == 0, found
+
+
+def pages(browser: str, folder: Path, html: str) -> int:
+    """Pages of A4 that a page takes in print."""
+    page, printed = folder / "print.html", folder / "print.pdf"
+    page.write_text(html, encoding="utf-8")
+    run(browser, folder, "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.as_uri())
+    return len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes()))
+
+
 def run(browser: str, folder: Path, *arguments: str) -> str:
     command = [browser, *_QUIET, f"--user-data-dir={folder / 'profile'}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
@@ -73,18 +97,7 @@ def run(browser: str, folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("trained", [False, True], ids=["written", "trained"])
 def test_card_fits_phone_and_desk_in_both_languages(browser: str, tmp_path: Path, trained: bool, county: County) -> None:
     model, oversight = (county.study.model, None) if trained else (make_model(evidence(assessment=ASSESSMENT)), REPORT)
-    card = escape(model_card(model, oversight=oversight), quote=True)
-    frames = "".join(f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{card}"></iframe>' for w in WIDTHS)
-    page = tmp_path / "measure.html"
-    page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frames}{_MEASURE}', encoding="utf-8")
-    dumped = run(browser, tmp_path, "--virtual-time-budget=5000", "--dump-dom", page.as_uri())
-    measured = json.loads(re.search(r"<body>(\[.*\])</body>", dumped, re.S)[1].replace("&gt;", ">"))
-    assert {(m["width"], m["lang"]) for m in measured} == {(w, lang) for w in WIDTHS for lang in ("en", "zh")}
-    for found in measured:
-        assert found["scroll"] <= found["width"], found
-        assert not found["outside"], found
-        assert found["width"] < 1000 or not found["cut"], found
-        assert found["shown"] > 200 and found["other"] == 0, found
+    fits(browser, tmp_path, model_card(model, oversight=oversight))
 
 
 def opened_quietly(browser: str, page: Path) -> str:
@@ -103,11 +116,7 @@ def test_card_opens_without_an_error(browser: str, tmp_path: Path, county: Count
 
 
 def test_card_prints(browser: str, tmp_path: Path) -> None:
-    page, printed = tmp_path / "card.html", tmp_path / "card.pdf"
-    page.write_text(model_card(make_model(), "en"), encoding="utf-8")
-    run(browser, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.as_uri())
-    pages = len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes()))
-    assert 4 <= pages <= 12
+    assert 4 <= pages(browser, tmp_path, model_card(make_model(), "en")) <= 12
 
 
 def test_waterfall_opens(browser: str, tmp_path: Path) -> None:

@@ -156,6 +156,14 @@ def test_help_answers_objective_needs_only() -> None:
     assert "illness" in answers["health"] and "labour" in answers["protection"]
 
 
+def test_effects_are_left_out_where_the_rules_say_so_and_the_lists_stay(small: Register) -> None:
+    rules = Rules(assistance={"estimate_effects": False})
+    found = report_assistance(Asked(small, month_number("2023-12"), rules))
+    assert "help_effects" not in found.tables and "help_timeliness" in found.tables and "change_of_measure" in found.tables
+    assert found.lacks["help_effects"] in found.notes
+    assert "estimate_effects" in found.lacks["help_effects"][0]
+
+
 def test_words_cannot_be_taken_for_proof(small: Register) -> None:
     en, zh = report_assistance(asked(small)).notes[0]
     assert "not drawn by lot" in en and "does not prove" in en and "not" in en.split("Nothing")[0]

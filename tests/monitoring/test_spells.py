@@ -61,6 +61,15 @@ def test_the_curve_starts_where_starts_are_known(small: Found) -> None:
     np.testing.assert_allclose(curve["share"], [3 / 4, 2 / 4, 1 / 4, 1 / 4])
 
 
+def test_the_share_that_is_back_has_an_interval_around_it(small: Found) -> None:
+    back = kept(small.tables["reentry_by_month"], kind="poverty", entry="all")
+    inside = back["back_share"].gt(0) & back["back_share"].lt(1)
+    assert inside.any()
+    held = back[inside]
+    assert (held["back_share_low"] < held["back_share"]).all() and (held["back_share"] < held["back_share_high"]).all()
+    assert held["back_share_low"].ge(0).all() and held["back_share_high"].le(1).all()
+
+
 def test_first_and_repeated_entry_are_counted_apart(small: Found) -> None:
     rates = kept(small.tables["entry_rates"], kind="poverty").set_index("entry")
     assert rates.loc["first", ["at_risk", "entered"]].tolist() == [6 + 20, 2]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from riskmodel.cli import app
@@ -51,6 +53,48 @@ def test_every_part_is_written_in_three_formats_and_hashed(written: Path) -> Non
     summary = json.loads((written / "summary.json").read_text(encoding="utf-8"))
     assert set(summary["parts"]) == {part.name for part in PARTS}
     assert summary["rules"]["spells"]["long_stay_months"] == 18
+
+
+def test_the_bulletin_is_committed_with_the_tables_and_printed_among_what_to_open(written: Path) -> None:
+    manifest = verify(written)
+    assert "bulletin.html" in manifest["files"] and manifest["about"]["inputs"]["before"] is None
+    html = (written / "bulletin.html").read_text(encoding="utf-8")
+    assert f"监测简报 {LAST}" in html and "<script" not in html
+    for part in PARTS:
+        assert f'<summary id="{part.name}">' in html
+
+
+def test_a_later_report_holds_its_totals_against_an_earlier_one_and_is_the_same_twice(
+    county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def monitor(month: str, *more: str, out: str = "out") -> Result:
+        command = [
+            "monitor",
+            str(county.register),
+            "--as-of",
+            month,
+            "--out",
+            str(tmp_path / out),
+            "--parts",
+            "month,spells",
+        ]
+        return CliRunner().invoke(app, [*command, "--lang", "en", *more])
+
+    assert monitor("2023-11", out="november").exit_code == 0
+    assert monitor(LAST, "--before", str(tmp_path / "november")).exit_code == 0
+    first = (tmp_path / "out" / "bulletin.html").read_bytes()
+    assert "Totals in brackets are those of the report of 2023-11." in first.decode()
+    assert re.search(r"18 months or more: \d+ \(in 2023-11: \d+\)", first.decode())
+    assert "The part drift was not asked for (--parts)." in first.decode()
+    run = monitor(LAST, "--before", str(tmp_path / "november"))
+    assert (tmp_path / "out" / "bulletin.html").read_bytes() == first
+    assert f"Open {tmp_path / 'out' / 'bulletin.html'}" in run.output.replace("\n", "")
+    monkeypatch.setattr("riskmodel.cards.bulletin.render", lambda *_, **__: 1 / 0)
+    assert monitor(LAST).exit_code != 0
+    assert (tmp_path / "out" / "bulletin.html").read_bytes() == first, "a report that fails leaves the old one whole"
+    late = monitor("2023-10", "--before", str(tmp_path / "november"), out="october")
+    assert isinstance(late.exception, UsageError) and "not before 2023-10" in str(late.exception)
+    assert not (tmp_path / "october").exists()
 
 
 def test_sheets_are_read_in_both_languages(written: Path) -> None:
@@ -112,5 +156,5 @@ def test_a_table_too_long_for_a_sheet_is_in_the_other_files_and_the_sheet_says_s
 def test_only_the_parts_that_were_named_are_run(county: County) -> None:
     asked = Asked(Register.open(county.register), month_number(AS_OF), Rules())
     assert list(run_parts(asked, ["misses"])) == ["misses"]
-    with pytest.raises(UsageError, match="no part 'mises': choose from spells, assistance, funds, misses"):
+    with pytest.raises(UsageError, match="no part 'mises': choose from month, spells, assistance, funds, misses"):
         run_parts(asked, ["mises"])

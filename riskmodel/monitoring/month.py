@@ -1,0 +1,164 @@
+"""The month itself, against the months before it: who is monitored, who came and went, who was struck, what help brought.
+
+Every month counts as it was known on its own last day: rows of this month that come late are not held against months
+long filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from riskmodel.cohort.features import engine
+from riskmodel.monitoring.known import open_known
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.months import as_of_day, first_day, month_number, month_text
+
+_BACK = 12
+"""Months that the course reaches back: the same month of last year is in it."""
+
+
+def report_month(asked: Asked) -> Found:
+    """The figures of the month, and of each period of the year before it.
+
+    Returns
+    -------
+    Found
+        Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
+        record of the period, and of these below the line), `monitored` (in open monitoring on the last day), `entered`
+        and `left` (monitoring), `struck` (households with an event that came to be known), `helped` (help begun), `paid`
+        (yuan), `listed` and `new_on_list` (scored months: on the list, and of these not on the list scored before). What
+        the register cannot give has no column and a note.
+    """
+    step = asked.register.step_months
+    first = max(month_number(asked.register.first_month), asked.as_of - _BACK)
+    periods = [*range(asked.as_of, first - 1, -step)][::-1]
+    table = pd.DataFrame({"as_of": [month_text(period) for period in periods]})
+    lacks: dict[str, tuple[str, str]] = {}
+    with engine() as connection:
+        counted = [dict(_counts(connection, replace(asked, as_of=period))) for period in periods]
+    table = pd.concat([table, pd.DataFrame(counted, dtype=object)], axis=1)
+    if asked.scored:
+        table = table.merge(_lists(asked), "left", on="as_of")
+    for column, note in _LACKING.items():
+        if column not in table:
+            lacks[column] = note
+    for column in table.columns.drop("as_of"):
+        table[column] = table[column].astype("Float64" if column == "paid" else "Int64")
+    now = table.iloc[-1].drop("as_of")
+    figures = {
+        name: None if pd.isna(value) else float(value) if name == "paid" else int(value) for name, value in now.items()
+    }
+    return Found({"month_course": table}, figures, [_READING, *dict.fromkeys(lacks.values())], lacks)
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tuple[str, Any]]:
+    """The figures of one period as known on its last day."""
+    register, counties = asked.register, asked.counties
+    since = as_of_day(asked.as_of - register.step_months, register.step_months)
+    within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
+
+    def count(sql: str) -> Any:
+        return connection.execute(sql).fetchone()[0]
+
+    begins = f"month >= DATE '{first_day(asked.as_of)}' AND month <= DATE '{asked.day}'"
+    open_known(connection, asked, "records", counties, begins)
+    last = (
+        "SELECT household_id, arg_max(welfare < line, (month, known_at)) AS below FROM sorted_records GROUP BY household_id"
+    )
+    yield "recorded", count("SELECT count(DISTINCT household_id) FROM sorted_records")
+    if {"welfare", "line"} <= set(register.columns("records")):
+        yield "below_line", count(f"SELECT count(*) FILTER (WHERE below) FROM ({last})")
+    if register.has("spells"):
+        open_known(connection, asked, "spells", counties)
+        distinct = "SELECT count(DISTINCT household_id) FROM sorted_spells WHERE"
+        yield "monitored", count(f"{distinct} eliminated_on IS NULL")
+        yield "entered", count(f"{distinct} identified_on {within.format('identified_on')}")
+        yield "left", count(f"{distinct} eliminated_on {within.format('eliminated_on')}")
+    if register.has("events"):
+        open_known(connection, asked, "events", counties)
+        open_known(connection, asked, "households", counties)
+        yield (
+            "struck",
+            count(
+                f"""
+                WITH new AS (SELECT household_id, village_id FROM sorted_events WHERE known_at {within.format("known_at")})
+                SELECT count(*) FROM (
+                    SELECT household_id FROM new WHERE household_id IS NOT NULL
+                    UNION SELECT h.household_id FROM new JOIN sorted_households h USING (village_id)
+                    WHERE new.household_id IS NULL)"""
+            ),
+        )
+    held = set(register.columns("assistance"))
+    if "accepted" in held:
+        open_known(connection, asked, "assistance", counties, "accepted")
+        began = "started_on" if "started_on" in held else "answered_on"
+        yield (
+            "helped",
+            count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {began} {within.format(began)}"),
+        )
+        if "amount_paid" in held:
+            yield "paid", count(f"SELECT sum(amount_paid) FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
+
+
+def _lists(asked: Asked) -> pd.DataFrame:
+    """By scored month: households on its list, and of these those that the list scored before did not hold."""
+    rows: list[dict[str, Any]] = []
+    before: set[tuple[str, str]] | None = None
+    for month in asked.scored:
+        alerts = month.read("alerts", ["county_id", "household_id"])
+        now = set(alerts.itertuples(index=False, name=None))
+        rows.append(
+            {
+                "as_of": month_text(month.as_of),
+                "listed": len(now),
+                "new_on_list": None if before is None else len(now - before),
+            }
+        )
+        before = now
+    return pd.DataFrame(rows)
+
+
+_READING = (
+    "The month: every month counts as it was known on its own last day. Households below the line are of those with a "
+    "record of the month. Struck are households with an event that came to be known in the month, whenever it began. A "
+    "household new on the list was not on the list scored before, which may be months older.",
+    "本月：各月均按当月最后一天已知的情况统计。低于监测线的户数以当月有记录的农户为限。"
+    "受冲击户指当月知悉其发生突发事件的农户，不论事件何时发生。名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
+)
+_NO_SPELLS = (
+    "The register holds no monitoring spells: who is monitored, who came and who left cannot be told.",
+    "登记数据中没有监测台账，无法统计监测户数及进出情况。",
+)
+_NO_LINE = (
+    "The records hold no income or no line: who is below the line cannot be told.",
+    "记录中没有收入或监测线，无法统计低于监测线的户数。",
+)
+_NO_EVENTS = (
+    "The register holds no events: who was struck cannot be told.",
+    "登记数据中没有突发事件，无法统计受冲击户。",
+)
+_NO_HELP = (
+    "The register holds no assistance with answers (column accepted): help begun cannot be told.",
+    "登记数据中没有带答复的帮扶记录（“是否接受”字段），无法统计新开始的帮扶。",
+)
+_NO_AMOUNTS = (
+    "The register holds no amounts paid: what was paid cannot be told.",
+    "登记数据中没有拨付金额，无法统计拨付情况。",
+)
+_NO_SCORES = (
+    "No scored months were named (--alerts DIR): the list and who is new on it are not shown.",
+    "未提供评分月份（--alerts 目录）：名单及新增户无法显示。",
+)
+_LACKING = {
+    "below_line": _NO_LINE,
+    "monitored": _NO_SPELLS,
+    "struck": _NO_EVENTS,
+    "helped": _NO_HELP,
+    "paid": _NO_AMOUNTS,
+    "listed": _NO_SCORES,
+}

@@ -1,0 +1,301 @@
+"""The bulletin: true to the findings, honest about what is not there, and no count tells of a few households."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from riskmodel.cards.bulletin import bulletin, earlier_report
+from riskmodel.cards.details import details
+from riskmodel.cards.findings import Findings
+from riskmodel.cards.front_page import changes, lists, numbers
+from riskmodel.errors import NotFound, UsageError
+from riskmodel.monitoring.part import Found
+from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.running import PARTS
+from riskmodel.monitoring.writing import words_of
+from riskmodel.register import commit_directory
+from tests.cards.findings import ACTIONS, AS_OF, NEEDS, READING, asked, course, found, listed
+from tests.cards.months import HOSTILE
+from tests.cards.page import CJK, Page
+
+HOUSEHOLD = re.compile(r"\b[HFCBWNMO]\d\d\b")
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return bulletin(asked(), found())
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def front(page: Page, lang: str = "en") -> str:
+    return page.text(lang).split("The details behind" if lang == "en" else "详细内容")[0]
+
+
+def test_the_five_numbers_are_those_of_the_findings_with_their_intervals() -> None:
+    made = numbers(Findings(asked(), found()))
+    assert [n.value for n in made] == ["189", "7.5", "12", "73%", "75"]
+    assert made[0].reading.en == "+9 against 2024-05; course since 2023-06"
+    assert made[1].reading.en == "of 100 that left monitoring (95 % interval 5.5–10)"
+    assert "95 % interval 8.7–17" in made[2].reading.en
+    assert made[3].reading.zh == "近12个月提供的帮扶：计划700.0万元，已拨510.0万元"
+    assert "list of 2023-12" in made[4].reading.en
+
+
+def test_what_changed_stands_against_last_month_and_last_year(page: Page) -> None:
+    rows = {c.words.en: list(c.cells) for c in changes(Findings(asked(), found()))}
+    assert rows["in open monitoring"] == ["189", "180", "150"]
+    assert rows["entered monitoring"] == ["31", "20", "20"]
+    assert rows["new on the visiting list"] == ["30", "45", "–"]
+    assert rows["paid (yuan)"] == ["655,922", "600,000", "600,000"]
+    assert "2024-06 2024-05 2023-06" in front(page).replace("2024-062024-052023-06", "2024-06 2024-05 2023-06")
+
+
+def test_the_five_lists_are_short_and_name_the_tables_that_hold_the_rest(page: Page) -> None:
+    made = lists(Findings(asked(), found()))
+    assert [len(listing.rows) for listing in made] == [4, 4, 4, 2, 4]
+    stays, no_rise, books, projects, misses = ([[cell.en for cell in row] for row in listing.rows] for listing in made)
+    assert [row[:2] for row in stays] == [
+        ["H14", "33 months"],
+        ["H13", "32 months"],
+        ["F01", "2 entries"],
+        ["F02", "2 entries"],
+    ]
+    assert stays[2][2] == "health ×1; industry ×2; +1"
+    assert [row[0] for row in no_rise] == ["C01", "C11", "C10", "C09"], "a need that no help answers first, then the poorest"
+    assert books[0] == ["same kind paid twice within the period", "12", "12,000", "office of labour"]
+    assert projects[0] == ["P1 tea", "fully dependent", "52%", "16"]
+    assert misses[0] == ["not visited", "alert that did not return", "34", "39% (30–50)"]
+    text = front(page)
+    for file in ("spells/long_stays", "assistance/change_of_measure", "funds/fund_exceptions", "industries/projects"):
+        assert file in text
+    assert "18 months or more: 14; 2 entries or more in 36 months: 12" in text
+    assert "With support off 14 households would fall below the line and 11 more come onto the list" in text
+
+
+def test_a_drift_alarm_comes_with_what_to_do_about_it(page: Page) -> None:
+    assert "1 alarm of drift in 155 checks" in front(page)
+    assert ACTIONS[0] in front(page) and ACTIONS[1] in front(page, "zh")
+    quiet = found()["drift"]
+    none = Found({"alarms": quiet.tables["alarms"].head(0)}, {"alarms": 0, "tests": 155})
+    assert "No alarm in 155 checks" in front(Page(bulletin(asked(), found(drift=none))))
+
+
+def test_totals_are_held_against_an_earlier_report_where_one_is_named() -> None:
+    before = {"as_of": "2024-03", "parts": {"spells": {"long_stays_households": 9, "frequent_entries_households": 11},
+                                            "industries": {"projects_fully": 2, "projects_mainly": 3}}}  # fmt: skip
+    text = front(Page(bulletin(asked(), found(), before)))
+    assert "18 months or more: 14 (in 2024-03: 9)" in text
+    assert "Fully or mainly dependent: 2 (in 2024-03: 5)" in text
+    assert "In all 11." in text, "what the earlier report does not hold is not made up"
+    assert "No earlier report was named" not in text
+    assert "No earlier report was named" in front(Page(bulletin(asked(), found())))
+
+
+def test_a_part_that_could_not_run_says_why_and_draws_nothing() -> None:
+    silent = {part.name: Found({}, notes=[(f"{part.name} cannot be told.", f"{part.name}无法统计。")]) for part in PARTS}
+    html = bulletin(asked(), silent)
+    page = Page(html)
+    assert not [tag for tag, attributes in page.tags if tag == "svg"]
+    for part in PARTS:
+        assert f"{part.name} cannot be told." in page.text("en") and f"{part.name}无法统计。" in page.text("zh")
+    assert "month cannot be told." in front(page)
+    some = bulletin(asked(), {"spells": found()["spells"]})
+    assert "The part funds was not asked for (--parts)." in front(Page(some))
+
+
+def test_a_table_that_is_missing_is_explained_by_its_own_note() -> None:
+    lacking = found()["assistance"]
+    tables = {name: table for name, table in lacking.tables.items() if name == "help_effects"}
+    reason = ("No monitoring spells are held.", "没有监测台账。")
+    part = Found(tables, {}, [READING, reason], dict.fromkeys(("help_timeliness", "change_of_measure"), reason))
+    report = Findings(asked(), found(assistance=part, misses=Found({}, notes=[NEEDS])))
+    assert numbers(report)[2].why == reason and lists(report)[1].why == reason
+    assert numbers(report)[4].why == NEEDS and lists(report)[4].why == NEEDS
+
+
+def test_without_monitoring_the_numbers_are_those_of_the_line() -> None:
+    spells = found()["spells"]
+    poor = {name: table.assign(kind="poverty") for name, table in spells.tables.items()}
+    month = course().drop(columns=["monitored", "entered", "left"])
+    part = Found({"month_course": month}, lacks={"monitored": ("Nobody is monitored.", "无监测户。")})
+    report = Findings(asked(), found(spells=Found(poor), month=part))
+    assert [n.title.en for n in numbers(report)[:2]] == [
+        "Households below the line",
+        "Below the line again within 12 months",
+    ]
+    assert lists(report)[0].title.en == "Long or again below the line"
+    assert "Nobody is monitored." in front(Page(bulletin(asked(), report.found)))
+
+
+def test_no_number_speaks_for_a_few_households() -> None:
+    few = found()
+    few["assistance"].tables["help_timeliness"].loc[0, ["needs", "helped"]] = [255, 4]
+    few["misses"].tables["miss_months"].loc[0, "found"] = 55
+    few["spells"].tables["reentry_by_month"]["entered"] = 2
+    made = numbers(Findings(asked(), few))
+    assert [bool(n.value) for n in made] == [True, False, False, True, False]
+    assert made[2].why.en == "Too few cases to give a share."
+
+
+def test_entries_and_exits_that_give_each_other_away_are_withheld_together_in_the_table_and_the_details() -> None:
+    part = Found({"month_course": course(entered=[20, 14], left=[12, 5])})
+    report = Findings(asked(), found(month=part))
+    rows = {c.words.en: c for c in changes(report)}
+    assert rows["entered monitoring"].cells[0] == rows["left monitoring"].cells[0] == "*"
+    assert rows["entered monitoring"].cells[1] == "20"
+    assert rows["entered monitoring"].course is None, "a line would show what the figure withholds"
+    assert rows["in open monitoring"].course is not None
+    table = next(d for d in details(report) if d.name == "month").tables[0]
+    last = [cell.en for cell, _ in table.rows[-1]]
+    assert "14" not in last and "5" not in last and last.count("*") == 2
+
+
+def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away(page: Page) -> None:
+    report = Findings(asked(), found())
+    books = [[cell.en for cell in row] for row in lists(report)[2].rows]
+    assert "paid late" not in {row[0] for row in books[:1]}
+    late = next(row for row in books if row[0] == "paid late")
+    assert late[1:] == ["<10", "–", "–"]
+    assert lists(report)[3].rows[1][3].en == "<10"
+    recorded_late = next(row for row in lists(report)[4].rows if row[0].en == "recorded late" and "return not" in row[1].en)
+    assert recorded_late[2].en == "<10" and recorded_late[3].en == "–"
+    totals = next(t for d in details(report) for t in d.tables if t.file == "funds/fund_totals")
+    water = [cell.en for cell, _ in totals.rows[2]]
+    assert water[1:4] == ["safe water", "<10", "<10"] and set(water[4:]) == {"*"}, "its sums and shares are withheld as well"
+    exits = next(t for d in details(report) for t in d.tables if t.file == "spells/exits")
+    shown = [[cell.en for cell, _ in row] for row in exits.rows]
+    assert shown[0][2] == "*", "with the total it would give the other away"
+    assert shown[1][2] == "<10"
+
+
+def test_the_smallest_cell_is_a_rule_of_the_county() -> None:
+    rules = Rules(bulletin={"smallest_cell": 20})
+    report = Findings(asked(rules=rules), found())
+    assert lists(report)[3].rows[0][3].en == "<20"
+    assert "a count below 20 households" in front(Page(bulletin(report.asked, report.found)))
+    with pytest.raises(ValueError, match="smallest_cell"):
+        Rules(bulletin={"smallest_cell": 4})
+
+
+def test_households_are_named_in_lists_alone_and_no_list_is_longer_than_it_says(html: str) -> None:
+    undrawn = re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+    assert len(HOUSEHOLD.findall(undrawn)) > 100
+    for shown in HOUSEHOLD.finditer(undrawn):
+        before = undrawn[: shown.start()]
+        assert before.rindex("<td") > before.rindex("</td"), "an id stands in a cell of a table"
+    report = Findings(asked(), found())
+    for detail in details(report):
+        for table in detail.tables:
+            if table.households:
+                assert len(table.rows) <= report.asked.rules.bulletin.table_rows
+    text = Page(html).text("en")
+    assert "12 of 14 rows; all of them: spells/long_stays" in text
+    assert "H13" in text and "B13" not in text
+
+
+def test_results_of_help_are_never_told_as_proof(page: Page) -> None:
+    for lang, said in (("en", "No figure here proves that help worked or failed"), ("zh", "不能证明帮扶有效或无效")):
+        assert said in front(page, lang)
+    text = page.text("en")
+    assert READING[0] in text and READING[1] in page.text("zh")
+    assert text.index(READING[0]) < text.index("Differences that go with help, as far as they can be told (no proof)")
+    assert "difference that a hidden factor of that kind would not do away with (no proof)" in text
+    assert "−0.05−0.08 – −0.02" in text
+    assert not re.search(r"help (works|worked|caused|saved|prevented)\b(?! or failed)", text)
+
+
+def test_both_languages_are_complete(page: Page) -> None:
+    assert len(page.texts["en"]) == len(page.texts["zh"]) > 300
+    assert not [text for text in page.texts["en"] if CJK.search(text)]
+    left = {text for text in page.texts["zh"] if re.search("[a-z]{4}", text) and not CJK.search(text)}
+    assert left <= {"office of labour", "agriculture"}, "only names of the register stay as they are"
+
+
+def test_no_name_of_the_register_is_taken_for_code() -> None:
+    parts = found()
+    n = len(HOSTILE)
+    parts["spells"].tables["long_stays"].loc[: n - 1, "household_id"] = list(HOSTILE)
+    parts["spells"].tables["long_stays"].loc[: n - 1, "measures"] = list(HOSTILE)
+    parts["funds"].tables["fund_exceptions"]["responsible_unit"] = HOSTILE[1]
+    parts["industries"].tables["projects"]["reason_en"] = HOSTILE[4]
+    html = bulletin(asked(source=HOSTILE[1]), parts)
+    page = Page(html)
+    assert "<script" not in html and not [a for _, attributes in page.tags for a in attributes if a.startswith("on")]
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert "{{7*7}}" in html and "\u202e" not in html
+    assert HOSTILE[1] in page.text("en")
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "img", "iframe", "object")
+        assert not {"src", "onload", "onclick"} & set(attributes)
+        assert tag != "a" or attributes["href"].startswith("#")
+
+
+def test_links_lead_to_parts_of_the_page(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"} <= set(ids)
+
+
+def test_the_same_findings_are_the_same_bytes() -> None:
+    assert bulletin(asked(), found()) == bulletin(asked(), found())
+
+
+def test_a_machine_without_a_chinese_font_says_so_on_the_page() -> None:
+    assert "No Chinese font was found" in bulletin(asked(), found(), no_font=True)
+    assert "No Chinese font was found" not in bulletin(asked(), found())
+
+
+def test_a_register_of_years_is_compared_with_the_year_before_once() -> None:
+    assert len(changes(Findings(asked(step_months=12), found()))[0].cells) == 2
+
+
+def test_what_the_bulletin_shows_of_a_table_has_its_words() -> None:
+    for part in PARTS:
+        words = words_of(part.name)
+        assert words.bulletin, part.name
+        for table, columns in words.bulletin.items():
+            assert all(words.table(table))
+            assert all(all(words.column(column)) for column in columns)
+
+
+def test_an_earlier_report_must_be_earlier_and_of_the_same_register(tmp_path: Path) -> None:
+    def report(name: str, as_of: str, source: str) -> Path:
+        about = {"as_of": as_of, "inputs": {"register": {"source": source}}, "parts": {}}
+        commit_directory(
+            tmp_path / name,
+            lambda stage: (stage / "summary.json").write_text(json.dumps({})),
+            kind="monitoring",
+            about=about,
+        )
+        return tmp_path / name
+
+    assert earlier_report(report("may", "2024-05", "Blue River"), asked())["as_of"] == "2024-05"
+    with pytest.raises(UsageError, match=f"of {AS_OF}, which is not before {AS_OF}"):
+        earlier_report(report("june", AS_OF, "Blue River"), asked())
+    with pytest.raises(UsageError, match="'Red River', not on 'Blue River'"):
+        earlier_report(report("other", "2024-05", "Red River"), asked())
+    with pytest.raises(NotFound):
+        earlier_report(tmp_path / "nothing", asked())
+
+
+def test_lists_without_anybody_say_so() -> None:
+    parts = found()
+    empty = parts["assistance"].tables["change_of_measure"].head(0)
+    part = Found({**parts["assistance"].tables, "change_of_measure": empty})
+    text = front(Page(bulletin(asked(), found(assistance=part))))
+    assert "Nobody and nothing to list this time. In all 0." in text
+    gone = Found({"projects": pd.DataFrame(columns=parts["industries"].tables["projects"].columns)})
+    assert "Fully or mainly dependent: 0" in front(Page(bulletin(asked(), found(industries=gone))))
+    assert listed(0).empty

@@ -1,0 +1,95 @@
+"""The month and the months before it: each as it was known then, counted once, and honest about what is not on record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskmodel.monitoring.month import report_month
+from riskmodel.monitoring.part import Asked, Found, scored_months
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import month_number
+from riskmodel.register import Register
+from tests.cohort.registers import make_register, monthly
+from tests.cohort.test_spells import ledger
+from tests.county import AS_OF, County
+
+
+def report(register: Register, as_of: str = "2023-12") -> Found:
+    return report_month(Asked(register, month_number(as_of), Rules()))
+
+
+@pytest.fixture(scope="module")
+def register(tmp_path_factory: pytest.TempPathFactory) -> Register:
+    """Four households in two villages; 004 has its records of the last month a month late."""
+    records = pd.concat([
+        monthly("001", "2022-01", [150] * 22 + [90, 80]), monthly("002", "2022-01", [70] * 24),
+        monthly("003", "2022-01", [150] * 24),
+        monthly("004", "2022-01", [150] * 23 + [60]),
+    ])  # fmt: skip
+    months = pd.to_datetime(records["month"])
+    late = (records["household_id"] == "004") & (months == "2023-12-01")
+    records["known_at"] = (months + pd.offsets.MonthEnd()).mask(late, pd.Timestamp("2024-01-20"))
+    households = pd.DataFrame({"household_id": ["001", "002", "003", "004"], "village_id": ["v1", "v1", "v2", "v2"]})
+    spells = ledger(("001", "2023-12-05", None), ("002", "2022-03-01", "2023-12-20"), ("003", "2022-06-01", "2023-11-10"))
+    spells.loc[spells["household_id"] == "001", "known_at"] = "2023-12-28"
+    events = pd.DataFrame({
+        "household_id": ["001", None, "001"], "village_id": [None, "v2", None], "kind": ["illness", "disaster", "illness"],
+        "onset_on": ["2023-10-03", "2023-12-01", "2023-12-02"], "known_at": ["2023-12-10", "2023-12-03", "2024-01-08"],
+    })  # fmt: skip
+    help_given = pd.DataFrame({
+        "household_id": ["001", "002", "002"], "measure": ["health", "training", "health"], "accepted": [True, True, False],
+        "offered_on": ["2023-11-20", "2023-12-01", "2023-12-01"], "known_at": ["2023-11-21", "2023-12-02", "2023-12-02"],
+        "answered_on": ["2023-11-25", "2023-12-06", "2023-12-06"], "started_on": ["2023-12-04", "2024-01-05", None],
+        "paid_on": ["2023-12-30", None, None], "amount_planned": [900.0, 500.0, 100.0], "amount_paid": [900.0, None, None],
+    })  # fmt: skip
+    folder = tmp_path_factory.mktemp("month")
+    return make_register(folder, records=records, households=households, spells=spells, events=events, assistance=help_given)
+
+
+def test_the_month_counts_as_it_was_known_on_its_last_day(register: Register) -> None:
+    now = report(register).tables["month_course"].set_index("as_of").loc["2023-12"]
+    assert now["recorded"] == 3, "the record of 004 came in January"
+    assert now["below_line"] == 2
+    assert now[["monitored", "entered", "left"]].tolist() == [1, 1, 1]
+    assert now["struck"] == 3, "001 by an illness that began in October, 003 and 004 by the disaster of their village"
+    assert now["helped"] == 1, "001; 002 accepted help that had not begun on that day"
+    assert now["paid"] == 900.0
+
+
+def test_the_months_before_stand_a_year_back_as_they_were_known_then(register: Register) -> None:
+    table = report(register).tables["month_course"]
+    assert table["as_of"].tolist() == [f"2022-{m:02}" for m in (12,)] + [f"2023-{m:02}" for m in range(1, 13)]
+    before = table.set_index("as_of")
+    assert before["monitored"].tolist() == [2] * 11 + [1, 1]
+    assert before.loc["2023-11", ["recorded", "below_line", "left", "paid"]].tolist()[:3] == [4, 2, 1]
+    assert report(register, "2023-11").tables["month_course"].iloc[-1].to_dict() == pytest.approx(
+        table.iloc[-2].to_dict(), nan_ok=True
+    ), "what came to be known later changes no month before"
+
+
+def test_a_short_register_has_the_months_that_it_has(register: Register) -> None:
+    assert report(register, "2022-03").tables["month_course"]["as_of"].tolist() == ["2022-01", "2022-02", "2022-03"]
+
+
+def test_what_the_register_does_not_hold_has_no_column_and_a_reason(tmp_path: Path) -> None:
+    found = report(make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24)))
+    assert list(found.tables["month_course"]) == ["as_of", "recorded", "below_line"]
+    assert set(found.lacks) == {"monitored", "struck", "helped", "paid", "listed"}
+    assert all(note in found.notes for note in found.lacks.values())
+    assert found.figures == {"recorded": 1, "below_line": 0}
+
+
+def test_new_on_the_list_are_those_that_the_list_before_did_not_hold(county: County, tmp_path: Path) -> None:
+    county.score("10", tmp_path / "before", "2023-03")
+    months = scored_months([county.alerts, tmp_path / "before"], month_number(AS_OF))
+    asked = Asked(Register.open(county.register), month_number(AS_OF), Rules(), months)
+    table = report_month(asked).tables["month_course"].set_index("as_of")
+    lists = {m.as_of: set(m.read("alerts", ["household_id"])["household_id"]) for m in months}
+    march, june = lists[month_number("2023-03")], lists[month_number(AS_OF)]
+    assert table.loc[AS_OF, ["listed", "new_on_list"]].tolist() == [len(june), len(june - march)]
+    assert table.loc["2023-03", "listed"] == len(march) and table.loc["2023-03", "new_on_list"] is pd.NA
+    assert np.isnan(table["listed"].astype(float)["2023-04"]), "a month that was not scored has no list"
