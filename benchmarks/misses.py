@@ -1,8 +1,10 @@
 """How often misses are sorted into their true class, on simulated counties.
 
 The true class is found without the sorter and without its rules: the same county is recorded again by an office that is
-never late, then also visits everybody, then also makes no mistake; the same model scores these registers. The first office
-with which list and outcome agree names the class. For what is left the county lives again with nothing new befalling anybody
+never late, then also makes no mistake, then also visits everybody; the same model scores these registers. The first office
+with which list and outcome agree names the class. Mistakes come before visits, because a visit that was never made would
+have brought mistakes of its own: an office that visits everybody and still errs draws new ones, and whether they put the
+list right or wrong is luck. For what is left the county lives again with nothing new befalling anybody
 after the scored month (a return that vanishes: shock after the score), or with no new help working (a return that appears:
 help worked); the rest is model error.
 
@@ -46,7 +48,7 @@ from riskmodel.simulation.world import Recording, World, world_of
 MONTHS, TRAINED_TO = 48, 24
 SCORED = (30, 34, 38)
 """Months that are scored, counted from the first; each is after all training outcomes."""
-OFFICES, COMPLETE = ("recorded_late", "not_visited", "data_wrong"), "complete"
+OFFICES, COMPLETE = ("recorded_late", "data_wrong", "not_visited"), "complete"
 RUN = Run(
     cohorts=Cohorts(warm_up_months=6),
     split=Split(calibration_months=9),
@@ -58,13 +60,13 @@ RUN = Run(
 def offices(recording: Recording) -> dict[str, Recording]:
     """The office as it is, and put right step by step."""
     punctual = replace(recording, late=(0.0, 0.0), event_days=0.0)
+    exact = replace(punctual, field_missing=(0.0, 0.0), field_mistaken=0.0, money_error=0.0)
     visiting = replace(
-        punctual, visit_done=1.0, never_visited=0.0, department=1.0, department_sees_all=True, row_missing=0.0,
+        exact, visit_done=1.0, never_visited=0.0, department=1.0, department_sees_all=True, row_missing=0.0,
         left_register=0.0,
     )  # fmt: skip
-    exact = replace(visiting, field_missing=(0.0, 0.0), field_mistaken=0.0, money_error=0.0)
-    complete = replace(exact, event_unrecorded=0.0, illness_unrecorded=0.0, care_unrecorded=0.0)
-    return dict(zip(("as_it_is", *OFFICES, COMPLETE), (recording, punctual, visiting, exact, complete), strict=True))
+    complete = replace(visiting, event_unrecorded=0.0, illness_unrecorded=0.0, care_unrecorded=0.0)
+    return dict(zip(("as_it_is", *OFFICES, COMPLETE), (recording, punctual, exact, visiting, complete), strict=True))
 
 
 def sorted_and_true(world: str, seed: int, households: int, folder: Path, low_effort: float | None = None) -> pd.DataFrame:

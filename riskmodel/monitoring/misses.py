@@ -3,7 +3,7 @@
 A **missed return** was scored, not listed, and returned within the horizon; a **false alert** was listed and did not.
 Outcomes are told as known on the day of the report. Each miss goes to the first class that holds:
 
-1. `recorded_late`, 2. `not_visited`, 3. `data_wrong`: with the register put right so far (`monitoring/hindsight.py`), list
+1. `recorded_late`, 2. `data_wrong`, 3. `not_visited`: with the register put right so far (`monitoring/hindsight.py`), list
    and outcome agree: the model, scoring the month again, puts the household above the lowest risk that was listed (or finds
    it fallen already, so that no list was needed), or below it, and by a material step (`material_odds`), or the outcome was
    another. These are human deviations: of the process, never of a person.
@@ -40,9 +40,9 @@ from riskmodel.register import Register
 
 MISSED, FALSE = "missed_return", "false_alert"
 SHOCK, HELPED, MODEL = "shock_after_score", "help_worked", "model_error"
-CLASSES = (LATE, UNVISITED, WRONG, SHOCK, HELPED, MODEL)
+CLASSES = (LATE, WRONG, UNVISITED, SHOCK, HELPED, MODEL)
 """The classes, in order of precedence."""
-HUMAN = (LATE, UNVISITED, WRONG)
+HUMAN = (LATE, WRONG, UNVISITED)
 
 _WORK = (
     "laid_off", "wage_arrears", "death_of_worker", "separation", "care_duty", "birth", "disability", "accident", "illness",
@@ -80,7 +80,7 @@ def report_misses(asked: Asked) -> Found:
     if not over:
         return Found({}, notes=[_TOO_EARLY])
     notes = [_READING]
-    lacking = sorted({LATE, UNVISITED, WRONG} - set(steps_of(asked.register)))
+    lacking = [name for name in HUMAN if name not in steps_of(asked.register)]
     if lacking:
         notes.append(_lacking(lacking))
     pairs = [_month(asked, asked.model, month) for month in over]

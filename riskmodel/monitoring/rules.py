@@ -43,7 +43,7 @@ class ReentryRules(Strict):
 class MissRules(Strict):
     """How misses are sorted."""
 
-    reach_months: int = Field(3, ge=0, description="a stale row takes what was found so many months later, no later")
+    reach_months: int = Field(6, ge=0, description="a stale value lies between the looks around it, up to so many months")
     mistake: float = Field(0.2, gt=0, description="an amount off by this share from before and after is a mistake")
     material_odds: float = Field(2.0, ge=1, description="a correction counts where it changes the odds by this factor")
 
