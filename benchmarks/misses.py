@@ -4,15 +4,16 @@ The true class is found without the sorter and without its rules: the same count
 never late, then also makes no mistake, then also visits everybody; the same model scores these registers. The first office
 with which list and outcome agree names the class. Mistakes come before visits, because a visit that was never made would
 have brought mistakes of its own: an office that visits everybody and still errs draws new ones, and whether they put the
-list right or wrong is luck. For what is left the county lives again with nothing new befalling anybody
-after the scored month (a return that vanishes: shock after the score), or with no new help working (a return that appears:
-help worked); the rest is model error.
+list right or wrong is luck. For what is left the county lives again with nothing new befalling anybody after the scored
+month (a return that vanishes: shock after the score), or with no new help working (a return that appears: help worked); the
+rest is model error.
 
 A mistake is what stands in the books and is wrong or missing. What nobody ever wrote down (an illness, a care duty, an
 event) no register can tell: `never_written` is the share of misses for which list and outcome agree only once it is.
-`commonest_class` is what naming the commonest true class of missed returns and of false alerts would get right.
+`sure_right` is the share right among those that the sorter calls sure, `commonest_class` what naming the commonest true
+class of missed returns and of false alerts would get right.
 
-    python benchmarks/misses.py --world hard --seed 1 --households 4000 --json figures.json
+    python benchmarks/misses.py --world hard --seeds 1 2 --households 1500 --json figures.json
 """
 
 from __future__ import annotations
@@ -133,6 +134,9 @@ def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
     right = pairs["miss_class"].eq(pairs["true_class"])
     low, high = wilson(right.sum(), len(pairs))
     figures: dict[str, float] = {"misses": len(pairs), "right": float(right.mean()), "right_low": low, "right_high": high}
+    figures["sure"] = int(pairs["sure"].sum())
+    figures["sure_right"] = float(right[pairs["sure"]].mean())
+    figures["sure_right_low"], figures["sure_right_high"] = wilson(right[pairs["sure"]].sum(), figures["sure"])
     figures["never_written"] = float(pairs["never_written"].mean())
     commonest = pairs.groupby("miss")["true_class"].agg(lambda names: names.value_counts().max())
     figures["commonest_class"] = float(commonest.sum() / len(pairs))
@@ -148,16 +152,19 @@ def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures of one county, and the table of true against sorted classes."""
+    """Print the figures over all counties, and the table of true against sorted classes."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--world", default="hard", choices=["easy", "hard"])
-    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[1])
     arguments.add_argument("--households", type=int, default=4000)
     arguments.add_argument("--json", type=Path)
     asked = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        pairs = sorted_and_true(asked.world, asked.seed, asked.households, Path(folder))
-    figures = {"world": asked.world, "seed": asked.seed, "households": asked.households, **figures_of(pairs)}
+    parts = []
+    for seed in asked.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            parts.append(sorted_and_true(asked.world, seed, asked.households, Path(folder)).assign(seed=seed))
+    pairs = pd.concat(parts, ignore_index=True)
+    figures = {"world": asked.world, "seeds": asked.seeds, "households": asked.households, **figures_of(pairs)}
     print(pd.crosstab([pairs["miss"], pairs["true_class"]], pairs["miss_class"], margins=True).to_string())
     print(json.dumps(figures, indent=1))
     if asked.json:

@@ -14,6 +14,9 @@ Outcomes are told as known on the day of the report. Each miss goes to the first
    household would have been below the line for as long as the label asks.
 5. `model_error`: what is left. It is the model's to mend.
 
+A class is `sure` if it stays the same though the odds told in hindsight (steps 2 and 3, which are estimates) were off by the
+factor `sure_odds` either way: values that were never seen stay unknown.
+
 What an event took is the fall since the score of the income that it bears on, per member: wages for the loss of work or of a
 worker, production for disasters and markets; medical cost above claims counts whether or not an event was written down,
 because a bill is a fact of itself. What help brought is the rise of post wages, allowances, wages, production and claims.
@@ -25,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.cohort.labels import build_labels
@@ -94,6 +97,7 @@ def report_misses(asked: Asked) -> Found:
     shares = misses["miss_class"].value_counts(normalize=True)
     figures: dict[str, Any] = {"missed_returns": int(misses["miss"].eq(MISSED).sum())}
     figures["false_alerts"] = int(misses["miss"].eq(FALSE).sum())
+    figures["sure_share"] = float(misses["sure"].mean()) if len(misses) else float("nan")
     figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES} if len(misses) else {}
     return Found(tables, figures, notes)
 
@@ -129,9 +133,9 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     }
     least = scores[scores["listed"]].groupby("county_id")["risk"].min().rename("least_listed")
     misses = scores[scores["miss"].ne("")].merge(least, "left", on="county_id").reset_index(drop=True)
-    misses["miss_class"] = _sorted(asked, model, month.as_of, misses)
+    misses["miss_class"], misses["sure"] = _sorted(asked, model, month.as_of, misses)
     places = _places(asked.register, misses["county_id"].unique())
-    columns = ["household_id", "county_id", "as_of", "miss", "miss_class", "risk", "rank", "outcome_month"]
+    columns = ["household_id", "county_id", "as_of", "miss", "miss_class", "sure", "risk", "rank", "outcome_month"]
     return misses[columns].merge(places, "left", "household_id"), counts
 
 
@@ -142,34 +146,37 @@ def _outcomes(register: Register, asked: Asked, model: RiskModel, month: int, co
     return found[["household_id", "outcome", "outcome_month"]]
 
 
-def _sorted(asked: Asked, model: RiskModel, month: int, misses: pd.DataFrame) -> np.ndarray:
-    """The class of each miss, shape (n,)."""
-    classes = np.full(len(misses), MODEL, dtype=object)
+def _sorted(asked: Asked, model: RiskModel, month: int, misses: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each miss, and whether it is sure, shape (n,)."""
+    rules = asked.rules.misses
+    shifts = np.log([1.0, rules.sure_odds, 1 / rules.sure_odds])
+    classes = np.full((len(shifts), len(misses)), "", dtype=object)
     if not len(misses):
-        return classes
-    left = np.ones(len(misses), bool)
+        return classes[0], np.zeros(0, bool)
     counties = sorted(misses["county_id"].unique())
-    with in_hindsight(asked.register, asked.day, counties, asked.rules.misses) as registers:
+    with in_hindsight(asked.register, asked.day, counties, rules) as registers:
         for step, register in registers.items():
-            right = left & _agrees(asked, model, register, month, misses)
-            classes[right] = step
-            left &= ~right
+            risk, outcome = _in_step(asked, model, register, month, misses)
+            for row, shift in zip(classes, shifts, strict=True):
+                told = risk if step == LATE else expit(logit(risk) + shift)
+                row[(row == "") & agrees(misses, told, outcome, rules.material_odds)] = step
         known = list(registers.values())[-1]
         for county in counties:
-            here = (left & misses["county_id"].eq(county)).to_numpy()
+            here = ((classes == "").any(axis=0) & misses["county_id"].eq(county)).to_numpy()
             if here.any():
-                classes[here] = _natural(asked, model, known, month, county, misses[here])
-    return classes
+                natural = _natural(asked, model, known, month, county, misses[here])
+                classes[:, here] = np.where(classes[:, here] == "", natural, classes[:, here])
+    return classes[0], (classes == classes[0]).all(axis=0)
 
 
-def _agrees(asked: Asked, model: RiskModel, register: Register, month: int, misses: pd.DataFrame) -> np.ndarray:
-    """Whether list and outcome would have agreed with this register; where somebody was not at risk, neither was needed."""
+def _in_step(
+    asked: Asked, model: RiskModel, register: Register, month: int, misses: pd.DataFrame
+) -> tuple[pd.Series, pd.Series]:
+    """Risk and outcome of each miss with the register of a step; missing where the household is then not at risk."""
     counties = sorted(misses["county_id"].unique())
     risks = pd.concat([score_county(register, model, month, county).frame for county in counties], ignore_index=True)
-    risk = misses["household_id"].map(risks.set_index("household_id")["risk"])
     outcomes = _outcomes(register, asked, model, month, np.array(counties)).set_index("household_id")["outcome"]
-    outcome = misses["household_id"].map(outcomes)
-    return agrees(misses, risk, outcome, asked.rules.misses.material_odds)
+    return misses["household_id"].map(risks.set_index("household_id")["risk"]), misses["household_id"].map(outcomes)
 
 
 def agrees(misses: pd.DataFrame, risk: pd.Series, outcome: pd.Series, material_odds: float) -> np.ndarray:

@@ -46,6 +46,7 @@ class MissRules(Strict):
     reach_months: int = Field(6, ge=0, description="a stale value lies between the looks around it, up to so many months")
     mistake: float = Field(0.2, gt=0, description="an amount off by this share from before and after is a mistake")
     material_odds: float = Field(2.0, ge=1, description="a correction counts where it changes the odds by this factor")
+    sure_odds: float = Field(1.5, ge=1, description="a class is sure if odds off by this factor leave it as it is")
 
 
 class EffectRules(Strict):
@@ -109,8 +110,8 @@ class IndustryRules(Strict):
     partly_share: float = Field(0.05, ge=0, description="support over revenue: partly dependent, below it independent")
     support_in_revenue: float = Field(1.0, ge=0, le=1, description="share of the support that is booked in revenue")
     watch_share: float = Field(0.5, ge=0, le=1, description="of a household's income from one dependent project: watched")
-    near_line: float = Field(1.5, ge=1, description="income over the line below which, support off, it counts as near")
-    least_loss: float = Field(0.05, ge=0, description="loss that is no trifle: share of the line, for each member")
+    near_line: float = Field(1.7, ge=1, description="support off, income over the line below this plus the loss: near")
+    least_loss: float = Field(0.1, ge=0, description="loss that is no trifle: share of the line, for each member")
     stagnation_fall: float = Field(0.2, gt=0, description="a fall of revenue in a year that counts as stagnation")
     price_fall: float = Field(0.1, gt=0, description="a fall of the village's price index in a year that counts")
     shock_months: int = Field(12, ge=1, description="months back in which households count as struck")

@@ -3,7 +3,8 @@
 What a household would lose follows from its links (`loss_without_support`): the whole income from a project that does not
 bear its cost without the support, the share that is support from one that does, nothing from one that stands still already.
 It is taken from the last twelve months' wages, production or property, as the link says, never more than the record holds,
-and from income per person; then features, line and model are those of any month. It asks what would happen; nothing is taken
+and from income per person; where that part is missing in the record, the whole loss is taken from income per person, which
+held it; then features, line and model are those of any month. It asks what would happen; nothing is taken
 from anybody, and allowances, pensions and other transfers stay as they are.
 """
 
@@ -24,6 +25,7 @@ from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.register import Register
 from riskmodel.register.store import table_file
 
@@ -101,7 +103,7 @@ def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> 
     else:
         listed = known["household_id"].isin(on_list)
     least = known.loc[listed, "risk"].min() if listed.any() else np.inf
-    with _without_support(asked, county, loss) as register:
+    with without_support(asked, county, loss) as register:
         scored = score_county(register, model, asked.as_of, county, capacity=1.0)
     off = scored.frame[["household_id", "risk"]]
     rows = known.assign(listed=listed).merge(off.rename(columns={"risk": "risk_without_support"}), "left", on="household_id")
@@ -138,18 +140,32 @@ def _listed(asked: Asked, model: RiskModel) -> pd.Series | None:
 
 
 def _near(asked: Asked, features: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """Whether income without support would lie close above the line, and support makes more than a trifle of it."""
-    rules = asked.rules.industries
     if not {"ratio_now", "line_now", "hh_size_now"} <= set(features):
         return pd.Series(False, index=rows.index)
     now = features.set_index("household_id")[["ratio_now", "line_now", "hh_size_now"]].reindex(rows["household_id"])
     share = rows["loss"].to_numpy() / (now["line_now"] * now["hh_size_now"]).to_numpy(float)
-    close = now["ratio_now"].to_numpy(float) < rules.near_line
-    return pd.Series(close & (share >= rules.least_loss), index=rows.index)
+    return pd.Series(lies_near(now["ratio_now"].to_numpy(float), share, asked.rules.industries), index=rows.index)
+
+
+def lies_near(ratio: np.ndarray, share: np.ndarray, rules: IndustryRules) -> np.ndarray:
+    """Whether income without support would lie close above the line, and support makes more than a trifle of it.
+
+    The more a household would lose, the further above the line it still counts as close: records are late and partly wrong,
+    and who loses much falls deeper where they say too much.
+
+    Parameters
+    ----------
+    ratio, share
+        Income without support over the line; loss over the line, both for each member; shape (n,).
+
+    >>> lies_near(np.array([1.75, 1.75, 2.1, 1.2]), np.array([0.1, 0.02, 0.5, 0.1]), IndustryRules()).tolist()
+    [True, False, True, True]
+    """
+    return (ratio < rules.near_line + np.clip(share, 0, 1)) & (share >= rules.least_loss)
 
 
 @contextmanager
-def _without_support(asked: Asked, county: str, loss: pd.DataFrame) -> Iterator[Register]:
+def without_support(asked: Asked, county: str, loss: pd.DataFrame) -> Iterator[Register]:
     """A passing register of one county whose records never held what the support brought."""
     manifest = copy.deepcopy(asked.register.manifest)
     manifest["about"]["counties"] = [county]
@@ -172,8 +188,9 @@ def _without_support(asked: Asked, county: str, loss: pd.DataFrame) -> Iterator[
 
 def _records(asked: Asked, file: Path) -> str:
     held = set(asked.register.columns("records"))
-    taken = {part: f"least(coalesce(l.{part}, 0), coalesce(r.{part}, 0))" for part in loss_parts() if part in held}
-    whole = " + ".join([*taken.values(), *(f"coalesce(l.{part}, 0)" for part in loss_parts() if part not in held), "0"])
+    lost = {part: f"coalesce(l.{part}, 0)" for part in loss_parts()}
+    taken = {part: f"least({sql}, coalesce(r.{part}, {sql}))" for part, sql in lost.items() if part in held}
+    whole = " + ".join([*taken.values(), *(sql for part, sql in lost.items() if part not in held), "0"])
     size = "greatest(r.hh_size, 1)" if "hh_size" in held else "1"
     changed = [f"r.{part} - {sql} AS {part}" for part, sql in taken.items()]
     if "public_post_income" in held and "wage_income" in taken:

@@ -14,7 +14,7 @@ from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import IndustryRules, Rules
-from riskmodel.monitoring.support import loss_without_support
+from riskmodel.monitoring.support import loss_without_support, without_support
 from riskmodel.months import month_number
 from riskmodel.register import Register
 from tests.cohort.registers import make_register, monthly
@@ -161,6 +161,20 @@ def test_without_support_nobody_becomes_safer_and_only_linked_households_are_nam
     assert not households.query("crosses == 'capacity_line'")["listed"].any()
     assert villages["crossing"].sum() == len(households)
     pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
+
+
+def test_a_loss_is_taken_from_income_also_where_the_wage_itself_is_missing(tmp_path: Path) -> None:
+    parts = {"hh_size": 2, "wage_income": 300.0}
+    records = pd.concat([monthly(name, "2023-12", [150.0], **parts) for name in ("001", "002", "003")], ignore_index=True)
+    records["wage_income"] = [300.0, np.nan, 40.0]
+    register = make_register(tmp_path, records=records)
+    loss = pd.DataFrame(
+        {"household_id": ["001", "002", "003"], "wage_income": 100.0, "production_income": 0.0, "property_income": 0.0}
+    )
+    with without_support(Asked(register, DAY, Rules()), register.counties[0], loss) as off:
+        left = off.read("records").set_index("household_id")
+    assert left["welfare"].tolist() == [100, 100, 130]
+    assert left["wage_income"].fillna(-1).tolist() == [200, -1, 0]
 
 
 def test_the_line_of_the_list_is_that_of_the_list_as_drawn(county: County) -> None:

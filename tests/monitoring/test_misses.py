@@ -43,6 +43,18 @@ def test_every_miss_has_one_class_and_the_counts_add_up(found: Found) -> None:
     assert not misses.query("miss == @MISSED")["miss_class"].eq("help_worked").any()
 
 
+def test_a_class_is_sure_where_no_small_error_of_hindsight_makes_it_another(county: County, found: Found) -> None:
+    register, rules = Register.open(county.register), Rules(misses=MissRules(sure_odds=1.0))
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    certain = report_misses(Asked(register, LAST, rules, scored_months([county.alerts], LAST), model)).tables["misses"]
+    misses = found.tables["misses"]
+    assert certain["sure"].all()
+    assert certain["miss_class"].tolist() == misses["miss_class"].tolist()
+    assert misses.loc[misses["miss_class"].eq(LATE), "sure"].all()
+    assert misses["sure"].mean() > 0.3
+    assert found.figures["sure_share"] == misses["sure"].mean()
+
+
 def test_townships_show_no_cell_below_ten(found: Found) -> None:
     cells = found.tables["miss_townships"][list(CLASSES)].to_numpy().ravel()
     assert {c for c in cells if c.isdigit()} <= {"0", *map(str, range(10, 1000))}
