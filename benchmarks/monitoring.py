@@ -27,17 +27,17 @@ PARTS = ("spells", "industries", "funds", "drift")
 
 def cost(register: Register, parts: str, out: Path, model: str | None) -> dict[str, float]:
     """Seconds, CPU seconds and peak memory (of the process, and of its largest worker counted twice) of one run."""
-    command = [sys.executable, __file__, "--run", str(register.path), register.last_month, str(out), parts, model or ""]
+    told = out.with_suffix(".cost.json")
+    command = [sys.executable, __file__, "--run", register.path, register.last_month, out, parts, model or "", told]
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    told, _ = child.communicate()
-    if child.returncode:
-        raise SystemExit(f"riskmodel monitor ended with {child.returncode}")
-    return {"seconds": round(time.perf_counter() - start, 1), **json.loads(told.splitlines()[-1])}
+    subprocess.run([str(word) for word in command], check=True)
+    found = {"seconds": round(time.perf_counter() - start, 1), **json.loads(told.read_text(encoding="utf-8"))}
+    print(parts, found, file=sys.stderr, flush=True)
+    return found
 
 
-def run(register: str, as_of: str, out: str, parts: str, model: str) -> None:
-    """One run in this process, as the command makes it; prints its CPU and memory."""
+def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) -> None:
+    """One run in this process, as the command makes it; its CPU and memory go into a file."""
     import resource
 
     from riskmodel.results import monitor_and_write
@@ -46,9 +46,8 @@ def run(register: str, as_of: str, out: str, parts: str, model: str) -> None:
     monitor_and_write(Path(register), as_of, Path(out), lambda what: None, parts=chosen, model_uri=model or None)
     own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu = sum(used.ru_utime + used.ru_stime for used in (own, workers))
-    print(json.dumps({
-        "cpu_seconds": round(cpu, 1), "peak_gib": round((own.ru_maxrss + 2 * workers.ru_maxrss) / 2**20, 2),
-    }))  # fmt: skip
+    peak = (own.ru_maxrss + 2 * workers.ru_maxrss) / 2**20
+    Path(told).write_text(json.dumps({"cpu_seconds": round(cpu, 1), "peak_gib": round(peak, 2)}), encoding="utf-8")
 
 
 def main() -> None:
