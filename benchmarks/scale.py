@@ -3,11 +3,12 @@
     python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
     python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--json FILE]
 
-Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and a model of 500 trees x 63
-leaves on the inputs of the shipped catalogue. The job: from the register's Parquet to risks of everybody at risk and drivers
-of the 5 % with the highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of
-counties; LightGBM's and shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use
-all cores. polars takes part where it is installed (`pip install polars`).
+Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and two models of 500 trees x 63
+leaves: on forty features that an analyst writes first (`scale_features.yaml`), and on the inputs of the shipped catalogue
+(figures `shipped_*`). The job: from the register's Parquet to risks of everybody at risk and drivers of the 5 % with the
+highest, as Parquet. Contenders do the same on one county, their time multiplied by the number of counties; LightGBM's and
+shap's explanations are timed on a sample of alerts and multiplied likewise. All contenders may use all cores. polars takes
+part where it is installed (`pip install polars`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Any
 import national
 import numpy as np
 import pandas as pd
+import yaml
 
 AS_OF, MONTH_NO = "2023-12", 2023 * 12 + 11
 SHARE = 0.05
@@ -51,8 +53,8 @@ def seconds(task: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, found
 
 
-def train(register: Path, out: Path) -> None:
-    """A model on the inputs of the shipped catalogue, kept as a bundle."""
+def train(register: Path, out: Path, catalogue: Any = None, features: str = "features.yaml") -> None:
+    """A model on the inputs of a catalogue, the shipped one by default, kept as a bundle."""
     from riskmodel.catalogue import load_catalogue
     from riskmodel.cohort.features import available_in, county_blocks
     from riskmodel.model.bundle import RiskModel
@@ -61,18 +63,32 @@ def train(register: Path, out: Path) -> None:
     from riskmodel.register import Register
     from riskmodel.settings import Run
 
-    opened, catalogue = Register.open(register), load_catalogue()
-    features, _ = available_in(opened, catalogue)
+    opened, catalogue = Register.open(register), catalogue or load_catalogue()
+    given, _ = available_in(opened, catalogue)
     order = {f.name: i for i, f in enumerate(catalogue.features)}
-    inputs = sorted((f.name for f in features if f.input), key=order.__getitem__)
-    frames = county_blocks(opened, opened.counties[0], [MONTH_NO - 6], features, 20_000)
+    inputs = sorted((f.name for f in given if f.input), key=order.__getitem__)
+    frames = county_blocks(opened, opened.counties[0], [MONTH_NO - 6], given, 20_000)
     X = pd.concat(list(frames), ignore_index=True)[inputs].head(40_000).astype(np.float32)
     rng = np.random.default_rng(0)
     z = np.nan_to_num(((X - X.mean()) / X.std().replace(0, 1)).to_numpy()).clip(-3, 3)
     odds = z @ rng.normal(0, 0.3, len(inputs)) + 0.3 * z[:, 0] * z[:, 1] - 2.5
     fell = (rng.random(len(X)) < 1 / (1 + np.exp(-odds))).astype(float)
     shape = {"n_estimators": TREES, "num_leaves": LEAVES, "min_data_in_leaf": 20, "learning_rate": 0.05}
-    RiskModel(LightGBM(overrides=shape).fit(X, fell), Calibration(), Run(), catalogue).save(out)
+    RiskModel(LightGBM(overrides=shape).fit(X, fell), Calibration(), Run(catalogue=[features]), catalogue).save(out)
+
+
+@cache
+def forty() -> Any:
+    """A catalogue of the forty features alone, with the shipped drivers."""
+    from riskmodel.catalogue import load_catalogue
+    from riskmodel.settings import find_config
+
+    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+        drivers, measures = Path(name, "drivers.yaml"), Path(name, "measures.yaml")
+        shipped = yaml.safe_load(find_config("drivers.yaml").read_text(encoding="utf-8"))
+        drivers.write_text(yaml.safe_dump({"drivers": shipped["drivers"]}, allow_unicode=True), encoding="utf-8")
+        measures.write_text("measures: []\n", encoding="utf-8")
+        return load_catalogue([FORTY], drivers, measures)
 
 
 @cache
@@ -113,24 +129,23 @@ def ours(register: Path, model: Path, out: Path, workers: int) -> dict[str, floa
 
 
 @cache
-def forty() -> list[Any]:
-    """The forty features of the comparison, as the catalogue reads them."""
-    from riskmodel.catalogue import load_catalogue
-
-    return [f for f in load_catalogue(["features.yaml", FORTY]).features if Path(f.place.file).name == FORTY.name]
-
-
-@cache
 def kinds() -> dict[str, list[str]]:
     """Columns by kind of feature, from the names in `scale_features.yaml`."""
-    names = [f.name for f in forty()]
+    names = [f.name for f in forty().features]
     return {k: [n.removesuffix(f"_{k}") for n in names if n.endswith(f"_{k}")] for k in ("last", "mean", "min", "sd")}
 
 
 def forty_ours(register: Any, county: str) -> pd.DataFrame:
     from riskmodel.cohort.features import county_blocks
 
-    return pd.concat(list(county_blocks(register, county, [MONTH_NO], forty(), 20_000)), ignore_index=True)
+    return pd.concat(list(county_blocks(register, county, [MONTH_NO], forty().features, 20_000)), ignore_index=True)
+
+
+def forty_of(register: Path, county: str) -> int:
+    """The same in a process of a pool; gives the number of households."""
+    from riskmodel.register import Register
+
+    return len(forty_ours(Register.open(register), county))
 
 
 def forty_pandas(register: Any, county: str) -> pd.DataFrame:
@@ -204,15 +219,29 @@ def measure(households: int, data: Path | None, workers: int, turns: int = TURNS
     """All figures, flat."""
     with tempfile.TemporaryDirectory(prefix="scale-", dir=data) as name:
         folder = Path(name)
-        register, model, out = folder / "register", folder / "model", folder / "out"
+        register, out = folder / "register", folder / "out"
         made, _ = seconds(lambda: national.make_register(register, households, workers=workers))
+        first = register
         if households < 40_000:
-            national.make_register(folder / "larger", 40_000, workers=workers)
-        train(register if households >= 40_000 else folder / "larger", model)
+            first = folder / "larger"
+            national.make_register(first, 40_000, workers=workers)
+        models = {"": folder / "forty", "shipped_": folder / "shipped"}
+        train(first, models[""], forty(), FORTY.name)
+        train(first, models["shipped_"])
         found: dict[str, Any] = {"households": households, "workers": workers, "made_s": made, **national.describe(register)}
-        found |= job(register, model, out, workers, turns)
+        for name, model in models.items():
+            of = job(register, model, out, workers, turns)
+            if contenders:
+                of |= explained(register, model, of, households, turns)
+            found |= {name + key: value for key, value in of.items()}
         if contenders:
-            found |= compared(register, model, found, turns)
+            found |= engines(register, turns)
+            of_counties, of_alerts = households / found["county_households"], found["alerts"] / SAMPLE
+            for name, explained_by in (("pandas", "shap"), ("polars", "pred_contrib")):
+                if f"engine_{name}_s" in found:
+                    one = found[f"engine_{name}_s"] + found["predict_all_cores_s"]
+                    found[f"{name}_stack_s"] = of_counties * one + of_alerts * found[f"{explained_by}_s"]
+                    found[f"ratio_to_{name}"] = found[f"{name}_stack_s"] / found["seconds"]
         return found
 
 
@@ -227,8 +256,17 @@ def job(register: Path, model: Path, out: Path, workers: int, turns: int) -> dic
     return sorted(found, key=lambda f: f["seconds"])[len(found) // 2]
 
 
-def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> dict[str, float]:
-    """Contenders on one county, each turn in turn; medians, multiplied to all counties."""
+def medians(tasks: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]:
+    """Seconds of each task, each turn in turn."""
+    took: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(turns):
+        for name, task in tasks.items():
+            took[name].append(seconds(task)[0])
+    return {name: median(values) for name, values in took.items()}
+
+
+def explained(register: Path, model: Path, done: dict[str, Any], households: int, turns: int) -> dict[str, float]:
+    """The stack of query, LightGBM's predict and `pred_contrib` on one county, multiplied to all; scores and drivers."""
     import lightgbm
     import shap
 
@@ -247,64 +285,71 @@ def compared(register: Path, model: Path, done: dict[str, Any], turns: int) -> d
     alerts = frame.iloc[np.argsort(-risks(kept, frame))[: int(len(frame) * SHARE)]]
     sample = kept.matrix(alerts.iloc[:SAMPLE]).to_numpy(float)
     tree = shap.TreeExplainer(booster)
-    records = [c for c in opened.columns("records") if c != "household_id"]
-    asked = sorted({c for columns in kinds().values() for c in columns} | {"month", "known_at"})
-    tasks: dict[str, Callable[[], Any]] = {
-        "scan": lambda: scan(opened, county, records, 1),
-        "scan_forty": lambda: scan(opened, county, asked, 1),
-        "features": lambda: list(county_blocks(opened, county, [MONTH_NO], features, 20_000)),
-        "features_query": lambda: queried(opened, county, features, threads),
-        "forty": lambda: forty_ours(opened, county),
-        "forty_query": lambda: queried(opened, county, forty(), 1),
-        "score": lambda: risks(kept, frame),
-        "predict": lambda: booster.predict(X, num_threads=1),
-        "predict_all_cores": lambda: booster.predict(X, num_threads=threads),
-        "drivers": lambda: driver_contributions(kept, alerts),
-        "pred_contrib": lambda: booster.predict(sample, pred_contrib=True, num_threads=threads),
-        "shap": lambda: tree.shap_values(sample, check_additivity=False),
-    }
-    others = {"forty_pandas": forty_pandas, "forty_polars": forty_polars} if POLARS else {"forty_pandas": forty_pandas}
-    tasks |= {name: partial(other, opened, county) for name, other in others.items()}
-    same = forty_ours(opened, county).set_index("household_id")
-    for contender in others.values():
-        other = contender(opened, county)
-        other = other.set_index("household_id").reindex(same.index)
-        names = [c for c in other if c in same]
-        np.testing.assert_allclose(same[names], other[names].astype(float), rtol=1e-4, atol=1e-3)
+    records = {c for f in features if f.kind == "aggregate" and f.table == "records" for c in f.needs}
+    asked = sorted(records & set(opened.columns("records")) | {"month", "known_at"})
     assert np.array_equal(risks(kept, frame), kept.calibration.apply(booster.predict(X, num_threads=1)))
-    tasks["drivers"]()
-    took: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(turns):
-        for name, task in tasks.items():
-            took[name].append(seconds(task)[0])
-    t = {name: median(values) for name, values in took.items()}
-    counties = done["households"] / len(frame)
-    explained = done["alerts"] / SAMPLE
-    stack = counties * (t["features_query"] + t["predict_all_cores"]) + explained * t["pred_contrib"]
-    polars = counties * (t.get("forty_polars", np.nan) + t["predict_all_cores"]) + explained * t["pred_contrib"]
-    pandas = counties * (t["forty_pandas"] + t["predict_all_cores"]) + explained * t["shap"]
-    found = {
+    driver_contributions(kept, alerts)
+    t = medians(
+        {
+            "scan": lambda: scan(opened, county, asked, 1),
+            "features": lambda: list(county_blocks(opened, county, [MONTH_NO], features, 20_000)),
+            "query": lambda: queried(opened, county, features, threads),
+            "score": lambda: risks(kept, frame),
+            "predict": lambda: booster.predict(X, num_threads=1),
+            "predict_all_cores": lambda: booster.predict(X, num_threads=threads),
+            "drivers": lambda: driver_contributions(kept, alerts),
+            "pred_contrib": lambda: booster.predict(sample, pred_contrib=True, num_threads=threads),
+            "shap": lambda: tree.shap_values(sample, check_additivity=False),
+        },
+        turns,
+    )
+    counties, times = households / len(frame), done["alerts"] / SAMPLE
+    stack = counties * (t["query"] + t["predict_all_cores"]) + times * t["pred_contrib"]
+    return {
         **{f"{name}_s": value for name, value in t.items()},
         "county_households": len(frame),
         "features": len(features),
+        "columns": len(asked),
         "pred_contrib_stack_s": stack,
-        "polars_stack_s": polars,
-        "pandas_stack_s": pandas,
         "ratio_to_pred_contrib_stack": stack / done["seconds"],
-        "ratio_to_polars": polars / done["seconds"],
-        "ratio_to_pandas": pandas / done["seconds"],
         "features_ratio_to_scan": t["features"] / t["scan"],
-        "forty_ratio_to_scan": t["forty"] / t["scan_forty"],
-        "forty_ratio_to_pandas": t["forty_pandas"] / t["forty"],
-        "forty_ratio_to_polars": t.get("forty_polars", np.nan) / t["forty"],
-        "forty_ratio_to_query": t["forty_query"] / t["forty"],
         "score_rows_per_s": len(frame) / t["score"],
         "score_ratio_to_predict": t["predict"] / t["score"],
         "drivers_rows_per_s": len(alerts) / t["drivers"],
         "ratio_to_shap": t["shap"] / SAMPLE / (t["drivers"] / len(alerts)),
         "ratio_to_pred_contrib": t["pred_contrib"] / SAMPLE / (t["drivers"] / len(alerts)),
     }
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def engines(register: Path, turns: int) -> dict[str, float]:
+    """The forty features by pandas, polars and the query, each as it uses the cores; ours a county to each core."""
+    from riskmodel.register import Register
+
+    opened, cores = Register.open(register), os.cpu_count() or 1
+    county = opened.counties[0]
+    others = {"pandas": forty_pandas, "polars": forty_polars} if POLARS else {"pandas": forty_pandas}
+    same = forty_ours(opened, county).set_index("household_id")
+    for contender in others.values():
+        other = contender(opened, county)
+        other = other.set_index("household_id").reindex(same.index)
+        names = [c for c in other if c in same]
+        np.testing.assert_allclose(same[names], other[names].astype(float), rtol=1e-4, atol=1e-3)
+    together = [county] * cores
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        ours = partial(forty_of, register)
+        list(pool.map(ours, together))
+        t = medians(
+            {
+                "one_core": lambda: forty_ours(opened, county),
+                "all_cores": lambda: list(pool.map(ours, together)),
+                "query": lambda: queried(opened, county, forty().features, cores),
+                **{name: partial(other, opened, county) for name, other in others.items()},
+            },
+            turns,
+        )
+    t["all_cores"] /= cores
+    found = {f"engine_{name}_s": value for name, value in t.items()}
+    return found | {f"features_ratio_to_{name}": t[name] / t["all_cores"] for name in ("query", *others)}
 
 
 def command_line(workers: int, turns: int) -> dict[str, float]:

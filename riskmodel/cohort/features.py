@@ -54,7 +54,10 @@ class FeatureTable:
 def engine() -> duckdb.DuckDBPyConnection:
     """A single-threaded engine, so that sums run in a fixed order."""
     connection = duckdb.connect()
-    connection.execute("SET threads = 1; SET preserve_insertion_order = true; " + "; ".join(BOUNDS.values()))
+    connection.execute(
+        "SET threads = 1; SET preserve_insertion_order = true; SET enable_progress_bar = false; "
+        + "; ".join(BOUNDS.values())
+    )
     return connection
 
 
