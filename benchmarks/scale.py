@@ -113,6 +113,14 @@ def ours_one(register: Path, model: Path, out: Path, county: str) -> int:
     return len(rows)
 
 
+def peak_of_this_process() -> int:
+    """KiB at the peak; not `ru_maxrss`, which on Linux starts from the process that this one was started by."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
 def ours(register: Path, model: Path, out: Path, workers: int) -> dict[str, float]:
     """The job over all counties in a pool of processes; peak memory is that of the parent and of each worker at its peak."""
     from riskmodel.register import Register
@@ -123,7 +131,7 @@ def ours(register: Path, model: Path, out: Path, workers: int) -> dict[str, floa
             alerts = sum(pool.map(partial(ours_one, register, model, out), counties))
     else:
         workers, alerts = 0, sum(ours_one(register, model, out, county) for county in counties)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    own = peak_of_this_process()
     each = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {"alerts": alerts, "peak_gib": (own + workers * each) / 2**20}
 
@@ -225,9 +233,11 @@ def measure(households: int, data: Path | None, workers: int, turns: int = TURNS
         if households < 40_000:
             first = folder / "larger"
             national.make_register(first, 40_000, workers=workers)
-        models = {"": folder / "forty", "shipped_": folder / "shipped"}
+        models = {"": folder / "forty"}
         train(first, models[""], forty(), FORTY.name)
-        train(first, models["shipped_"])
+        if contenders:
+            models["shipped_"] = folder / "shipped"
+            train(first, models["shipped_"])
         found: dict[str, Any] = {"households": households, "workers": workers, "made_s": made, **national.describe(register)}
         for name, model in models.items():
             of = job(register, model, out, workers, turns)
@@ -379,7 +389,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, default=1_000_000)
-    parser.add_argument("--curve", help="numbers of households, the job alone for each")
+    parser.add_argument("--curve", help="numbers of households, the job of forty features alone for each")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--data", type=Path, help="folder for the register; default: the system's temporary folder")
