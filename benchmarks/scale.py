@@ -1,7 +1,7 @@
 """From a county to the nation: seconds, memory and ratios to what an analyst would write, in one run.
 
     python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
-    python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--json FILE]
+    python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--json FILE] [--figure FILE.svg]
 
 Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and two models of 500 trees x 63
 leaves: on forty features that an analyst writes first (`scale_features.yaml`), and on the inputs of the shipped catalogue
@@ -379,6 +379,25 @@ def command_line(workers: int, turns: int) -> dict[str, float]:
     return {"command_100k_s": score, "help_ms": 1000 * help_}
 
 
+def draw_curve(found: dict[str, dict[str, float]], file: Path) -> None:
+    """Seconds of the job and peak memory by number of households, and the line of one cost per household after a start."""
+    from matplotlib.figure import Figure
+
+    sizes = np.array([float(n) for n in found])
+    took, peak = (np.array([of[name] for of in found.values()]) for name in ("seconds", "peak_gib"))
+    start, each = took[0], (took[-1] - took[0]) / (sizes[-1] - sizes[0])
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    line = np.geomspace(sizes[0], sizes[-1], 100)
+    left.loglog(line, start + each * line, ":", color="0.4", label=f"{start:.1f} s + {1e6 * each:.0f} µs a household")
+    left.loglog(sizes, took, "o", color="#0072b2", label="measured")
+    left.set(xlabel="households", ylabel="seconds", ylim=(1, 1000))
+    left.legend(frameon=False)
+    right.semilogx(sizes, peak, "o-", color="#d55e00")
+    right.set(xlabel="households", ylabel="peak memory, GiB, all processes", ylim=(0, None))
+    figure.savefig(file, metadata={"Date": None})
+
+
 def machine() -> str:
     """One line on the machine and the versions."""
     libraries = ("duckdb", "lightgbm", "numba", "numpy", "pandas", "polars", "pyarrow", "shap")
@@ -390,6 +409,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, default=1_000_000)
     parser.add_argument("--curve", help="numbers of households, the job of forty features alone for each")
+    parser.add_argument("--figure", type=Path, help="with --curve: draw it, an SVG file")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--data", type=Path, help="folder for the register; default: the system's temporary folder")
@@ -402,6 +422,8 @@ def main() -> None:
     if given.curve:
         sizes = [int(n) for n in given.curve.split(",")]
         found = {str(n): measure(n, given.data, given.workers, 1, contenders=False) for n in sizes}
+        if given.figure:
+            draw_curve(found, given.figure)
     else:
         found = measure(given.households, given.data, given.workers, given.turns)
         found |= command_line(given.workers, given.turns)
