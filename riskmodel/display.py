@@ -35,5 +35,6 @@ def cell(text: str) -> str:
 def cells(table: pd.DataFrame) -> pd.DataFrame:
     """A table with `cell` done to its texts; the others stay as they are."""
     texts = [c for c in table if not pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c])]
-    safe = {c: table[c].map(lambda value: cell(value) if isinstance(value, str) else value) for c in texts}
+    changed = {c: {v: safe for v in table[c].unique() if isinstance(v, str) and (safe := cell(v)) != v} for c in texts}
+    safe = {c: table[c].map(lambda v, c=c: changed[c].get(v, v)) for c in texts if changed[c]}
     return table.assign(**safe)

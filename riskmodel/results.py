@@ -279,7 +279,7 @@ def monitor_and_write(
 
     def write(stage: Path) -> None:
         for name, part in found.items():
-            write_part(stage, name, part)
+            write_part(stage, name, part, asked.rules.workbook.sheet_rows)
         write_summary(stage, about, found)
         (stage / "bulletin.html").write_text(bulletin(asked, found, earlier, lang), encoding="utf-8", newline="\n")
 

@@ -1,7 +1,7 @@
-"""A table of alerts as a workbook: text stays text, nothing is a formula or a link.
+"""Tables as a workbook: text stays text, nothing is a formula or a link.
 
-xlsxwriter makes the workbook: titles, looks, widths, filter, print layout. The rows are put into its sheet as XML (ECMA-376,
-part 1, 18.3.1: `sheetData`), a column at a time, since cell by cell they would take as long as all figures in them.
+xlsxwriter makes the workbook: titles, looks, widths, filter, print layout. The rows are put into its sheets as XML
+(ECMA-376, part 1, 18.3.1: `sheetData`), a column at a time: cell by cell they would take as long as all figures in them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -17,7 +18,6 @@ import pandas as pd
 
 from riskmodel.display import plain
 
-_SHEET = "xl/worksheets/sheet1.xml"
 _SHARES = ("risk", "objective_share", "subjective_share", "verdict_confidence")
 _LONG, _WIDE = ("reason",), ("measures", "household_id")
 _MOST_TEXT = 32_767
@@ -28,11 +28,27 @@ _WRITTEN = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\ufffe", ""), ("\uff
 
 def write_excel(alerts: pd.DataFrame, path: Path) -> None:
     """Write a table as a workbook; missing values are empty cells. The same table gives the same bytes."""
-    empty = _without_rows(alerts)
+    write_filled(_without_rows(alerts), path, {1: (2, alerts)})
+
+
+def write_filled(empty: io.BytesIO, path: Path, tables: Mapping[int, tuple[int, pd.DataFrame]]) -> None:
+    """Write a workbook with the rows of tables in it; missing values are empty cells.
+
+    Parameters
+    ----------
+    empty
+        The workbook as xlsxwriter makes it. In each sheet to be filled a row of blanks, one a column, shows the looks.
+    tables
+        By the sheet's number, from 1: the number of its row of blanks, where the table begins, and the table. What stands
+        below that row is replaced.
+    """
+    filled = {f"xl/worksheets/sheet{sheet}.xml": table for sheet, table in tables.items()}
     with ZipFile(empty) as parts, ZipFile(path, "w", ZIP_DEFLATED) as book:
         for part in parts.infolist():
             content = parts.read(part)
-            book.writestr(part, _filled(content.decode(), alerts) if part.filename == _SHEET else content)
+            if part.filename in filled:
+                content = _filled(content.decode(), *filled[part.filename]).encode()
+            book.writestr(part, content)
 
 
 def _without_rows(alerts: pd.DataFrame) -> io.BytesIO:
@@ -59,25 +75,27 @@ def _without_rows(alerts: pd.DataFrame) -> io.BytesIO:
     return made
 
 
-def _filled(sheet: str, alerts: pd.DataFrame) -> str:
+def _filled(sheet: str, first: int, rows: pd.DataFrame) -> str:
     """The sheet's XML with the rows of the table in place of its rows of blanks."""
-    above, blanks, below = re.split(r'(?=<row r="2")|(?=</sheetData>)', sheet)
-    looks = re.findall(r'<c r="([A-Z]+)2" s="(\d+)"/>', blanks)
-    columns = [_cells(alerts[name], *look) for name, look in zip(alerts, looks, strict=True)]
-    rows = (f'<row r="{number}">{"".join(cells)}</row>' for number, cells in enumerate(zip(*columns, strict=True), 2))
-    return "".join((above, *rows, below))
+    above, blanks, below = re.split(rf'(?=<row r="{first}")|(?=</sheetData>)', sheet)
+    looks = re.findall(rf'<c r="([A-Z]+){first}"((?: s="\d+")?)/>', blanks)
+    columns = [_cells(rows[name], *look, first) for name, look in zip(rows, looks, strict=True)]
+    made = (f'<row r="{number}">{"".join(cells)}</row>' for number, cells in enumerate(zip(*columns, strict=True), first))
+    return "".join((above, *made, below))
 
 
-def _cells(values: pd.Series, column: str, style: str) -> Iterator[str]:
-    """The cells of a column, from its second row on."""
-    for row, (value, missing) in enumerate(zip(values.tolist(), values.isna().tolist(), strict=True), 2):
-        place = f'<c r="{column}{row}" s="{style}"'
+def _cells(values: pd.Series, column: str, style: str, first: int) -> Iterator[str]:
+    """The cells of a column, from the first row of the table on."""
+    for row, (value, missing) in enumerate(zip(values.tolist(), values.isna().tolist(), strict=True), first):
+        place = f'<c r="{column}{row}"{style}'
         if missing:
             yield ""
         elif isinstance(value, str):
             yield f'{place} t="inlineStr"><is><t xml:space="preserve">{_text(value)}</t></is></c>'
-        else:
+        elif isfinite(value):
             yield f"{place}><v>{float(value):.16G}</v></c>"
+        else:
+            yield f'{place} t="e"><v>#DIV/0!</v></c>'
 
 
 def _text(value: str) -> str:

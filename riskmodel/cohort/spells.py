@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -64,7 +63,7 @@ def poverty_spells(
     """
 
     def one(connection: duckdb.DuckDBPyConnection, county: str) -> pd.DataFrame:
-        open_runs(connection, register, county, [as_of], bridge_months)
+        open_runs(connection, assessments(register, county), [as_of], bridge_months)
         return connection.execute(
             "SELECT household_id, row_number() OVER (PARTITION BY household_id ORDER BY from_no) AS spell_no, from_no, "
             "last_no, until_no, assessments, start_known FROM runs WHERE below ORDER BY household_id, from_no"
@@ -98,15 +97,26 @@ def monitoring_spells(register: Register, as_of: int, *, counties: Iterable[str]
     return _by_county(register, counties, one)
 
 
-def open_runs(
-    connection: duckdb.DuckDBPyConnection,
-    register: Register,
-    county: str,
-    as_of: Sequence[int],
-    bridge_months: int,
-    households: Callable[[Assessments], np.ndarray] | None = None,
-) -> None:
-    """Views `assessed` and `standing` and table `runs` of one county, as known at the end of each period.
+def has_assessments(register: Register) -> bool:
+    """Whether a register holds income and a line."""
+    return {"welfare", "line"} <= set(register.columns("records"))
+
+
+def assessments(register: Register, county: str) -> Assessments:
+    """All assessments of a county, whenever they became known.
+
+    Raises
+    ------
+    UsageError
+        If the register lacks income or a line.
+    """
+    if not has_assessments(register):
+        raise UsageError("poverty spells need income and a line, which the register does not hold.")
+    return Assessments.read(register.file("records", county), register.step_months, register.has_revisions)
+
+
+def open_runs(connection: duckdb.DuckDBPyConnection, held: Assessments, as_of: Sequence[int], bridge_months: int) -> None:
+    """Views `assessed` and `standing` and table `runs` of some assessments, as known at the end of each period.
 
     `assessed`: `as_of_no, household_id, month_no, below, ratio` (income over the line).
 
@@ -116,22 +126,7 @@ def open_runs(
     `runs`: `as_of_no, household_id, below, from_no, last_no, until_no, assessments, start_known, run_no, seen_below`
     (whether an earlier run of the household was below the line), `last_ratio`, `inner_steps` (assessments that follow one of
     the same run by a single step).
-
-    Parameters
-    ----------
-    households
-        Which households to look at, a boolean for each of the assessments' ids; all by default.
-
-    Raises
-    ------
-    UsageError
-        If the register lacks income or a line.
     """
-    if not {"welfare", "line"} <= set(register.columns("records")):
-        raise UsageError("poverty spells need income and a line, which the register does not hold.")
-    held = Assessments.read(register.file("records", county), register.step_months, register.has_revisions)
-    if households is not None:
-        held = held.of_households(households(held))
     assessed, standing, runs, number = [], [], [], 0
     for month in sorted(as_of):
         known = held.known_by(month)

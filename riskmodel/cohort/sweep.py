@@ -34,6 +34,9 @@ _MONTHS = (np.arange(_DAY_ONE, 80_000).astype("datetime64[D]").astype("datetime6
     np.int32
 )
 
+_MOST_PICKED = 5_000
+"""Households picked from among others in one block: their rows are copied together, not seen where they lie."""
+
 
 def sweep(
     county: CountyFiles,
@@ -495,6 +498,7 @@ class _Books:
     def blocks(self, most: int) -> list[tuple[int, int]]:
         """Households in blocks of at most so many, those whose rows begin in one row group together."""
         if self._chosen is not None:
+            most = min(most, _MOST_PICKED)
             return [(start, min(start + most, self.size)) for start in range(0, self.size, most)]
         edges = np.searchsorted(self._starts[:-1], self._records.edges)
         return [

@@ -6,7 +6,7 @@ the number of workers and whichever is done first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -56,19 +56,25 @@ def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties:
         If a process was ended from outside, as systems do that run out of memory.
     """
     chosen = list(asked.counties if counties is None else counties)
+    return side_by_side(asked, one, {f"{what} of {county}": (county,) for county in chosen})
+
+
+def side_by_side(asked: Asked, one: Callable[..., T], given: Mapping[str, tuple]) -> Iterator[T]:
+    """`one(asked, *what is given)` for each thing given, in order, as `by_county` does; keys are told as progress."""
     if asked.pool is not None:
-        waiting = [asked.pool.submit(_in_a_process, one, county) for county in chosen]
+        waiting = [asked.pool.submit(_in_a_process, one, *what) for what in given.values()]
     else:
         with ThreadPoolExecutor(WORKERS) as pool:
-            waiting = [pool.submit(one, replace(asked, model=None, progress=_silent), county) for county in chosen]
-    return _read(asked, what, chosen, waiting)
+            alone = replace(asked, model=None, progress=_silent)
+            waiting = [pool.submit(one, alone, *what) for what in given.values()]
+    return _read(asked, list(given), waiting)
 
 
-def _read(asked: Asked, what: str, counties: Sequence[str], waiting: list) -> Iterator[T]:
+def _read(asked: Asked, told: Sequence[str], waiting: list) -> Iterator[T]:
     try:
-        for county, found in zip(counties, waiting, strict=True):
+        for what, found in zip(told, waiting, strict=True):
             yield found.result()
-            asked.progress(f"{what} of {county}")
+            asked.progress(what)
     except BrokenProcessPool:
         raise WorkerLost(
             "a worker was ended from outside, perhaps for want of memory: run the same command again."
@@ -91,5 +97,5 @@ def _begin(asked: Asked) -> None:
     _asked = asked
 
 
-def _in_a_process(one: Callable[[Asked, str], T], county: str) -> T:
-    return one(_asked, county)
+def _in_a_process(one: Callable[..., T], *what: object) -> T:
+    return one(_asked, *what)

@@ -13,7 +13,7 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import md5
@@ -26,10 +26,10 @@ import pyarrow as pa
 
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
-from riskmodel.cohort.spells import open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
-from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.counties import by_county, side_by_side
 from riskmodel.monitoring.known import among
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
@@ -59,7 +59,14 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
         Tables `reentry_risks` (households by falling chance within the longest horizon), `reentry_evaluation` and
         `reentry_terms` (log-odds per standard deviation); without enough re-entries none, and a note.
     """
-    made = [_of_kind(asked, kind, rows) for kind, rows in current.groupby("kind", sort=True)]
+    left = dict(list(current.groupby("kind", sort=True)))
+    looks = {kind: look for kind, rows in left.items() if (look := _Look.at(asked, len(rows))) is not None}
+    histories = _histories(asked, looks)
+    made = list(
+        side_by_side(
+            asked, _of_kind, {f"re-entry into {kind}": (kind, rows, histories.get(kind)) for kind, rows in left.items()}
+        )
+    )
     tables = {
         name: pd.concat([m.tables[name] for m in made if name in m.tables], ignore_index=True)
         for name in ("reentry_risks", "reentry_evaluation", "reentry_terms")
@@ -113,13 +120,11 @@ class _History:
     tests: tuple[int, ...]
 
 
-def _of_kind(asked: Asked, kind: str, current: pd.DataFrame) -> Found:
+def _of_kind(asked: Asked, kind: str, current: pd.DataFrame, history: _History | None) -> Found:
     rules, step = asked.rules.reentry, asked.register.step_months
-    horizons = [h for h in rules.horizons_months if h >= step and h % step == 0]
-    days = _days(asked, max(horizons, default=0))
-    history = _history(asked, kind, days, len(current)) if len(days) >= 3 and len(current) else None
     if history is None or (events := int(history.frame["event_last"].notna().sum())) < 2 * rules.least_entries:
         return Found({}, notes=[_too_few(kind)])
+    horizons = _horizons(asked)
     longest = max(horizons)
     now = _Hazard.fit(history.frame, "last", longest, step)
     risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]].copy()
@@ -142,50 +147,65 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame) -> Found:
     return Found(tables, figures, notes)
 
 
-def _days(asked: Asked, longest: int) -> list[int]:
-    """Periods at whose end households are looked at: those with a whole horizon behind them."""
-    rules, step = asked.rules.reentry, asked.register.step_months
-    every = max(rules.every_months // step * step, step)
-    first = month_number(asked.register.first_month) + rules.warm_up_months
-    return [m for m in range(asked.as_of - longest, first - 1, -every)][::-1]
+def _horizons(asked: Asked) -> list[int]:
+    """Horizons of whole periods."""
+    step = asked.register.step_months
+    return [h for h in asked.rules.reentry.horizons_months if h >= step and h % step == 0]
 
 
-def _history(asked: Asked, kind: str, days: Sequence[int], left: int) -> _History:
-    rules = asked.rules.reentry
-    tests = days[-max(1, len(days) // 3) :]
-    views = sorted({*days, tests[0], asked.as_of})
-    share = min(1.0, rules.households / max(left, 1))
-    one = partial(_county_history, kind=kind, views=views, first_test=tests[0], share=share)
-    found = list(by_county(asked, one, f"history of {kind}"))
-    frame, stays = (pd.concat([part[i] for part in found], ignore_index=True) for i in (0, 1))
-    return _History(frame[frame["as_of_no"].isin(days)].reset_index(drop=True), stays, tests[0], tuple(tests))
+@dataclass(frozen=True)
+class _Look:
+    """Periods at whose end households are looked at, those tested on, and the share of households looked at."""
+
+    days: tuple[int, ...]
+    tests: tuple[int, ...]
+    views: tuple[int, ...]
+    share: float
+
+    @classmethod
+    def at(cls, asked: Asked, left: int) -> _Look | None:
+        """Days with a whole horizon behind them; None where they are too few, or nobody has left."""
+        rules, step = asked.rules.reentry, asked.register.step_months
+        every = max(rules.every_months // step * step, step)
+        first = month_number(asked.register.first_month) + rules.warm_up_months
+        days = tuple(range(asked.as_of - max(_horizons(asked), default=0), first - 1, -every))[::-1]
+        if len(days) < 3 or not left:
+            return None
+        tests = days[-max(1, len(days) // 3) :]
+        return cls(days, tests, tuple(sorted({*days, tests[0], asked.as_of})), min(1.0, rules.households / left))
 
 
-def _county_history(
-    asked: Asked, county: str, *, kind: str, views: Sequence[int], first_test: int, share: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with engine() as connection:
-        return _looked_back(connection, asked, county, kind, views, first_test, share)
+def _histories(asked: Asked, looks: Mapping[str, _Look]) -> dict[str, _History]:
+    """What was known of households of each kind, and what followed."""
+    found = list(by_county(asked, partial(_county_histories, looks=looks), "history")) if looks else []
+    histories = {}
+    for kind, look in looks.items():
+        frame, stays = (pd.concat([county[kind][i] for county in found], ignore_index=True) for i in (0, 1))
+        frame = frame[frame["as_of_no"].isin(look.days)].reset_index(drop=True)
+        histories[kind] = _History(frame, stays, look.tests[0], look.tests)
+    return histories
+
+
+def _county_histories(
+    asked: Asked, county: str, *, looks: Mapping[str, _Look]
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    held = assessments(asked.register, county) if has_assessments(asked.register) else None
+    found = {}
+    for kind, look in looks.items():
+        with engine() as connection:
+            found[kind] = _looked_back(connection, asked, county, kind, look, held)
+    return found
 
 
 def _looked_back(
-    connection: duckdb.DuckDBPyConnection,
-    asked: Asked,
-    county: str,
-    kind: str,
-    views: Sequence[int],
-    first_test: int,
-    share: float,
+    connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, kind: str, look: _Look, held: Assessments | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     bridge, step = asked.rules.spells.bridge_months, asked.register.step_months
+    views, first_test, share = look.views, look.tests[0], look.share
     if kind == POVERTY:
-
-        def fell(held: Assessments) -> np.ndarray:
-            below = held.ever_below()
-            below[below] = drawn(held.ids.filter(pa.array(below)).to_pylist(), share)
-            return below
-
-        open_runs(connection, asked.register, county, views, bridge, fell)
+        fell = held.ever_below()
+        fell[fell] = drawn(held.ids.filter(pa.array(fell)).to_pylist(), share)
+        open_runs(connection, held.of_households(fell), views, bridge)
         stays = (
             "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
             "WHERE NOT below AND start_known"
@@ -196,11 +216,10 @@ def _looked_back(
         mine = drawn(ids, share)
         connection.register("others", ids[~mine].to_frame())
         connection.execute("DELETE FROM monitoring WHERE household_id IN (SELECT household_id FROM others)")
-        if {"welfare", "line"} <= set(asked.register.columns("records")):
-            chosen = ids[mine]
-            open_runs(connection, asked.register, county, views, bridge, lambda held: among(held.ids, chosen))
-        else:
+        if held is None:
             no_assessments(connection)
+        else:
+            open_runs(connection, held.of_households(among(held.ids, ids[mine])), views, bridge)
         stays = (
             f"SELECT greatest(coalesce(next_no, as_of_no + {step - 1}) - until_no, 0) AS months, "
             "next_no IS NOT NULL AS ended FROM (SELECT *, lead(from_no) OVER (PARTITION BY as_of_no, household_id "

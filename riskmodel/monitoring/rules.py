@@ -147,6 +147,14 @@ class BulletinRules(Strict):
     smallest_cell: int = Field(10, ge=5, description="fewest households that a printed count may stand for")
 
 
+class WorkbookRules(Strict):
+    """How much a workbook holds."""
+
+    sheet_rows: int = Field(
+        20_000, ge=1, le=1_000_000, description="first rows of a table in its sheet; Parquet and CSV hold all"
+    )
+
+
 class Rules(Strict):
     """All rules of the report; a part adds its block here and its rows in `configs/monitoring.yaml`."""
 
@@ -158,6 +166,7 @@ class Rules(Strict):
     industries: IndustryRules = IndustryRules()
     drift: DriftRules = DriftRules()
     bulletin: BulletinRules = BulletinRules()
+    workbook: WorkbookRules = WorkbookRules()
 
 
 def load_rules(path: str | Path = "monitoring.yaml") -> Rules:

@@ -1,12 +1,14 @@
-"""All parts of the monitoring report, run one after the other."""
+"""All parts of the monitoring report, one after the other, or two at a time where counties are worked on in processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
-from riskmodel.monitoring.counties import with_workers
+from riskmodel.monitoring.counties import WORKERS, with_workers
 from riskmodel.monitoring.part import Asked, Found, Part
 
 PARTS = (
@@ -33,10 +35,11 @@ def run_parts(asked: Asked, names: Sequence[str] = ()) -> dict[str, Found]:
     for name in names:
         if name not in known:
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
-    found = {}
-    with with_workers(asked) as asked:
-        for part in PARTS:
-            if not names or part.name in names:
-                asked.progress(part.en)
-                found[part.name] = part.run(asked)
-    return found
+    wanted = [part for part in PARTS if not names or part.name in names]
+    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else WORKERS) as at_once:
+        return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked), wanted), strict=True))
+
+
+def _run(asked: Asked, part: Part) -> Found:
+    asked.progress(part.en)
+    return part.run(asked)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
-from riskmodel.cohort.spells import open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
@@ -78,8 +78,7 @@ def report_spells(asked: Asked) -> Found:
 
 def kinds_of(asked: Asked) -> list[str]:
     """The kinds of spells that the register can show."""
-    held = set(asked.register.columns("records"))
-    shown = {POVERTY: {"welfare", "line"} <= held, MONITORING: asked.register.has("spells")}
+    shown = {POVERTY: has_assessments(asked.register), MONITORING: asked.register.has("spells")}
     return [kind for kind, there in shown.items() if there]
 
 
@@ -113,7 +112,7 @@ _ENTRY = "CASE WHEN {} THEN 'again' ELSE 'first' END"
 
 def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
     rules, step = asked.rules.spells, asked.register.step_months
-    open_runs(connection, asked.register, county, [asked.as_of], rules.bridge_months)
+    open_runs(connection, assessments(asked.register, county), [asked.as_of], rules.bridge_months)
     open_now = f"until_no IS NULL AND last_no >= {asked.as_of - step - rules.bridge_months}"
     connection.execute(f"CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open FROM runs WHERE below")
     found = {

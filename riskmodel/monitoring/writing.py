@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
+from riskmodel.alerts.spreadsheet import write_filled
+from riskmodel.display import cells, plain
 from riskmodel.errors import CatalogueError
 from riskmodel.monitoring.part import Found
 from riskmodel.settings import find_config
 
-MOST_IN_A_SHEET = 100_000
-"""Rows of a table in the workbook; a longer one is in Parquet and CSV alone, and the sheet says so."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WORDS = "monitoring_words.yaml"
 _LANGS = ("en", "zh")
 
@@ -80,14 +81,14 @@ def _defined(what: str) -> dict[str, dict[str, str]]:
     return {row.name: {"en": row.en, "zh": row.zh} for row in getattr(load_catalogue(), what)}
 
 
-def write_part(stage: Path, name: str, found: Found) -> None:
-    """Write the tables of a part to `stage/NAME/`, its workbook to `stage/NAME.xlsx`."""
+def write_part(stage: Path, name: str, found: Found, sheet_rows: int) -> None:
+    """Write the tables of a part to `stage/NAME/`, its workbook with the first rows of each to `stage/NAME.xlsx`."""
     folder = stage / name
     folder.mkdir()
     for table, rows in found.tables.items():
         rows.to_parquet(folder / f"{table}.parquet", index=False)
-        _safe(rows).to_csv(folder / f"{table}.csv", index=False, encoding="utf-8-sig", lineterminator="\n")
-    _write_workbook(stage / f"{name}.xlsx", words_of(name), found)
+        cells(rows).to_csv(folder / f"{table}.csv", index=False, encoding="utf-8-sig", lineterminator="\n")
+    _write_workbook(stage / f"{name}.xlsx", words_of(name), found, sheet_rows)
 
 
 def write_summary(stage: Path, about: Mapping[str, Any], found: Mapping[str, Found]) -> None:
@@ -104,23 +105,12 @@ def write_summary(stage: Path, about: Mapping[str, Any], found: Mapping[str, Fou
     (stage / "summary.json").write_text(content, encoding="utf-8")
 
 
-def _safe(rows: pd.DataFrame) -> pd.DataFrame:
-    """Texts that a spreadsheet would take for a formula get an apostrophe before them."""
-    safe = rows.copy(deep=False)
-    for column in rows.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes]]:
-        texts = rows[column]
-        risky = texts.map(lambda value: isinstance(value, str) and value.startswith(_FORMULA)).astype(bool)
-        if risky.any():
-            safe[column] = texts.where(~risky, "'" + texts.astype(str))
-    return safe
-
-
-def _write_workbook(path: Path, words: Words, found: Found) -> None:
+def _write_workbook(path: Path, words: Words, found: Found, sheet_rows: int) -> None:
     """A sheet of notes, then a sheet a table: text stays text, nothing is a formula or a link."""
     import xlsxwriter
 
-    how = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True, "constant_memory": True}
-    with xlsxwriter.Workbook(path, how) as book:
+    empty, tables = io.BytesIO(), {}
+    with xlsxwriter.Workbook(empty, {"in_memory": True}) as book:
         book.set_properties({"created": dt.datetime(2000, 1, 1)})  # the same tables are the same bytes
         head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
         wrap = book.add_format({"text_wrap": True, "valign": "top"})
@@ -129,49 +119,67 @@ def _write_workbook(path: Path, words: Words, found: Found) -> None:
             "share": book.add_format({"num_format": "0.0%"}),
             "whole": book.add_format({"num_format": "#,##0"}),
             "number": book.add_format({"num_format": "#,##0.00"}),
+            "text": book.add_format(),
         }
         front = book.add_worksheet("notes 说明")
         front.set_column(0, 1, 70, wrap)
         for row, (en, zh) in enumerate([words.table("notes"), *found.notes]):
-            front.write_string(row, 0, en, head if row == 0 else wrap)
-            front.write_string(row, 1, zh, head if row == 0 else wrap)
+            front.write_string(row, 0, plain(en), head if row == 0 else wrap)
+            front.write_string(row, 1, plain(zh), head if row == 0 else wrap)
         for name, rows in found.tables.items():
-            _write_sheet(book.add_worksheet(name[:31]), words, name, rows, formats)
+            title = "  ".join(words.table(name))
+            if len(rows) > sheet_rows:
+                title += f"\n{sheet_rows:,} of {len(rows):,} rows, all in {name}.csv / 共{len(rows)}行，全部见 {name}.csv"
+            shown = rows[:sheet_rows]
+            _write_titles(book.add_worksheet(name[:31]), words, title, shown, formats)
+            tables[len(tables) + 2] = (_FIRST, pd.DataFrame({c: _in_words(shown[c], words) for c in shown}))
+    write_filled(empty, path, tables)
 
 
-def _write_sheet(sheet: Any, words: Words, name: str, rows: pd.DataFrame, formats: Mapping[str, Any]) -> None:
-    sheet.write_string(0, 0, "  ".join(words.table(name)), formats["head"])
-    if len(rows) > MOST_IN_A_SHEET:
-        sheet.write_string(1, 0, f"{len(rows):,} rows: see {name}.csv / 共{len(rows)}行，见 {name}.csv")
-        return
-    kinds = {column: _kind(rows[column]) for column in rows}
+_FIRST = 3
+"""Row of a sheet at which its table begins: the title and the headings stand above."""
+
+
+def _write_titles(sheet: Any, words: Words, title: str, rows: pd.DataFrame, formats: Mapping[str, Any]) -> None:
+    """All of a sheet but its rows, in whose place a row of blanks shows the look of each column."""
+    last = max(len(rows) + 1, _FIRST - 1), max(len(rows.columns) - 1, 0)
+    sheet.write_string(0, 0, title, formats["head"])
+    sheet.write_blank(*last, None, formats["text"])
     for place, column in enumerate(rows):
-        sheet.set_column(place, place, 22 if kinds[column] is None else 14)
+        kind = _kind(rows[column])
+        sheet.set_column(place, place, 22 if kind == "text" else 14)
         sheet.write_string(1, place, "\n".join(words.column(column)), formats["head"])
-    for number, row in enumerate(rows.itertuples(index=False), 2):
-        for place, (column, value) in enumerate(zip(rows, row, strict=True)):
-            if isinstance(value, str):
-                sheet.write_string(number, place, " / ".join(dict.fromkeys(words.value(column, value))))
-            elif pd.isna(value):
-                continue
-            elif isinstance(value, bool):
-                sheet.write_string(number, place, "yes / 是" if value else "no / 否")
-            elif isinstance(value, dt.date):
-                sheet.write_string(number, place, value.isoformat()[:10])
-            else:
-                kind = "share" if column in _SHARES or column.endswith("_share") else kinds[column]
-                sheet.write_number(number, place, float(value), formats[kind or "number"])
-    sheet.freeze_panes(2, 1)
-    sheet.autofilter(1, 0, max(len(rows) + 1, 2), max(len(rows.columns) - 1, 0))
+        sheet.write_blank(_FIRST - 1, place, None, formats[kind])
+    sheet.freeze_panes(_FIRST - 1, 1)
+    sheet.autofilter(1, 0, *last)
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)
+
+
+def _in_words(column: pd.Series, words: Words) -> pd.Series:
+    """The values of a column as a sheet shows them: numbers as they are, all else as text in both languages."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column
+    said = {value: _said(value, column.name, words) for value in column.dropna().unique()}
+    return column.astype(object).map(said)
+
+
+def _said(value: Any, column: str, words: Words) -> Any:
+    if isinstance(value, str):
+        return " / ".join(dict.fromkeys(words.value(column, value)))
+    if isinstance(value, bool | np.bool_):
+        return "yes / 是" if value else "no / 否"
+    return str(value)[:10] if isinstance(value, dt.date | np.datetime64) else value
 
 
 _SHARES = ("share", "share_low", "share_high")
 """Columns that are shares: these, and whatever ends in `_share`."""
 
 
-def _kind(column: pd.Series) -> str | None:
+def _kind(column: pd.Series) -> str:
+    """The look of a column: `share`, `whole`, `number` or `text`."""
+    if column.name in _SHARES or column.name.endswith("_share"):
+        return "share"
     if pd.api.types.is_integer_dtype(column.dtype):
         return "whole"
-    return "number" if pd.api.types.is_float_dtype(column.dtype) else None
+    return "number" if pd.api.types.is_float_dtype(column.dtype) or column.dtype == object else "text"

@@ -90,12 +90,9 @@ def _spells_in_context(
 ) -> None:
     """Each spell beside what the rules ask of the household's records at its beginning and end, and its measures."""
     asked = " ".join(rule["sql"] for rule in rules)
-    names = [
-        n
-        for n in load_contract().tables["records"].columns
-        if re.search(rf"\b(in|out)_{n}\b", asked) and n not in ("household_id", "month")
-    ]
-    context = "".join(f", entry.{name} AS in_{name}, departure.{name} AS out_{name}" for name in names)
+    columns = [n for n in load_contract().tables["records"].columns if n not in ("household_id", "month")]
+    beside = {side: [n for n in columns if re.search(rf"\b{side}_{n}\b", asked)] for side in ("in", "out")}
+    names = [n for n in columns if any(n in held for held in beside.values())]
     offered_until = (
         "(SELECT count(*) FROM sorted_assistance a "
         "WHERE a.household_id = s.household_id AND a.offered_on <= {} "
@@ -103,15 +100,20 @@ def _spells_in_context(
         if with_assistance
         else "NULL"
     )
+    context = {
+        "measures": offered_until.format("s.identified_on + INTERVAL 1 MONTH"),
+        "measures_by_exit": offered_until.format("s.eliminated_on"),
+        "data_end": "(SELECT last_day(max(month)) FROM latest)",
+    }
+    shown = [f"{sql} AS {name}" for name, sql in context.items() if re.search(rf"\b{name}\b", asked)]
+    shown += [f"latest_{side}.{name} AS {side}_{name}" for side, held in beside.items() for name in held]
+    joins = " ".join(
+        f"ASOF LEFT JOIN latest latest_{side} "
+        f"ON s.household_id = latest_{side}.household_id AND s.{day} >= latest_{side}.month"
+        for side, day in (("in", "identified_on"), ("out", "eliminated_on"))
+        if beside[side]
+    )
     connection.execute(f"""
         CREATE OR REPLACE TABLE latest AS SELECT {", ".join(["household_id", "month", *names])} FROM sorted_records
         {"QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""};
-        CREATE OR REPLACE TABLE spells_in_context AS
-        SELECT s.*{context},
-            {offered_until.format("s.identified_on + INTERVAL 1 MONTH")} AS measures,
-            {offered_until.format("s.eliminated_on")} AS measures_by_exit,
-            (SELECT last_day(max(month)) FROM sorted_records) AS data_end
-        FROM sorted_spells s
-        ASOF LEFT JOIN latest entry ON s.household_id = entry.household_id AND s.identified_on >= entry.month
-        ASOF LEFT JOIN latest departure
-            ON s.household_id = departure.household_id AND s.eliminated_on >= departure.month""")
+        CREATE OR REPLACE TABLE spells_in_context AS SELECT {", ".join(["s.*", *shown])} FROM sorted_spells s {joins}""")

@@ -17,7 +17,7 @@ from riskmodel.errors import CatalogueError, UsageError
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS, run_parts
-from riskmodel.monitoring.writing import MOST_IN_A_SHEET, words_of, write_part
+from riskmodel.monitoring.writing import words_of, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
 from tests.county import AS_OF, County
@@ -119,13 +119,13 @@ def test_words_of_every_part_are_natural_in_both_languages_and_complete() -> Non
 def test_a_column_without_words_is_refused(tmp_path: Path) -> None:
     found = Found({"long_stays": pd.DataFrame({"household_id": ["1"], "shoe_size": [44]})})
     with pytest.raises(CatalogueError, match="'shoe_size' of part 'spells'"):
-        write_part(tmp_path, "spells", found)
+        write_part(tmp_path, "spells", found, 20)
 
 
 def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
     bad = ["=1+1", "@SUM(A1)", "+2", "-3", "https://example.org"]
     found = Found({"long_stays": pd.DataFrame({"household_id": bad, "months": [18, 19, -20, 21, 22]})})
-    write_part(tmp_path, "spells", found)
+    write_part(tmp_path, "spells", found, 20)
     sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["long_stays"]
     cells = [row[0] for row in sheet.iter_rows(min_row=3, max_col=1)]
     assert [c.value for c in cells] == bad
@@ -139,18 +139,39 @@ def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_an_empty_cell(tmp_path: Path) -> None:
     gaps = {"household_id": ["1", None], "helped_on": pd.to_datetime(["2023-01-05", None]), "months": [None, 3]}
-    write_part(tmp_path, "spells", Found({"removed_early": pd.DataFrame(gaps)}))
+    write_part(tmp_path, "spells", Found({"removed_early": pd.DataFrame(gaps)}), 20)
     sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["removed_early"]
     rows = [row for row in sheet.iter_rows(min_row=3, values_only=True)]
     assert rows == [("1", "2023-01-05", None), (None, None, 3)]
 
 
-def test_a_table_too_long_for_a_sheet_is_in_the_other_files_and_the_sheet_says_so(tmp_path: Path) -> None:
-    found = Found({"long_stays": pd.DataFrame({"household_id": [str(i) for i in range(MOST_IN_A_SHEET + 1)]})})
-    write_part(tmp_path, "spells", found)
+def test_a_sheet_holds_the_first_rows_of_a_long_list_and_says_where_all_households_are(tmp_path: Path) -> None:
+    ids = [f"{i:02}" for i in range(30)]
+    write_part(tmp_path, "spells", Found({"long_stays": pd.DataFrame({"household_id": ids})}), 20)
     sheet = openpyxl.load_workbook(tmp_path / "spells.xlsx")["long_stays"]
-    assert "long_stays.csv" in sheet["A2"].value
-    assert len(pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")) == MOST_IN_A_SHEET + 1
+    assert "20 of 30 rows, all in long_stays.csv" in sheet["A1"].value
+    assert [cell.value for cell in sheet["A"][2:]] == ids[:20]
+    for kept in (pd.read_parquet(tmp_path / "spells" / "long_stays.parquet"), _csv(tmp_path / "spells" / "long_stays.csv")):
+        assert kept["household_id"].tolist() == ids
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=str, encoding="utf-8-sig")
+
+
+def test_a_sheet_of_no_rows_keeps_its_headings_and_every_kind_of_value_its_look(tmp_path: Path) -> None:
+    rows = pd.DataFrame({
+        "household_id": ["1", "2"], "identified_on": pd.to_datetime(["2023-01-05", "2023-02-01"]),
+        "came_back": [True, False], "months": [1200, 3], "ratio": [1.5, float("inf")], "chance_6m_share": [0.25, None],
+    })  # fmt: skip
+    write_part(tmp_path, "spells", Found({"removed_early": rows, "long_stays": rows[:0]}), 20)
+    book = openpyxl.load_workbook(tmp_path / "spells.xlsx")
+    assert [tuple(row) for row in book["removed_early"].iter_rows(min_row=3, values_only=True)] == [
+        ("1", "2023-01-05", "yes / 是", 1200, 1.5, 0.25),
+        ("2", "2023-02-01", "no / 否", 3, "#DIV/0!", None),
+    ]
+    assert [c.number_format for c in book["removed_early"][3]] == ["General"] * 3 + ["#,##0", "#,##0.00", "0.0%"]
+    assert book["long_stays"].max_row == 2 and book["long_stays"]["A2"].value == "household\n户编号"
 
 
 def test_only_the_parts_that_were_named_are_run(county: County) -> None:
