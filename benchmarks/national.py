@@ -8,7 +8,7 @@ place for that.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -37,9 +37,11 @@ PEOPLE = {  # members, as a share of the household
 EVENTS = ("illness", "accident", "disaster", "price_fall", "laid_off", "care_duty")
 
 
-def make_register(out: Path, households: int, seed: int = 0, workers: int = 2, per_county: int = PER_COUNTY) -> None:
-    """Write a register of so many households, in counties of `per_county`."""
-    sizes = [min(per_county, households - start) for start in range(0, households, per_county)]
+def make_register(out: Path, households: int | Sequence[int], seed: int = 0, workers: int = 2) -> None:
+    """Write a register of so many households in counties of `PER_COUNTY`, or of so many in each county."""
+    sizes = households
+    if isinstance(households, int):
+        sizes = [min(PER_COUNTY, households - start) for start in range(0, households, PER_COUNTY)]
     counties = [f"c{number:05d}" for number in range(len(sizes))]
 
     def write(stage: Path) -> None:
@@ -81,6 +83,7 @@ def county_tables(county: str, households: int, seed: int) -> Mapping[str, pa.Ta
         "village_id": village.take(pa.array(villages)),
         "household_type": pa.array(np.where(rng.random(households) < 0.4, "lifted", "ordinary")),
         "relocated": pa.array(rng.random(households) < 0.1),
+        "opted_out": pa.array(np.arange(households) % 1000 == 7),
     }
     records = _records(rng, households)
     months = np.array([dt.date(FIRST_YEAR + m // 12, m % 12 + 1, 1) for m in range(MONTHS)], "datetime64[D]")
