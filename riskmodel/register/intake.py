@@ -175,7 +175,7 @@ class _Intake:
         }
         opened = self.data.snapshot() if isinstance(self.data, Database) else nullcontext(self.data)
         with duckdb.connect(config=config) as self.connection:
-            self.connection.execute("SET enable_progress_bar = false; " + MACROS)
+            self.connection.execute(MACROS)
             steps = [name for name in _ORDER if name in self.source.tables or name == "households"]
             with opened as data:
                 reader = Reader(self.connection, self.source, data, work)

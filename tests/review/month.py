@@ -16,7 +16,7 @@ MONTH = "2024-06"
 HOSTILE = (
     "=cmd|' /C calc'!A0",
     "<script>alert(1)</script>",
-    "{{7*7}}${7*7}",
+    "{{1234*1234}}${1234*1234}",
     "\u202egnp.exe\u202c",
     "' OR 1=1 --",
     "\"><img src=x onerror=alert(1)>",
