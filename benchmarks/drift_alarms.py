@@ -51,7 +51,7 @@ def quiet(
     alarmed, looked, what = 0, 0, []
     for seed in range(first, first + registers):
         out = folder / f"quiet{seed}"
-        make_register(out, households, seed=1000 + seed, workers=1, per_county=households)
+        make_register(out, [households], seed=1000 + seed, workers=1)
         for month in months:
             found = alarms_of(Register.open(out), month)
             alarmed, looked = alarmed + bool(len(found)), looked + 1
@@ -79,7 +79,7 @@ def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd
     draw = np.random.default_rng([7, first])
     for seed in range(first, first + registers):
         out = folder / f"planted{seed}"
-        make_register(out, households, seed=5000 + seed, workers=1, per_county=households)
+        make_register(out, [households], seed=5000 + seed, workers=1)
         for unit, factor in UNITS.items():
             column = draw.choice(list(MONEY))
             made = plant(out, folder / "copy", column, factor, seed)

@@ -28,7 +28,7 @@ HOUSEHOLDS, MONTHS = 400, pd.period_range("2022-01", "2023-12", freq="M")
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("steady") / "register"
-    make_synthetic(out, 1500, seed=3, workers=1, per_county=1500)
+    make_synthetic(out, [1500], seed=3, workers=1)
     return out
 
 
