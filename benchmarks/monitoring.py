@@ -40,13 +40,15 @@ def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) 
     """One run in this process, as the command makes it; its CPU and memory go into a file."""
     import resource
 
+    from scale import peak_of_this_process
+
     from riskmodel.results import monitor_and_write
 
     chosen = parts.split(",")
     monitor_and_write(Path(register), as_of, Path(out), lambda what: None, parts=chosen, model_uri=model or None)
     own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu = sum(used.ru_utime + used.ru_stime for used in (own, workers))
-    peak = (own.ru_maxrss + 2 * workers.ru_maxrss) / 2**20
+    peak = (peak_of_this_process() + 2 * workers.ru_maxrss) / 2**20
     Path(told).write_text(json.dumps({"cpu_seconds": round(cpu, 1), "peak_gib": round(peak, 2)}), encoding="utf-8")
 
 
