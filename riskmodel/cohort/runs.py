@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from riskmodel.cohort.vectors import months_of
 from riskmodel.months import as_of_day
 
 _COLUMNS = ("household_id", "month", "known_at", "welfare", "line")
@@ -64,10 +65,8 @@ class Assessments:
             place = np.empty(len(ids), household.dtype)
             place[order] = np.arange(len(ids))
             ids, household = ids.take(pa.array(order)), place[household]
-        months = _months(day)
-        found = cls(
-            ids, household, months, day, known_on, _numbers(rows["welfare"]), _numbers(rows["line"]), step, has_revisions
-        )
+        month_no, welfare, line = months_of(day), _numbers(rows["welfare"]), _numbers(rows["line"])
+        found = cls(ids, household, month_no, day, known_on, welfare, line, step, has_revisions)
         return found if found._sorted() else found._in_order(np.lexsort((known_on, day, household)))
 
     def _sorted(self) -> bool:
@@ -175,17 +174,6 @@ class Assessments:
 def _days(column: pa.ChunkedArray) -> np.ndarray:
     """Days since 1970; a missing day lies beyond all others."""
     return pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), np.iinfo(np.int32).max).to_numpy()
-
-
-def _months(days: np.ndarray) -> np.ndarray:
-    """Numbers of the months of days since 1970."""
-    if not len(days):
-        return days
-    first = int(days.min())
-    every = (
-        np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[M]").astype(np.int32) + 1970 * 12
-    )
-    return every[days - first]
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -26,14 +26,10 @@ from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH
 from riskmodel.catalogue.compiler import HISTORY_MONTHS, CountyFiles
 from riskmodel.catalogue.syntax import Node, NotCovered, conjuncts, node, tree
 from riskmodel.cohort import kernels
-from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant
+from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant, months_of
 from riskmodel.register.contract import Contract
 
-_DAY_ONE = np.datetime64("1900-01-01", "D").astype(int)
-_MONTHS = (np.arange(_DAY_ONE, 80_000).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) + 1970 * 12).astype(
-    np.int32
-)
-
+_DAY_ONE, _DAY_AFTER = np.datetime64("1900-01-01", "D").astype(int), 80_000
 _MOST_PICKED = 5_000
 """Households picked from among others in one block: their rows are copied together, not seen where they lie."""
 
@@ -716,9 +712,9 @@ def _late(column: Any) -> bool:
 
 def _month(days: np.ndarray) -> np.ndarray:
     """Numbers of the months of days since 1970."""
-    if len(days) and (days.min() < _DAY_ONE or days.max() >= 80_000):
+    if len(days) and (days.min() < _DAY_ONE or days.max() >= _DAY_AFTER):
         raise NotCovered("days before 1900 or after 2188 are left to the engine")
-    return _MONTHS.take(days - _DAY_ONE)
+    return months_of(days)
 
 
 def _cut(held: _Held, start: int, stop: int) -> _Held:

@@ -102,6 +102,15 @@ def _spread(values: np.ndarray, size: int | tuple[int, ...]) -> np.ndarray:
     return values if values.ndim and values.shape != (1,) else np.broadcast_to(values, size)
 
 
+def months_of(days: np.ndarray) -> np.ndarray:
+    """Numbers of the months of days since 1970, int32; read off a table of the days between the first and the last."""
+    if not len(days):
+        return np.zeros(0, np.int32)
+    first = int(days.min())
+    between = np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[M]")
+    return (between.astype(np.int32) + 1970 * 12).take(days - first)
+
+
 _TRUE = np.array(True)
 MISSING = Vector("missing", np.zeros(()), np.False_)
 
