@@ -66,7 +66,8 @@ class Columns(NamedTuple):
     def empty_ranks(self, rows: int) -> np.ndarray:
         """Columns x rows, of the smallest type that holds all ranks."""
         most = np.diff(self.start).max(initial=0)
-        return np.empty((len(self.feature), rows), np.uint16 if most < 2**16 - 2 else np.uint32)
+        kinds = (kind for kind in (np.uint8, np.uint16, np.uint32) if most < np.iinfo(kind).max - 1)
+        return np.empty((len(self.feature), rows), next(kinds))
 
 
 @dataclass(frozen=True)

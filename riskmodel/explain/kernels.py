@@ -1,46 +1,58 @@
 """The inner loops of `riskmodel.explain.shapley` in numba; compiled at first use and kept in numba's cache.
 
 Rows are taken in blocks. Each row's sums run over trees, leaves and groups in one fixed order, so that values are equal to
-the last bit whatever the number of threads and whichever rows are explained together.
+the last bit whichever rows are explained together. None of them holds Python's lock: rows may be shared out to threads.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from riskmodel.explain.trees import CATEGORY, LESS_OR_NAN, ZERO, ZERO_LEFT
 
 BLOCK = 256
-SCORED = 1024
+_MANY = 256
+"""Thresholds of a column from which on a search among them is worth it."""
+_WORDS = 32
+"""Rows that are scored together, in words of 64."""
 
 
-def _compiled(**options: Any) -> Callable[[Callable], Callable]:
-    def decorate(function: Callable) -> Callable:
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:  # no place to keep the cache can be written to
-            return njit(**options)(function)
-
-    return decorate
-
-
-@_compiled()
-def _count_below(x, thresholds):
-    """Number of ascending thresholds below x."""
-    low, left = 0, len(thresholds)
-    while left > 1:
-        half = left // 2
-        low += half if thresholds[low + half - 1] < x else 0
-        left -= half
-    return low + (1 if left and thresholds[low] < x else 0)
+def _compiled(function: Callable | None = None, **options: Any) -> Callable:
+    if function is None:
+        return partial(_compiled, **options)
+    try:
+        return njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:  # no place to keep the cache can be written to
+        return njit(nogil=True, **options)(function)
 
 
-@_compiled()
+@_compiled
+def _count_below(x, thresholds, below):
+    """Number of ascending thresholds below each x; none is below NaN."""
+    if len(thresholds) > _MANY:
+        for row in range(len(x)):
+            below[row] = 0 if np.isnan(x[row]) else np.searchsorted(thresholds, x[row])
+        return
+    below[:] = 0
+    in_fours = len(thresholds) // 4 * 4
+    for i in range(0, in_fours, 4):  # comparing with every one is a vector's work; halving is not
+        a, b, c, d = thresholds[i], thresholds[i + 1], thresholds[i + 2], thresholds[i + 3]
+        for row in range(len(x)):
+            below[row] += np.int32(a < x[row]) + np.int32(b < x[row]) + np.int32(c < x[row]) + np.int32(d < x[row])
+    for i in range(in_fours, len(thresholds)):
+        for row in range(len(x)):
+            below[row] += np.int32(thresholds[i] < x[row])
+
+
+@_compiled
 def _is_category(x, words):
     """Whether x, cut to a whole number as LightGBM does, is in the set; missing and negative are not."""
     if not -1 < x < 32 * len(words):
@@ -49,27 +61,29 @@ def _is_category(x, words):
     return words[code // 32] >> np.uint32(code % 32) & np.uint32(1) > 0
 
 
-@_compiled(parallel=True)
+@_compiled
 def fill_ranks(columns, X, top, ranks):
     """Rank of each value of rows x features among the thresholds of each column, columns x rows."""
-    for block in prange((len(X) + BLOCK - 1) // BLOCK):
+    held, counted = np.empty(BLOCK, X.dtype), np.empty(BLOCK, np.int32)
+    for begin in range(0, len(X), BLOCK):
+        rows = min(BLOCK, len(X) - begin)
+        x, below = held[:rows], counted[:rows]
         for column in range(len(columns.feature)):
-            rule = columns.rule[column]
-            thresholds = columns.thresholds[columns.start[column] : columns.start[column + 1]]
-            words = columns.bitsets[columns.bitset_start[column] : columns.bitset_start[column + 1]]
-            for row in range(block * BLOCK, min(block * BLOCK + BLOCK, len(X))):
-                x = X[row, columns.feature[column]]
-                if rule == CATEGORY:
-                    ranks[column, row] = 0 if _is_category(x, words) else top
-                elif np.isnan(x):
-                    ranks[column, row] = 0 if rule in (LESS_OR_NAN, ZERO_LEFT) else top
-                elif rule >= ZERO_LEFT and abs(x) <= ZERO:
-                    ranks[column, row] = 0 if rule == ZERO_LEFT else top
-                else:
-                    ranks[column, row] = _count_below(x, thresholds) + 1
+            rule, found = columns.rule[column], ranks[column, begin : begin + rows]
+            x[:] = X[begin : begin + rows, columns.feature[column]]
+            if rule == CATEGORY:
+                words = columns.bitsets[columns.bitset_start[column] : columns.bitset_start[column + 1]]
+                for row in range(rows):
+                    found[row] = 0 if _is_category(x[row], words) else top
+                continue
+            _count_below(x, columns.thresholds[columns.start[column] : columns.start[column + 1]], below)
+            by_default = 0 if rule in (LESS_OR_NAN, ZERO_LEFT) else top
+            nothing = ZERO if rule >= ZERO_LEFT else -1.0
+            for row in range(rows):
+                found[row] = by_default if np.isnan(x[row]) | (abs(x[row]) <= nothing) else below[row] + 1
 
 
-@_compiled()
+@_compiled
 def _decide(here, x, rank, unmet, to_left, to_right):
     for row in range(len(x)):
         left, pattern = x[row] <= rank, here[row]
@@ -78,7 +92,7 @@ def _decide(here, x, rank, unmet, to_left, to_right):
         to_right[row] = missed if left else pattern
 
 
-@_compiled()
+@_compiled
 def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
     """Pattern of unmet groups of each row at each split and leaf of a tree."""
     first = layout.first_split[tree]
@@ -98,7 +112,7 @@ def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
         )
 
 
-@_compiled()
+@_compiled
 def _scratch(layout):
     most = 1
     for tree in range(len(layout.first_leaf) - 1):
@@ -106,11 +120,11 @@ def _scratch(layout):
     return np.zeros((most, BLOCK), np.uint16), np.zeros((most, BLOCK), np.uint16)
 
 
-@_compiled(parallel=True)
+@_compiled
 def count_patterns(layout, ranks, counts):
     """Number of background rows with each pattern of unmet groups, per leaf with a table."""
     rows = ranks.shape[1]
-    for tree in prange(len(layout.first_leaf) - 1):
+    for tree in range(len(layout.first_leaf) - 1):
         at_split, at_leaf = _scratch(layout)
         for begin in range(0, rows, BLOCK):
             size = min(BLOCK, rows - begin)
@@ -123,10 +137,10 @@ def count_patterns(layout, ranks, counts):
                         table[pattern[row]] += 1.0
 
 
-@_compiled(parallel=True)
+@_compiled
 def shares_of_training(layout, ratio, shares):
     """share(path without S) for every S: the product of the ratios of the groups that are absent."""
-    for leaf in prange(len(layout.group_start) - 1):
+    for leaf in range(len(layout.group_start) - 1):
         table = shares[layout.table_start[leaf] : layout.table_start[leaf + 1]]
         if len(table):
             groups = layout.group_start[leaf + 1] - layout.group_start[leaf]
@@ -138,17 +152,17 @@ def shares_of_training(layout, ratio, shares):
                 table[present] = share
 
 
-@_compiled(parallel=True)
+@_compiled
 def shares_of_background(layout, rows, counts):
     """share(path without S) for every S, in place of the counts: a row counts if all that it does not meet is in S."""
-    for leaf in prange(len(layout.group_start) - 1):
+    for leaf in range(len(layout.group_start) - 1):
         table = counts[layout.table_start[leaf] : layout.table_start[leaf + 1]]
         _sum_over_subsets(table)
         for present in range(len(table)):
             table[present] /= rows
 
 
-@_compiled()
+@_compiled
 def _sum_over_subsets(table):
     step = 1
     while step < len(table):
@@ -158,10 +172,10 @@ def _sum_over_subsets(table):
         step *= 2
 
 
-@_compiled(parallel=True)
+@_compiled
 def tables_of_shares(layout, value, weights, shares, B, E):
     """Fill B and E of every leaf (see `riskmodel.explain.games`), by pattern of unmet groups."""
-    for leaf in prange(len(layout.group_start) - 1):
+    for leaf in range(len(layout.group_start) - 1):
         begin, end = layout.table_start[leaf], layout.table_start[leaf + 1]
         if end > begin:
             groups = layout.group_start[leaf + 1] - layout.group_start[leaf]
@@ -181,23 +195,23 @@ def tables_of_shares(layout, value, weights, shares, B, E):
             E[begin:end] = (b + e)[::-1]
 
 
-@_compiled()
+@_compiled
 def _look_up(table, pattern, found):
     for row in range(len(pattern)):
         found[row] = table[pattern[row]]
 
 
-@_compiled()
+@_compiled
 def _add_difference(table, pattern, bit, common, total):
     for row in range(len(pattern)):
         total[row] += common[row] - table[pattern[row] | bit]
 
 
-@_compiled(parallel=True)
+@_compiled
 def add_tables(layout, ranks, trees, B, E, values):
     """Add the contributions of all leaves with a table to `values`, rows x groups."""
     rows, groups = values.shape
-    for block in prange((rows + BLOCK - 1) // BLOCK):
+    for block in range((rows + BLOCK - 1) // BLOCK):
         begin = block * BLOCK
         size = min(BLOCK, rows - begin)
         at_split, at_leaf = _scratch(layout)
@@ -225,12 +239,12 @@ def _meets(layout, ranks, row, splits, left, place, met):
             met[place[i]] = False
 
 
-@_compiled(parallel=True)
+@_compiled
 def add_long_path(layout, ranks, route, groups, ratio, value, nodes, node_weights, values):
     """Add a leaf without table, path-dependent: the integral of a polynomial, exact by Gauss-Legendre quadrature."""
     splits, left, place = route
     m = len(groups)
-    for row in prange(len(values)):
+    for row in range(len(values)):
         met, before, part = np.empty(m, np.bool_), np.empty(m), np.zeros(m)
         _meets(layout, ranks, row, splits, left, place, met)
         for node in range(len(nodes)):
@@ -246,12 +260,12 @@ def add_long_path(layout, ranks, route, groups, ratio, value, nodes, node_weight
             values[row, groups[j]] += value * part[j]
 
 
-@_compiled(parallel=True)
+@_compiled
 def add_long_background(layout, ranks, route, groups, references, shares, value, weights, values):
     """Add a leaf without table, interventional: one closed form for each distinct pattern of the background."""
     splits, left, place = route
     m = len(groups)
-    for row in prange(len(values)):
+    for row in range(len(values)):
         met, part = np.empty(m, np.bool_), np.zeros(m)
         _meets(layout, ranks, row, splits, left, place, met)
         for reference in range(len(references)):
@@ -276,56 +290,100 @@ def add_long_background(layout, ranks, route, groups, references, shares, value,
             values[row, groups[j]] += value * part[j]
 
 
-@_compiled(nogil=True)
-def add_margins(trees, column, rank, left_gone, value, ranks, full, margins):
-    """Add each tree's leaf value to the margins, tree by tree as LightGBM does.
+@intrinsic
+def _at_most(typing, ranks, first, rank):
+    """Which of the 64 values from place `first` on are at most `rank`, as bits; one comparison of vectors."""
+    kind = ranks.dtype
 
-    Each split that a row leaves to the right takes the leaves on its left from the row's set (QuickScorer, Lucchese et al.
-    2015); the first leaf that is left is the row's. `trees` has where splits and leaves of each tree begin, 2 x trees + 1;
-    a tree's splits are a multiple of four, filled up with splits that take nothing.
+    def build(context, builder, signature, given):
+        lanes, numbers = ir.VectorType(ir.IntType(kind.bitwidth), 64), ir.VectorType(ir.IntType(32), 64)
+        data = context.make_array(signature.args[0])(context, builder, given[0]).data
+        here = builder.bitcast(builder.gep(data, [given[1]]), lanes.as_pointer())
+        values = builder.load(here)
+        values.align = kind.bitwidth // 8
+        nothing = ir.Constant(lanes, ir.Undefined)
+        once = builder.insert_element(nothing, given[2], ir.Constant(ir.IntType(32), 0))
+        everywhere = builder.shuffle_vector(once, nothing, ir.Constant(numbers, [0] * 64))
+        return builder.bitcast(builder.icmp_unsigned("<=", values, everywhere), ir.IntType(64))
+
+    return types.uint64(ranks, types.intp, kind), build
+
+
+@_compiled
+def add_margins(forest, column, rank, ranks, margins):
+    """Add each tree's leaf value to the margins, tree by tree as LightGBM does; rows are a multiple of 64.
+
+    A word holds one bit for each of 64 rows. At a split the rows that are there are parted in two words by one comparison
+    of 64 ranks, as in V-QuickScorer (Lucchese et al. 2016) but down the tree; what reaches the leaves spells each row's
+    leaf, one word for each binary digit.
+
+    `forest` is where the splits and the leaves of each tree begin, the children of each split and the value of each leaf.
     """
-    rows = ranks.shape[1]
-    sets = np.empty(SCORED, full.dtype)
-    for begin in range(0, rows, SCORED):
-        end = min(begin + SCORED, rows)
-        here = sets[: end - begin]
-        for tree in range(trees.shape[1] - 1):
-            here[:] = full[0]
-            for i in range(trees[0, tree], trees[0, tree + 1], 4):
-                _leave_four(
-                    here,
-                    ranks[column[i], begin:end],
-                    ranks[column[i + 1], begin:end],
-                    ranks[column[i + 2], begin:end],
-                    ranks[column[i + 3], begin:end],
-                    rank[i : i + 4],
-                    left_gone[i : i + 4],
-                    full[0],
-                )
-            first = trees[1, tree]
-            for row in range(end - begin):
-                left = np.uint64(here[row])
-                leaf = _PLACE[((left & (~left + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
-                margins[begin + row] += value[first + leaf]
+    first_split, first_leaf, children, value = forest
+    most = 1
+    for tree in range(len(first_leaf) - 1):
+        most = max(most, first_leaf[tree + 1] - first_leaf[tree])
+    there = np.empty((2 * most, _WORDS), np.uint64)  # at splits, then at leaves
+    digits = np.zeros((8, _WORDS), np.uint64)
+    spelled = np.zeros(8 * _WORDS, np.uint64)
+    for begin in range(0, ranks.shape[1], 64 * _WORDS):
+        words = min(_WORDS, (ranks.shape[1] - begin) // 64)
+        for tree in range(len(first_leaf) - 1):
+            split_0, leaf_0, leaves = first_split[tree], first_leaf[tree], first_leaf[tree + 1] - first_leaf[tree]
+            there[0] = ~np.uint64(0)
+            for split in range(split_0, first_split[tree + 1]):
+                left, right = children[split]
+                to_left, to_right = there[left if left >= 0 else most + ~left], there[right if right >= 0 else most + ~right]
+                _part(there[split - split_0], ranks[column[split]], begin, rank[split], to_left, to_right, words)
+            count = 0
+            while 1 << count < leaves:
+                digits[count] = 0
+                for leaf in range(leaves):
+                    if leaf >> count & 1:
+                        _unite(digits[count], there[most + leaf], words)
+                count += 1
+            _spell(digits, count, words, spelled)
+            _pay(margins[begin : begin + 64 * words], spelled.view(np.uint8), value[leaf_0 : leaf_0 + leaves])
 
 
-@_compiled(nogil=True)
-def _leave_four(here, a, b, c, d, rank, gone, full):
-    rank_a, rank_b, rank_c, rank_d = rank[0], rank[1], rank[2], rank[3]
-    gone_a, gone_b, gone_c, gone_d = gone[0], gone[1], gone[2], gone[3]
-    for row in range(len(here)):
-        left = (full if a[row] <= rank_a else gone_a) & (full if b[row] <= rank_b else gone_b)
-        here[row] &= left & (full if c[row] <= rank_c else gone_c) & (full if d[row] <= rank_d else gone_d)
+@_compiled
+def _part(here, ranks, begin, rank, to_left, to_right, words):
+    for word in range(words):
+        low, rows = _at_most(ranks, begin + 64 * word, rank), here[word]
+        to_left[word] = rows & low
+        to_right[word] = rows & ~low
 
 
-@_compiled(nogil=True)
+@_compiled
+def _unite(rows, more, words):
+    for word in range(words):
+        rows[word] |= more[word]
+
+
+@_compiled
+def _spell(digits, count, words, spelled):
+    """The number of each row's leaf from its binary digits, eight rows at a time, a byte each."""
+    for word in range(words):
+        for part in range(8):
+            numbers = np.uint64(0)
+            for digit in range(count):
+                eight = digits[digit, word] >> np.uint64(8 * part) & np.uint64(255)
+                numbers |= _SPREAD[eight] << np.uint64(digit)
+            spelled[8 * word + part] = numbers
+
+
+@_compiled
+def _pay(margins, leaf, value):
+    for row in range(len(margins)):
+        margins[row] += value[leaf[row]]
+
+
+@_compiled
 def logistic(margins, out):
     """Probabilities of margins, as LightGBM turns them."""
     for row in range(len(margins)):
         out[row] = 1.0 / (1.0 + math.exp(-margins[row]))
 
 
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_PLACE = np.zeros(64, np.int64)
-for _bit in range(64):
-    _PLACE[((1 << _bit) * 0x03F79D71B4CB0A89 % 2**64) >> 58] = _bit
+_SPREAD = np.array([sum(1 << 8 * bit for bit in range(8) if byte >> bit & 1) for byte in range(256)], np.uint64)
+"""The bits of a byte, each in a byte of its own."""

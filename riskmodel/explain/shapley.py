@@ -8,8 +8,9 @@ cheap: `riskmodel.explain.games`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -51,7 +52,7 @@ class GroupExplainer:
         What an absent group is replaced by: "tree_path_dependent", the training rows at each split; "interventional",
         the rows of `data`. "auto" is interventional where `data` is given.
     threads
-        Threads to use; without it, numba's number.
+        Rows are explained in this many parts at once; by default one for each core.
 
     Attributes
     ----------
@@ -91,19 +92,16 @@ class GroupExplainer:
         booster = find_booster(model)
         self._forest = read_forest(booster)
         self._levels = booster.pandas_categorical or []
-        self._threads = threads
+        self._threads = threads or os.cpu_count() or 1
         self.group_names, self._group_of = number_groups(groups, self._forest.features)
         self.feature_perturbation = _perturbation(feature_perturbation, data)
         self._paths = find_paths(self._forest, self._group_of)
-        with _kernels(threads) as kernels:
-            if data is None:
-                shares, reach = self._from_training(kernels)
-            else:
-                shares, reach = self._from_background(kernels, self._matrix(data))
-            layout = self._paths.layout
-            self._weights = shapley_weights(int(np.diff(layout.group_start).max(initial=1)))
-            B, E = np.empty(len(shares)), np.empty(len(shares))
-            kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
+        self._kernels = _load_kernels()
+        shares, reach = self._from_training() if data is None else self._from_background(self._matrix(data))
+        layout = self._paths.layout
+        self._weights = shapley_weights(int(np.diff(layout.group_start).max(initial=1)))
+        B, E = np.empty(len(shares)), np.empty(len(shares))
+        self._kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
         self._joined, self._B, self._E = join_siblings(layout, B, E)
         margin = self._forest.value * reach
         output = np.repeat(np.arange(self._forest.trees) % self._forest.outputs, np.diff(self._forest.first_leaf))
@@ -142,51 +140,59 @@ class GroupExplainer:
     def _values(self, matrix: np.ndarray) -> np.ndarray:
         outputs = self._forest.outputs
         values = np.zeros((outputs, len(matrix), len(self.group_names)))
-        with _kernels(self._threads) as kernels:
-            for begin in range(0, len(matrix), _CHUNK):
-                ranks = self._ranks(kernels, matrix[begin : begin + _CHUNK])
-                for output in range(outputs):
-                    self._add(kernels, ranks, output, values[output, begin : begin + _CHUNK])
+        size = min(_CHUNK, -(-len(matrix) // self._threads)) or 1
+
+        def explain(begin: int) -> None:
+            ranks = self._ranks(matrix[begin : begin + size])
+            for output in range(outputs):
+                self._add(ranks, output, values[output, begin : begin + size])
+
+        parts = range(0, len(matrix), size)
+        if len(parts) > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(explain, parts))
+        else:
+            list(map(explain, parts))
         return values[0] if outputs == 1 else np.moveaxis(values, 0, 2)
 
-    def _ranks(self, kernels: ModuleType, matrix: np.ndarray) -> np.ndarray:
+    def _ranks(self, matrix: np.ndarray) -> np.ndarray:
         ranks = self._paths.columns.empty_ranks(len(matrix))
-        kernels.fill_ranks(self._paths.columns, matrix, np.iinfo(ranks.dtype).max, ranks)
+        self._kernels.fill_ranks(self._paths.columns, matrix, np.iinfo(ranks.dtype).max, ranks)
         return ranks
 
-    def _add(self, kernels: ModuleType, ranks: np.ndarray, output: int, values: np.ndarray) -> None:
+    def _add(self, ranks: np.ndarray, output: int, values: np.ndarray) -> None:
         layout, outputs = self._paths.layout, self._forest.outputs
         trees = np.arange(output, self._forest.trees, outputs)
-        kernels.add_tables(self._joined, ranks, trees, self._B, self._E, values)
+        self._kernels.add_tables(self._joined, ranks, trees, self._B, self._E, values)
         for leaf, route in self._paths.long.items():
             if (np.searchsorted(self._forest.first_leaf, leaf, side="right") - 1) % outputs != output:
                 continue
             part = slice(layout.group_start[leaf], layout.group_start[leaf + 1])
             groups, value = layout.groups[part], self._forest.value[leaf]
             if leaf in self._references:
-                references, shares = self._references[leaf]
-                kernels.add_long_background(layout, ranks, route, groups, references, shares, value, self._weights, values)
+                told = *self._references[leaf], value, self._weights
+                self._kernels.add_long_background(layout, ranks, route, groups, *told, values)
             else:
                 nodes, weights = np.polynomial.legendre.leggauss((len(groups) + 1) // 2)
-                ratio = self._paths.ratio[part]
-                kernels.add_long_path(layout, ranks, route, groups, ratio, value, (nodes + 1) / 2, weights / 2, values)
+                told = self._paths.ratio[part], value, (nodes + 1) / 2, weights / 2
+                self._kernels.add_long_path(layout, ranks, route, groups, *told, values)
 
-    def _from_training(self, kernels: ModuleType) -> tuple[np.ndarray, np.ndarray]:
+    def _from_training(self) -> tuple[np.ndarray, np.ndarray]:
         """share(path without S) of all tables, and the share of training rows on each leaf."""
         self._references: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         shares = np.empty(self._paths.layout.table_start[-1])
-        kernels.shares_of_training(self._paths.layout, self._paths.ratio, shares)
+        self._kernels.shares_of_training(self._paths.layout, self._paths.ratio, shares)
         return shares, self._forest.weight
 
-    def _from_background(self, kernels: ModuleType, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _from_background(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """share(path without S) of all tables, and the share of the background on each leaf."""
         if not len(background):
             raise UsageError("the background has no rows: give data with at least one row.")
         layout, rows = self._paths.layout, len(background)
         shares = np.zeros(layout.table_start[-1])
-        ranks = self._ranks(kernels, background)
-        kernels.count_patterns(layout, ranks, shares)
-        kernels.shares_of_background(layout, rows, shares)
+        ranks = self._ranks(background)
+        self._kernels.count_patterns(layout, ranks, shares)
+        self._kernels.shares_of_background(layout, rows, shares)
         starts = layout.table_start
         reach = np.zeros(len(self._forest.value))
         with_table = np.diff(starts) > 0
@@ -312,20 +318,3 @@ def _load_kernels() -> ModuleType:
 
         log.warning("numba cannot be used (%s): driver values are computed with numpy, many times slower.", error)
         return plain
-
-
-@contextmanager
-def _kernels(threads: int | None) -> Iterator[ModuleType]:
-    """The compiled kernels, or numpy's, with a number of threads."""
-    kernels = _load_kernels()
-    if threads is None or kernels.__name__.endswith("plain"):
-        yield kernels
-        return
-    import numba
-
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield kernels
-    finally:
-        numba.set_num_threads(before)

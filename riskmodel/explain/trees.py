@@ -6,7 +6,9 @@ splits and leaves of all trees lie one after another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,32 +94,50 @@ def read_forest(booster: lightgbm.Booster) -> Forest:
     UsageError
         If leaves hold linear models, which are not constant on a leaf.
     """
-    header, *blocks = booster.model_to_string().split("\n\nend of trees")[0].split("\nTree=")
-    about = _fields(header)
-    outputs = int(about["num_tree_per_iteration"])
-    trees = [_tree(_fields(block)) for block in blocks]
-    words = [len(w) for t in trees for w in t["bitsets"]]
-    before = np.cumsum([0, *(len(t["bitsets"]) for t in trees)])
-    for tree, shift in zip(trees, before, strict=False):
-        tree["threshold"] = tree["threshold"] + shift * (tree["rule"] == CATEGORY)
+    return _read(booster.model_to_string(), tuple(booster.feature_name()))
 
-    def joined(name: str, kind: type, empty: tuple[int, ...] = (0,)) -> np.ndarray:
-        return np.concatenate([np.zeros(empty), *(t[name] for t in trees)]).astype(kind)
 
+@lru_cache(maxsize=4)
+def _read(text: str, features: tuple[str, ...]) -> Forest:
+    header, *blocks = text.split("\n\nend of trees")[0].split("\nTree=")
+    trees = [_fields(block) for block in blocks]
+    if any(tree.get("is_linear", "0") != "0" for tree in trees):
+        raise UsageError("the model has linear trees (linear_tree=true), whose leaves are not constants: retrain without.")
+    leaves = np.array([int(tree["num_leaves"]) for tree in trees], np.int64)
+    first_leaf, first_split = np.cumsum([0, *leaves]), np.cumsum([0, *(leaves - 1)])
+    split_trees = [tree for tree, many in zip(trees, leaves, strict=True) if many > 1]
+
+    def numbers(name: str, kind: type, of: Sequence[Mapping[str, str]] = split_trees) -> np.ndarray:
+        return np.array(" ".join(tree.get(name, "") for tree in of).split(), kind)
+
+    children = np.column_stack([numbers("left_child", np.int64), numbers("right_child", np.int64)])
+    tree_of = np.repeat(np.arange(len(trees)), leaves - 1)[:, None]
+    counts = np.where(
+        children >= 0,
+        numbers("internal_count", np.float64)[np.where(children >= 0, first_split[tree_of] + children, 0)],
+        _counts_of_leaves(split_trees, leaves)[np.where(children < 0, first_leaf[tree_of] + ~children, 0)],
+    )
+    total = counts.sum(axis=1, keepdims=True)
+    cover = np.divide(counts, total, out=np.full(counts.shape, 0.5), where=total > 0)
+    threshold = numbers("threshold", np.float64)
+    rule = _rules(threshold, numbers("decision_type", np.int64))
+    bounds = [np.array(tree.get("cat_boundaries", "0").split(), np.int64) for tree in trees]
+    sets = np.concatenate([[0], *(np.diff(b) for b in bounds)])
+    before = np.cumsum([0, *(len(b) - 1 for b in bounds)])
     return Forest(
-        features=tuple(booster.feature_name()),
-        outputs=outputs,
-        first_split=np.cumsum([0, *(len(t["feature"]) for t in trees)]),
-        first_leaf=np.cumsum([0, *(len(t["value"]) for t in trees)]),
-        feature=joined("feature", np.int64),
-        threshold=joined("threshold", np.float64),
-        rule=joined("rule", np.int64),
-        children=joined("children", np.int64, (0, 2)),
-        cover=joined("cover", np.float64, (0, 2)),
-        value=joined("value", np.float64),
-        weight=joined("weight", np.float64),
-        bitset_start=np.cumsum([0, *words]),
-        bitsets=np.concatenate([np.zeros(0, np.uint32), *(w for t in trees for w in t["bitsets"])]).astype(np.uint32),
+        features=features,
+        outputs=int(_fields(header)["num_tree_per_iteration"]),
+        first_split=first_split,
+        first_leaf=first_leaf,
+        feature=numbers("split_feature", np.int64),
+        threshold=threshold + before[tree_of[:, 0]] * (rule == CATEGORY),
+        rule=rule,
+        children=children,
+        cover=cover,
+        value=np.array(" ".join(tree["leaf_value"] for tree in trees).split(), float),
+        weight=_weights(first_split, first_leaf, children, cover),
+        bitset_start=np.cumsum(sets),
+        bitsets=numbers("cat_threshold", np.uint32),
     )
 
 
@@ -125,34 +145,11 @@ def _fields(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _tree(fields: dict[str, str]) -> dict[str, Any]:
-    def numbers(name: str, kind: type = np.float64) -> np.ndarray:
-        return np.array(fields.get(name, "").split(), dtype=kind)
-
-    if fields.get("is_linear", "0") != "0":
-        raise UsageError("the model has linear trees (linear_tree=true), whose leaves are not constants: retrain without.")
-    leaves = int(fields["num_leaves"])
-    value = numbers("leaf_value")[:leaves]
-    if leaves == 1:
-        nothing = {"feature": [], "threshold": np.zeros(0), "rule": np.zeros(0), "children": np.zeros((0, 2))}
-        return nothing | {"cover": np.zeros((0, 2)), "value": value, "weight": np.ones(1), "bitsets": []}
-    children = np.column_stack([numbers("left_child", np.int64), numbers("right_child", np.int64)])
-    inner, outer = numbers("internal_count"), numbers("leaf_count")
-    counts = np.where(children >= 0, inner[np.maximum(children, 0)], outer[np.maximum(~children, 0)])
-    total = counts.sum(axis=1, keepdims=True)
-    cover = np.divide(counts, total, out=np.full(counts.shape, 0.5), where=total > 0)
-    threshold, decision = numbers("threshold"), numbers("decision_type", np.int64)
-    starts, words = numbers("cat_boundaries", np.int64), numbers("cat_threshold", np.uint32)
-    return {
-        "feature": numbers("split_feature", np.int64),
-        "threshold": threshold,
-        "rule": _rules(threshold, decision),
-        "children": children,
-        "cover": cover,
-        "value": value,
-        "weight": _weights(children, cover, leaves),
-        "bitsets": [words[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)],
-    }
+def _counts_of_leaves(split_trees: Sequence[Mapping[str, str]], leaves: np.ndarray) -> np.ndarray:
+    """Training rows on each leaf; a tree of one leaf need not tell its own."""
+    found = np.zeros(leaves.sum())
+    found[np.repeat(leaves > 1, leaves)] = np.array(" ".join(tree["leaf_count"] for tree in split_trees).split(), float)
+    return found
 
 
 def _rules(threshold: np.ndarray, decision: np.ndarray) -> np.ndarray:
@@ -166,16 +163,15 @@ def _rules(threshold: np.ndarray, decision: np.ndarray) -> np.ndarray:
     )
 
 
-def _weights(children: np.ndarray, cover: np.ndarray, leaves: int) -> np.ndarray:
-    reach, weight = np.ones(len(children)), np.zeros(leaves)
-    open_splits = [0]
-    while open_splits:
-        split = open_splits.pop()
+def _weights(first_split: np.ndarray, first_leaf: np.ndarray, children: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Share of a tree's training rows on each leaf: of all trees at once, one split of each after the other."""
+    weight, reach = np.ones(first_leaf[-1]), np.ones(len(children))
+    for place in range(int(np.diff(first_split).max(initial=0))):
+        trees = np.flatnonzero(np.diff(first_split) > place)
+        splits = first_split[trees] + place
         for side in (0, 1):
-            child, share = children[split, side], reach[split] * cover[split, side]
-            if child < 0:
-                weight[~child] = share
-            else:
-                reach[child] = share
-                open_splits.append(child)
+            child, share = children[splits, side], reach[splits] * cover[splits, side]
+            at_leaf = child < 0
+            weight[first_leaf[trees[at_leaf]] + ~child[at_leaf]] = share[at_leaf]
+            reach[first_split[trees[~at_leaf]] + child[~at_leaf]] = share[~at_leaf]
     return weight

@@ -45,6 +45,8 @@ def fitted(X: np.ndarray, rounds: int = 40, **params: Any) -> lightgbm.Booster:
         {"num_leaves": 16, "max_bin": 15},
         {"num_leaves": 31, "zero_as_missing": True},
         {"num_leaves": 64, "learning_rate": 0.5},
+        {"num_leaves": 200, "min_data_in_leaf": 2},
+        {"num_leaves": 64, "max_bin": 2000, "min_data_in_bin": 1, "rounds": 200},
         {"num_leaves": 2},
         {"num_leaves": 15, "use_missing": False},
         {"num_leaves": 15, "monotone_constraints": [1, 0, 0, -1, 0, 0], "bagging_fraction": 0.5, "bagging_freq": 1},
@@ -61,6 +63,8 @@ def test_every_risk_is_lightgbms_own_to_the_last_bit(params: dict[str, Any], gap
     found = Margins(booster)
     assert np.array_equal(found.of(asked), booster.predict(asked, raw_score=True, num_threads=1))
     assert np.array_equal(found.risk(asked), booster.predict(asked, num_threads=1))
+    finer = asked.astype(np.float64) * (1 + 1e-9)
+    assert np.array_equal(found.risk(finer), booster.predict(finer, num_threads=1))
 
 
 def test_a_value_that_lies_on_a_threshold_goes_lightgbms_way() -> None:
@@ -109,7 +113,11 @@ def test_a_booster_kept_as_text_is_the_booster() -> None:
 
 @pytest.mark.parametrize(
     "params",
-    [{"num_leaves": 80}, {"linear_tree": True}, {"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}],
+    [
+        {"num_leaves": 400, "min_data_in_leaf": 2},
+        {"linear_tree": True},
+        {"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1},
+    ],
     ids=str,
 )
 def test_other_models_are_left_to_lightgbm(params: dict[str, Any]) -> None:
