@@ -30,7 +30,6 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.register import Register, commit_directory, read_manifest, verify
 from riskmodel.register.commit import MANIFEST, package_version
-from riskmodel.register.store import table_file
 
 _FOR_A_POOL = 1_000_000
 """Records from which on a pool of processes is worth its start."""
@@ -241,6 +240,5 @@ def _is_finished(job: Job, county: str) -> bool:
 
 
 def _workers(register: Register, counties: list[str], workers: int) -> int:
-    files = register.manifest["files"]
-    rows = sum(files[table_file("records", county)]["rows"] for county in counties if register.file("records", county))
+    rows = sum(register.rows("records", county) for county in counties)
     return min(workers, len(counties)) if rows >= _FOR_A_POOL else 1

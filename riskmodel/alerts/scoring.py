@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import pandas as pd
 from riskmodel.catalogue import Feature
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in, county_blocks
-from riskmodel.cohort.labels import build_members
+from riskmodel.cohort.standing import Standing, fell_as
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
@@ -156,29 +155,25 @@ def score_county(
     """
     features, lacking = available_in(register, model.catalogue)
     order = {f.name: i for i, f in enumerate(model.catalogue.features)}
+    standing = Standing.of(register, county, month, model.run.label, model.run.at_risk)
+    beside_them = [column.name for column in standing.columns]
     scored, kept, places, by_hand, tables = [], [], [], [], []
 
     def at_risk() -> Iterator[pd.DataFrame]:
         """Blocks of those who are at risk and want to be ranked."""
-        for frame in chain(first, blocks):
+        for frame in county_blocks(register, county, [month], [*features, *standing.columns], block):
             frame["county_id"] = county
-            place = members.index.get_indexer(frame["household_id"])
+            found = standing.at_risk(frame)
             out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
-            by_hand.append(frame.loc[out & (place >= 0), list(KEYS)])
-            left = ~out & (place >= 0)
-            frame = frame[left].reset_index(drop=True)
-            frame["fell_as"] = fell_as[place[left]]
+            by_hand.append(frame.loc[found & out, list(KEYS)])
+            frame = frame.drop(columns=beside_them)[found & ~out].reset_index(drop=True)
+            frame["fell_as"] = fell_as(frame)
             yield frame
 
-    blocks = county_blocks(register, county, [month], features, block)
+    most = int(room(capacity, model, county, register.rows("households", county)))
+    floors = model.run.capacity if capacity is None else None
+    done, highest = 0, np.zeros(0)
     with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(build_members, register, county, month, model.run.label, model.run.at_risk)
-        first = list(islice(blocks, 1))  # who is at risk is asked while the first block is read: neither needs the other
-        members = asked.result().set_index("household_id")
-        fell_as = members["fell_as"].to_numpy(object)
-        most = int(room(capacity, model, county, len(members)))
-        floors = model.run.capacity if capacity is None else None
-        done, highest = 0, np.zeros(0)
         for frame, risk in _with_risks(model, at_risk(), beside):
             scores = frame[list(KEYS)].assign(risk=risk)
             highest = np.sort(np.r_[highest, risk])[::-1][:most]

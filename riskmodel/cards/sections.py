@@ -41,7 +41,7 @@ from riskmodel.cards.wording import (
     when_words,
 )
 from riskmodel.catalogue import Condition, Driver, Feature
-from riskmodel.cohort.labels import SUDDEN_MONTHS, SUDDEN_SHARE
+from riskmodel.cohort.standing import SUDDEN_MONTHS, SUDDEN_SHARE
 from riskmodel.evaluation import disclosure
 from riskmodel.explain.causes import WORDS, blind_spots, missing_drivers
 from riskmodel.model.bundle import RiskModel

@@ -25,14 +25,11 @@ import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
+from riskmodel.cohort.standing import SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
 from riskmodel.errors import UsageError
-from riskmodel.months import first_day, month_text
-from riskmodel.register import Register, load_contract
+from riskmodel.months import month_text
+from riskmodel.register import Register
 from riskmodel.settings import AtRisk, Label
-
-SUDDEN_SHARE = 0.5
-SUDDEN_MONTHS = 12
-_NET = ("wage_income", "production_income", "property_income", "transfer_income")
 
 
 def build_labels(
@@ -70,7 +67,7 @@ def build_labels(
             f"label.horizon_months is {label.horizon_months}, but the register has one record every {step} months: "
             "choose a multiple."
         )
-    parts = _parts(register, label)
+    parts = parts_of(register, label)
     frames = []
     for county in counties if counties is not None else register.counties:
         if register.file("records", county) is None:
@@ -87,27 +84,6 @@ def build_labels(
         frame["outcome_month"] = frame.pop("outcome_no").map(lambda n: month_text(int(n)), na_action="ignore")
         frame["outcome_known_at"] = pd.to_datetime(frame["outcome_known_at"])
     return frame
-
-
-def build_members(register: Register, county: str, as_of: int, label: Label, at_risk: AtRisk) -> pd.DataFrame:
-    """Who is at risk in a county at one as-of month, without a look at what happened next.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `household_id` and `fell_as`, ordered by household.
-
-    Raises
-    ------
-    UsageError
-        As `build_labels`.
-    """
-    with engine() as connection:
-        _open(connection, register, county, since=as_of - at_risk.seen_within_months)
-        return connection.execute(
-            f"{_members(register, [as_of], at_risk, _parts(register, label))} "
-            "SELECT household_id, fell_as FROM members ORDER BY household_id"
-        ).df()
 
 
 def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
@@ -145,23 +121,6 @@ def _months_between(start: pd.Series, end: pd.Series) -> np.ndarray:
     return np.where(end.notna(), finish.year * 12 + finish.month - begin, np.nan)
 
 
-def _parts(register: Register, label: Label) -> list[str]:
-    """The single causes that the label counts and the register can show."""
-    held = set(register.columns("records"))
-    guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee]
-    possible = {
-        "below_line": {"welfare", "line"} <= held,
-        "guarantee_fail": any(g in held for g in guarantees),
-        "sudden_difficulty": "selfpay" in held and any(c in held for c in _NET) and register.has("events"),
-        "enter_monitoring": register.has("spells"),
-    }
-    wanted = ["below_line", "guarantee_fail", "sudden_difficulty"] if label.name == "return" else [label.name]
-    parts = [p for p in wanted if possible[p]]
-    if not parts or (label.name != "return" and not possible[label.name]):
-        raise UsageError(f"label {label.name!r} cannot be made: the register lacks the columns that it counts.")
-    return parts
-
-
 _ASSESSMENTS = """
     CREATE TABLE assessments AS
     SELECT *, lead(below) OVER ahead AS next_below, lead(known_at) OVER ahead AS next_known_at
@@ -171,45 +130,25 @@ _ASSESSMENTS = """
 """The last version of each month's record, which decides outcomes."""
 
 
-def _open(
-    connection: duckdb.DuckDBPyConnection,
-    register: Register,
-    county: str,
-    since: int | None = None,
-    known_by: dt.date | None = None,
-) -> None:
+def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str, known_by: dt.date | None = None) -> None:
     """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`.
 
-    `versions` holds every version of every record, from the month `since` on and known by a day. A version says whether
-    income was below the line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day
-    on which that event was known).
+    `versions` holds every version of every record that was known by a day. A version says whether income was below the
+    line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day on which that event
+    was known).
     """
-    files = {table: register.file(table, county) for table in ("households", "records", "events", "spells")}
-    held = set(register.columns("records"))
-    connection.execute(f"CREATE TABLE households AS FROM read_parquet({quoted(files['households'])})")
-    connection.execute(f"CREATE TABLE struck AS {_struck(register, files['events'])}")
-    connection.execute(f"CREATE TABLE monitored AS {_monitored(register, files['spells'])}")
+    open_others(connection, register, county)
     for table in ("struck", "monitored") if known_by else ():
         connection.execute(f"DELETE FROM {table} WHERE known_at > DATE '{known_by}'")
-
-    guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
-    failing = " OR ".join(f"NOT {g}" for g in guarantees) or "NULL"
-    if "source" in held:
-        failing = f"CASE WHEN source IS NULL OR source IN ('visit', 'department') THEN ({failing}) END"
-    net = " + ".join(c for c in _NET if c in held) or "NULL"
-    net += " - production_cost" if "production_cost" in held else ""
-    wanted = [f"month >= DATE '{first_day(since)}'"] if since else []
-    wanted += [f"known_at <= DATE '{known_by}'"] if known_by else []
-    cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}" if "selfpay" in held else "NULL"
-    below = "welfare < line" if {"welfare", "line"} <= held else "NULL"
+    told = told_by_records(register)
     connection.execute(
         f"""
         CREATE TABLE versions AS
         WITH found AS (
             SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
-                   CAST({below} AS BOOLEAN) AS below, CAST({failing} AS BOOLEAN) AS failing,
-                   CASE WHEN {net} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * greatest({net}, 1) END AS costly
-            FROM read_parquet({quoted(files["records"])}) {f"WHERE {' AND '.join(wanted)}" if wanted else ""}),
+                   {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())}
+            FROM read_parquet({quoted(register.file("records", county))})
+            {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""}),
         costly AS (
             SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at
             FROM found f JOIN struck s USING (household_id)
@@ -222,54 +161,26 @@ def _open(
     )
 
 
-def _struck(register: Register, file: object) -> str:
-    """Events that are not known to be unverified; those of a village strike each of its households."""
-    if file is None:
-        return "SELECT '' AS household_id, 0 AS onset_no, DATE '2000-01-01' AS known_at WHERE false"
-    held = set(register.columns("events"))
-    verified = "coalesce(verified, true)" if "verified" in held else "true"
-    columns = f"{month_no('onset_on')} AS onset_no, known_at FROM read_parquet({quoted(file)})"
-    own = f"SELECT household_id, {columns} WHERE household_id IS NOT NULL AND {verified}"
-    if "village_id" not in held & set(register.columns("households")):
-        return own
-    return (
-        f"{own} UNION ALL SELECT households.household_id, onset_no, known_at FROM households JOIN "
-        f"(SELECT village_id, {columns} WHERE household_id IS NULL AND {verified}) USING (village_id)"
-    )
-
-
-def _monitored(register: Register, file: object) -> str:
-    """Spells of monitoring by month number."""
-    if file is None:
-        return "SELECT '' AS household_id, 0 AS from_no, 0 AS until_no, DATE '2000-01-01' AS known_at WHERE false"
-    ended = month_no("eliminated_on") if "eliminated_on" in register.columns("spells") else "NULL"
-    return (
-        f"SELECT household_id, {month_no('identified_on')} AS from_no, {ended} AS until_no, known_at "
-        f"FROM read_parquet({quoted(file)})"
-    )
-
-
 def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: Sequence[str]) -> str:
     """SQL steps that end with `members`: who is at risk at each as-of month."""
     seen, ahead = at_risk.seen_within_months, register.step_months - 1
-    held = set(register.columns("households"))
-    if at_risk.population != "all" and "household_type" not in held:
-        raise UsageError("at_risk.population asks for household_type, which the register does not hold.")
+    check_population(register, at_risk)
     population = f"AND household_type = '{at_risk.population}'" if at_risk.population != "all" else ""
     fell_as = (
         "CASE household_type WHEN 'lifted' THEN 'return' WHEN 'ordinary' THEN 'fall' ELSE 'unknown' END"
-        if "household_type" in held
+        if "household_type" in register.columns("households")
         else "'unknown'"
     )
-    version = "month_no * 1000000 + date_diff('day', DATE '1900-01-01', known_at)"
+    newest = "QUALIFY row_number() OVER (PARTITION BY household_id, as_of_no, month_no ORDER BY known_at DESC) = 1"
     return f"""
     WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
     standing AS (
-        SELECT household_id, as_of_no, arg_max(below, {version}) AS below, arg_max(failing, {version}) AS failing,
-               arg_max(sudden_known_at IS NOT NULL AND {month_no("sudden_known_at")} <= as_of_no + {ahead}, {version})
+        SELECT household_id, as_of_no, arg_max(below, month_no) AS below, arg_max(failing, month_no) AS failing,
+               arg_max(sudden_known_at IS NOT NULL AND {month_no("sudden_known_at")} <= as_of_no + {ahead}, month_no)
                    AS sudden
-        FROM versions JOIN months
-        ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
+        FROM (FROM versions JOIN months
+              ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
+              {newest if register.has_revisions else ""})
         GROUP BY household_id, as_of_no),
     members AS (
         SELECT household_id, as_of_no, {fell_as} AS fell_as

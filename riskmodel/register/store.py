@@ -83,6 +83,10 @@ class Register:
         name = table_file(table, county)
         return self.path / name if name in self.manifest["files"] else None
 
+    def rows(self, table: str, county: str) -> int:
+        """Number of rows of a table for one county."""
+        return self.manifest["files"].get(table_file(table, county), {"rows": 0})["rows"]
+
     def files(self, table: str) -> list[Path]:
         """All Parquet files of a table, by county."""
         found = dict.fromkeys(self.file(table, county) for county in self.counties)
