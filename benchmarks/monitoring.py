@@ -40,7 +40,7 @@ def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) 
     """One run in this process, as the command makes it; its CPU and memory go into a file."""
     import resource
 
-    from scale import peak_of_this_process
+    from scale_job import peak_of_this_process
 
     from riskmodel.results import monitor_and_write
 

@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -36,9 +35,8 @@ import national
 import numpy as np
 import pandas as pd
 import yaml
+from scale_job import AS_OF, MONTH_NO, SHARE
 
-AS_OF, MONTH_NO = "2023-12", 2023 * 12 + 11
-SHARE = 0.05
 TREES, LEAVES = 500, 63
 SAMPLE = 300
 FORTY = Path(__file__).with_name("scale_features.yaml")
@@ -89,51 +87,6 @@ def forty() -> Any:
         drivers.write_text(yaml.safe_dump({"drivers": shipped["drivers"]}, allow_unicode=True), encoding="utf-8")
         measures.write_text("measures: []\n", encoding="utf-8")
         return load_catalogue([FORTY], drivers, measures)
-
-
-@cache
-def _opened(register: Path, model: Path) -> tuple[Any, Any]:
-    from riskmodel.model.bundle import RiskModel
-    from riskmodel.register import Register
-
-    return Register.open(register), RiskModel.load(model)
-
-
-def ours_one(register: Path, model: Path, out: Path, county: str) -> int:
-    """Risks of a county, and drivers of those on its list, written as Parquet; gives the number of alerts."""
-    from riskmodel.alerts.scoring import score_county
-    from riskmodel.explain.drivers import driver_contributions
-
-    opened, kept = _opened(register, model)
-    scores = score_county(opened, kept, MONTH_NO, county, capacity=SHARE)
-    rows = np.flatnonzero(scores.frame["rank"].to_numpy() <= np.ceil(len(scores) * SHARE))
-    drivers, _ = driver_contributions(kept, scores.features_of(rows))
-    scores.frame.to_parquet(out / f"{county}-scores.parquet", index=False)
-    drivers.to_parquet(out / f"{county}-drivers.parquet", index=False)
-    return len(rows)
-
-
-def peak_of_this_process() -> int:
-    """KiB at the peak; not `ru_maxrss`, which on Linux starts from the process that this one was started by."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-
-
-def ours(register: Path, model: Path, out: Path, workers: int) -> dict[str, float]:
-    """The job over all counties in a pool of processes; peak memory is that of the parent and of each worker at its peak."""
-    from riskmodel.register import Register
-
-    counties = Register.open(register).counties
-    if workers > 1 and len(counties) > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            alerts = sum(pool.map(partial(ours_one, register, model, out), counties))
-    else:
-        workers, alerts = 0, sum(ours_one(register, model, out, county) for county in counties)
-    own = peak_of_this_process()
-    each = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"alerts": alerts, "peak_gib": (own + workers * each) / 2**20}
 
 
 @cache
@@ -257,7 +210,7 @@ def measure(households: int, data: Path | None, workers: int, turns: int = TURNS
 
 def job(register: Path, model: Path, out: Path, workers: int, turns: int) -> dict[str, float]:
     """The job in a process of its own, imports included; the median turn."""
-    command = [sys.executable, __file__, "--job", str(register), str(model), str(out), "--workers", str(workers)]
+    command = [sys.executable, str(Path(__file__).with_name("scale_job.py")), *map(str, (register, model, out, workers))]
     found = []
     for _ in range(turns):
         out.mkdir(exist_ok=True)
@@ -414,11 +367,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--data", type=Path, help="folder for the register; default: the system's temporary folder")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--job", nargs=3, type=Path, metavar=("REGISTER", "MODEL", "OUT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.job:
-        print(json.dumps(ours(*given.job, given.workers)))
-        return
     if given.curve:
         sizes = [int(n) for n in given.curve.split(",")]
         found = {str(n): measure(n, given.data, given.workers, 1, contenders=False) for n in sizes}

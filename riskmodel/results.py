@@ -164,11 +164,15 @@ def score_and_write(
 
     With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
     """
+    from riskmodel.processes import get_ready, worth
+    from riskmodel.register import Register
+
+    if engine == "local" and worth(opened := Register.open(register), opened.counties, how.get("workers", 2)) > 1:
+        get_ready()
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.register import Register
 
     if database is not None:
         step(f"reaching {database.label}")

@@ -11,11 +11,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,11 +27,10 @@ from riskmodel.cohort.features import BLOCK, available_in
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError, WorkerLost
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
+from riskmodel.processes import pool, worth
 from riskmodel.register import Register, commit_directory, read_manifest, verify
 from riskmodel.register.commit import MANIFEST, package_version
 
-_FOR_A_POOL = 1_000_000
-"""Records from which on a pool of processes is worth its start."""
 _SOMEBODY = ("scored", "by_hand")
 
 
@@ -111,8 +109,10 @@ def score_month(
         raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
     job = _job(register, model, month, capacity, block, out.parent.resolve() / f".{out.name}.counties")
     left = [county for county in register.counties if not _is_finished(job, county)]
-    run = engine or partial(on_this_machine, workers=_workers(register, left, workers), at_hand=(register, model))
-    for number, county in enumerate(run(job, left), len(register.counties) - len(left) + 1):
+    if engine is None:
+        workers = worth(register, left, workers)
+        engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
+    for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
         if progress:
             progress(county, number, len(register.counties))
     folders = [county_folder(job, county) for county in register.counties]
@@ -186,8 +186,8 @@ def on_this_machine(
         return
     size = max(1, min(16, len(counties) // (8 * workers)))
     parts = [counties[start : start + size] for start in range(0, len(counties), size)]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_score_some, job, part) for part in parts]
+    with pool(workers) as processes:
+        waiting = [processes.submit(_score_some, job, part) for part in parts]
         try:
             for done in as_completed(waiting):
                 yield from done.result()
@@ -237,8 +237,3 @@ def _is_finished(job: Job, county: str) -> bool:
     except (NotFound, IntegrityError):
         return False
     return True
-
-
-def _workers(register: Register, counties: list[str], workers: int) -> int:
-    rows = sum(register.rows("records", county) for county in counties)
-    return min(workers, len(counties)) if rows >= _FOR_A_POOL else 1

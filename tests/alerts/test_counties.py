@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from riskmodel.alerts import counties as batch
 from riskmodel.alerts.counties import Job, score_month, score_one
 from riskmodel.alerts.scoring import score
 from riskmodel.errors import NotEnoughData, UsageError
@@ -36,7 +35,7 @@ def test_blocks_and_workers_change_no_byte(
 ) -> None:
     register, model = district
     whole = hashes(score_month(register, model, AS_OF, tmp_path / "whole", inputs={}, capacity=8))
-    monkeypatch.setattr(batch, "_FOR_A_POOL", 0)
+    monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
     cut = hashes(score_month(register, model, AS_OF, tmp_path / "cut", inputs={}, capacity=8, **how))
     assert len(whole) >= 7 and cut == whole
 
