@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -25,6 +25,7 @@ from riskmodel.alerts.scoring import Capacity, score_county
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError, WorkerLost
+from riskmodel.explain.drivers import ready_to_explain
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.processes import pool, worth
@@ -138,7 +139,9 @@ def score_one(job: Job, county: str, at_hand: tuple[Register, RiskModel] | None 
     `at_hand` spares reading the register's manifest and the model again where the job was made.
     """
     register, model = at_hand or _opened(job)
-    scores = score_county(register, model, job.month, county, capacity=job.capacity, block=job.block)
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(ready_to_explain, model)
+        scores = score_county(register, model, job.month, county, capacity=job.capacity, block=job.block)
     somebody = len(scores) or len(scores.by_hand)
     capacity = {county: job.capacity.get(county, 0)} if isinstance(job.capacity, Mapping) else job.capacity
     explained = explain_alerts(scores, capacity) if len(scores) else None

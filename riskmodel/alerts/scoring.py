@@ -166,9 +166,7 @@ def score_county(
             found = standing.at_risk(frame)
             out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
             by_hand.append(frame.loc[found & out, list(KEYS)])
-            frame = frame.drop(columns=beside_them)[found & ~out].reset_index(drop=True)
-            frame["fell_as"] = fell_as(frame)
-            yield frame
+            yield frame.drop(columns=beside_them)[found & ~out].reset_index(drop=True)
 
     most = int(room(capacity, model, county, register.rows("households", county)))
     floors = model.run.capacity if capacity is None else None
@@ -183,6 +181,7 @@ def score_county(
             kept.append(rows + done)
             tables.append(frame.iloc[rows])
             done += len(frame)
+    listed = _together(tables, ["household_id"])
     scores = _together(scored, [*KEYS, "risk"])
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
@@ -190,7 +189,7 @@ def score_county(
     scores[list(INTERVAL_COLUMNS)] = np.nan if interval is None else interval.to_numpy()
     return Scores(
         frame=scores[[*SCORE_COLUMNS, *INTERVAL_COLUMNS]],
-        features=_together(tables, ["household_id"]),
+        features=listed.assign(fell_as=fell_as(listed)),
         kept=np.concatenate(kept) if kept else np.zeros(0, np.int64),
         places=_together(places, []),
         by_hand=_together(by_hand, list(KEYS)),

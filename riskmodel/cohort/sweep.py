@@ -12,6 +12,7 @@ column's type, an unsorted file, raises `NotCovered` before anything is given, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -726,13 +727,18 @@ def _cut(held: _Held, start: int, stop: int) -> _Held:
 
 
 class _Groups:
-    """The row groups of a file sorted by household; the last ones read are kept, for blocks that begin within one."""
+    """The row groups of a file sorted by household; the last ones read are kept, for blocks that begin within one.
+
+    While the rows of one group are worked on, the next one is read.
+    """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
         texts = [f.name for f in pq.read_schema(path) if pa.types.is_string(f.type) and f.name != "household_id"]
         self._file = pq.ParquetFile(path, memory_map=True, read_dictionary=texts)
         self._path, self._columns = path, list(columns)
         self._kept: dict[int, pa.Table] = {}
+        self._reader = ThreadPoolExecutor(1)
+        self._coming: dict[int, Future[pa.Table]] = {}
         sizes = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
         self.edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
@@ -761,6 +767,8 @@ class _Groups:
         """Rows `first` to `last`."""
         wanted = [g for g in range(len(self.edges) - 1) if self.edges[g] < last and self.edges[g + 1] > first]
         self._kept = {g: self._kept[g] if g in self._kept else self._read(g) for g in wanted}
+        if wanted and wanted[-1] + 2 < len(self.edges) and wanted[-1] + 1 not in self._coming:
+            self._coming = {wanted[-1] + 1: self._reader.submit(self._read_now, wanted[-1] + 1)}
         parts = [self._kept[g].slice(max(first - self.edges[g], 0), last - max(first, self.edges[g])) for g in wanted]
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
 
@@ -773,6 +781,10 @@ class _Groups:
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
 
     def _read(self, group: int) -> pa.Table:
+        coming = self._coming.pop(group, None) or self._reader.submit(self._read_now, group)
+        return coming.result()
+
+    def _read_now(self, group: int) -> pa.Table:
         return self._file.read_row_group(group, columns=self._columns, use_threads=False)
 
 

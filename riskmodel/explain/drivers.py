@@ -33,13 +33,21 @@ def driver_contributions(model: RiskModel, features: pd.DataFrame) -> tuple[pd.D
         Rows x drivers, those with an input, in the catalogue's order; and the base.
     """
     groups, order = drivers_of(model)
-    if not isinstance(model.estimator, LightGBM):
+    explainer = ready_to_explain(model)
+    if explainer is None:
         found, base = model.contributions(features)
         return found.T.groupby(groups).sum().T[order], base
-    explainer = _explainer(model.estimator.booster_, tuple(groups.items()))
     values = explainer.shap_values(model.matrix(features).to_numpy())
     frame = pd.DataFrame(values * model.calibration.slope, columns=explainer.group_names, index=features.index)
     return frame[order], explainer.expected_value * model.calibration.slope + model.calibration.intercept
+
+
+def ready_to_explain(model: RiskModel) -> GroupExplainer | None:
+    """What explains the drivers of a model, made once; None where their terms add up. May be called ahead of its use."""
+    if not isinstance(model.estimator, LightGBM):
+        return None
+    groups, _ = drivers_of(model)
+    return _explainer(model.estimator.booster_, tuple(groups.items()))
 
 
 def drivers_of(model: RiskModel) -> tuple[dict[str, str], list[str]]:
@@ -90,7 +98,7 @@ def spread(contribution: np.ndarray, feature: np.ndarray, least: int, most: int 
 
 @lru_cache(maxsize=4)
 def _explainer(booster: Any, groups: tuple[tuple[str, str], ...]) -> GroupExplainer:
-    return GroupExplainer(booster, dict(groups), threads=1)
+    return GroupExplainer(booster, dict(groups))
 
 
 def peer_bounds(model: RiskModel, features: pd.DataFrame) -> pd.DataFrame | None:

@@ -99,27 +99,10 @@ def find_paths(forest: Forest, group_of: np.ndarray, entries: int = TABLE_ENTRIE
     Leaves get a table, shortest paths first, while all patterns together stay within `entries` (16 bytes each).
     """
     columns, column, rank = columns_of(forest)
-    bit = np.zeros(len(forest.feature), np.int64)
-    met: list[dict[int, float]] = [{}] * len(forest.value)
-    parent = np.full(len(forest.value), -1)
-    above = np.full(len(forest.feature), -1)
-    for tree in range(forest.trees):
-        split_0, leaf_0 = forest.first_split[tree], forest.first_leaf[tree]
-        splits = slice(split_0, forest.first_split[tree + 1])
-        groups, children = group_of[forest.feature[splits]].tolist(), forest.children[splits].tolist()
-        open_paths: dict[int, dict[int, float]] = {0: {}}
-        for split, cover in enumerate(forest.cover[splits].tolist()):
-            path, group = open_paths.pop(split), groups[split]
-            bit[split_0 + split] = list(path).index(group) if group in path else len(path)
-            for child, share in zip(children[split], cover, strict=True):
-                longer = path | {group: path.get(group, 1.0) * share}
-                if child < 0:
-                    met[leaf_0 + ~child], parent[leaf_0 + ~child] = longer, split_0 + split
-                else:
-                    open_paths[child], above[split_0 + child] = longer, split_0 + split
-    lengths = np.array([len(p) for p in met])
+    bit, parent, above, groups, ratio, lengths = _walk(forest, group_of)
     most = _longest_table(lengths, entries)
     patterns = np.where(lengths <= most, 2**lengths, 0)
+    on_path = np.arange(groups.shape[1]) < lengths[:, None]
     layout = Layout(
         first_split=forest.first_split,
         first_leaf=forest.first_leaf,
@@ -128,13 +111,45 @@ def find_paths(forest: Forest, group_of: np.ndarray, entries: int = TABLE_ENTRIE
         rank=rank,
         bit=bit,
         group_start=np.cumsum([0, *lengths]),
-        groups=np.array([g for p in met for g in p], dtype=np.int64),
+        groups=groups[on_path],
         table_start=np.cumsum([0, *patterns]),
     )
-    ratio = np.array([share for p in met for share in p.values()], dtype=float)
     tree_of = np.repeat(np.arange(forest.trees), np.diff(forest.first_leaf))
     long = {int(i): _route(forest, int(i), int(tree_of[i]), parent, above, bit) for i in np.flatnonzero(lengths > most)}
-    return Paths(layout, columns, ratio, long)
+    return Paths(layout, columns, ratio[on_path], long)
+
+
+def _walk(forest: Forest, group_of: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Down all trees at once, one split of each after the other; a split stands after the one above it.
+
+    Gives the place of each split's group on its path; the split above each leaf and each split, -1 at the top; and per leaf
+    the groups on its path, leaves x places, what their splits send towards it, and how many they are.
+    """
+    splits, leaves = len(forest.feature), len(forest.value)
+    bit, above, parent = np.zeros(splits, np.int64), np.full(splits, -1), np.full(leaves, -1)
+    lengths = np.zeros(splits + leaves, np.int64)  # of splits, then of leaves; so the other two
+    groups, ratio = np.full((splits + leaves, 8), -1), np.zeros((splits + leaves, 8))
+    in_tree = np.diff(forest.first_split)
+    for place in range(int(in_tree.max(initial=0))):
+        trees = np.flatnonzero(in_tree > place)
+        here = forest.first_split[trees] + place
+        if lengths[here].max() == groups.shape[1]:
+            groups = np.pad(groups, ((0, 0), (0, groups.shape[1])), constant_values=-1)
+            ratio = np.pad(ratio, ((0, 0), (0, ratio.shape[1])))
+        group, rows = group_of[forest.feature[here]], np.arange(len(here))
+        same = groups[here] == group[:, None]
+        met = same.any(axis=1)
+        bit[here] = np.where(met, same.argmax(axis=1), lengths[here])
+        for side in (0, 1):
+            child = forest.children[here, side]
+            to = np.where(child >= 0, forest.first_split[trees] + child, splits + forest.first_leaf[trees] + ~child)
+            above[to[child >= 0]] = here[child >= 0]
+            parent[to[child < 0] - splits] = here[child < 0]
+            path, shares = groups[here], ratio[here]
+            shares[rows, bit[here]] = np.where(met, shares[rows, bit[here]], 1.0) * forest.cover[here, side]
+            path[rows, bit[here]] = group
+            groups[to], ratio[to], lengths[to] = path, shares, lengths[here] + ~met
+    return bit, parent, above, groups[splits:], ratio[splits:], lengths[splits:]
 
 
 def join_siblings(layout: Layout, B: np.ndarray, E: np.ndarray) -> tuple[Layout, np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ Groups = Mapping[str, str] | Mapping[str, Sequence[str]]
 Perturbation = Literal["auto", "tree_path_dependent", "interventional"]
 
 log = logging.getLogger(__name__)
-_CHUNK = 2**15
+_CHUNK, _LEAST = 2**15, 1000
 
 
 class GroupExplainer:
@@ -52,7 +52,7 @@ class GroupExplainer:
         What an absent group is replaced by: "tree_path_dependent", the training rows at each split; "interventional",
         the rows of `data`. "auto" is interventional where `data` is given.
     threads
-        Rows are explained in this many parts at once; by default one for each core.
+        Threads that explain a thousand rows or more each, side by side; by default one for each core. No value depends on it.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class GroupExplainer:
     def _values(self, matrix: np.ndarray) -> np.ndarray:
         outputs = self._forest.outputs
         values = np.zeros((outputs, len(matrix), len(self.group_names)))
-        size = min(_CHUNK, -(-len(matrix) // self._threads)) or 1
+        size = min(_CHUNK, max(_LEAST, -(-len(matrix) // self._threads)))
 
         def explain(begin: int) -> None:
             ranks = self._ranks(matrix[begin : begin + size])
