@@ -52,7 +52,7 @@ class GroupExplainer:
         What an absent group is replaced by: "tree_path_dependent", the training rows at each split; "interventional",
         the rows of `data`. "auto" is interventional where `data` is given.
     threads
-        Threads that explain a thousand rows or more each, side by side; by default one for each core. No value depends on it.
+        Threads that explain a thousand rows or more each; by default one for each core. No value depends on it.
 
     Attributes
     ----------
