@@ -13,7 +13,7 @@ import riskmodel
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "months", "display", "settings", "register", "catalogue", "cohort", "evaluation", "model", "explain", "alerts",
+    "errors", "months", "display", "settings", "register", "processes", "catalogue", "cohort", "evaluation", "model", "explain", "alerts",
     "assessment", "study", "monitoring", "cards", "review", "simulation", "telling", "results", "demo", "cli",
 ]  # fmt: skip
 
