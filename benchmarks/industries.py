@@ -9,8 +9,10 @@ some of those households fall only because the end of support and a later shock 
 can know.
 
 A household is found if it stands on the support-off list or on the ordinary list of the month; `new` counts those that the
-ordinary list does not hold. The lists see only the register as known in that month. The counties lean on projects more
-than the shipped worlds do (a project in nine villages of ten, four households of five linked, less above the line to begin
+ordinary list does not hold. Both is told of the first grade of the list alone (`by_books`) and of the whole, and of each
+grade how many of it truly fall, and how many fall in the life without support at all, whether or not they fall with it
+(`in_the_end`). The lists see only the register as known in that month. The counties lean on projects more than the
+shipped worlds do (a project in nine villages of ten, four households of five linked, less above the line to begin
 with): in those a county of 3,000 has about two such households, too few to measure a share by.
 
     python benchmarks/industries.py --seeds 1 2 3 4 --households 3000 --json figures.json
@@ -23,6 +25,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,6 +36,7 @@ from riskmodel.model.training import fit_model
 from riskmodel.monitoring.industries import report_industries
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_number, month_text
 from riskmodel.register import Register, ingest
 from riskmodel.settings import Capacity, Cohorts, Label, Run, find_config
@@ -60,7 +64,8 @@ def leaning_world(name: str) -> World:
 
 
 def listed_and_true(world: World, seed: int, households: int, folder: Path) -> pd.DataFrame:
-    """One row per household at risk: `listed` (with support), `found` (support off), and whether it truly falls, by kind."""
+    """One row per household at risk: `listed` (with support), `grade` and place (`nth`) on the support-off list, and whether
+    it truly falls, by kind, and falls at all (`in_the_end`)."""
     simulate(folder / "source", world=world, households=households, months=MONTHS, seed=seed, with_truth=False)
     ingest(find_config("sources/simulated.yaml"), folder / "source", folder / "register")
     register = Register.open(folder / "register")
@@ -75,22 +80,42 @@ def listed_and_true(world: World, seed: int, households: int, folder: Path) -> p
     for kind, quiet in KINDS.items():
         falls = falls_by_support(place, streams, AT, RUN.label.horizon_months, quiet=quiet)
         rows[kind] = (falls["without"] & ~falls["with"])[at]
+        rows[f"{kind}_in_the_end"] = falls["without"][at]
     rows["listed"] = rows["rank"] <= RUN.capacity.share * len(rows)
-    rows["found"] = rows["household_id"].isin(found["household_id"])
-    return rows.assign(seed=seed)
+    grades = found.assign(nth=range(1, len(found) + 1)).set_index("household_id")[["grade", "nth"]]
+    return rows.join(grades, on="household_id").assign(seed=seed)
 
 
 def figures_of(rows: pd.DataFrame) -> dict[str, float]:
-    """Shares found of those that truly fall, with Wilson intervals, and what the list holds beside them."""
-    figures: dict[str, float] = {"at_risk": len(rows), "support_off_list": int(rows["found"].sum())}
+    """Shares found of those that truly fall, with Wilson intervals, and what each grade of the list holds beside them."""
+    whole, first = rows["grade"].notna(), rows["grade"].eq(FALLS)
+    figures: dict[str, float] = {"at_risk": len(rows), "support_off_list": int(whole.sum()), FALLS: int(first.sum())}
+
+    def share(name: str, hits: pd.Series) -> None:
+        figures.update({name: len(hits), f"{name}_found": int(hits.sum()), f"{name}_share": float(hits.mean())})
+        figures[f"{name}_low"], figures[f"{name}_high"] = wilson(int(hits.sum()), len(hits))
+
     for kind in KINDS:
-        true = rows[rows[kind]]
-        for name, these in ((kind, true), (f"{kind}_new", true[~true["listed"]])):
-            found = int((these["found"] | these["listed"]).sum())
-            figures |= {name: len(these), f"{name}_found": found, f"{name}_share": found / max(len(these), 1)}
-            figures[f"{name}_low"], figures[f"{name}_high"] = wilson(found, len(these))
-        figures[f"list_that_falls_{kind}"] = float(rows.loc[rows["found"], kind].mean())
+        true, new = rows[kind], rows[kind] & ~rows["listed"]
+        for name, on in (("", whole), ("_by_books", first)):
+            share(f"{kind}{name}", (on | rows["listed"])[true])
+            share(f"{kind}_new{name}", on[new])
+        for grade in (FALLS, COULD):
+            share(f"{grade}_{kind}", true[rows["grade"].eq(grade)])
+            share(f"{grade}_{kind}_in_the_end", rows.loc[rows["grade"].eq(grade), f"{kind}_in_the_end"])
     return figures
+
+
+def by_length(rows: pd.DataFrame, lengths: tuple[int, ...] = (25, 50, 100, 200, 400)) -> list[dict[str, float]]:
+    """What the first names of each county's list hold: how many of those that truly fall are on them or the month's list."""
+    return [
+        {
+            "names": length,
+            "alone_share": float((rows["nth"].le(length) | rows["listed"])[rows["alone"]].mean()),
+            "truly_fall": float(rows.loc[rows["nth"].le(length), "alone"].mean()),
+        }
+        for length in lengths
+    ]
 
 
 def main() -> None:
@@ -105,8 +130,9 @@ def main() -> None:
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory() as folder:
             parts.append(listed_and_true(leaning_world(asked.world), seed, asked.households, Path(folder)))
-    figures = {"world": asked.world, "seeds": asked.seeds, "households": asked.households}
-    figures |= figures_of(pd.concat(parts, ignore_index=True))
+    figures: dict[str, Any] = {"world": asked.world, "seeds": asked.seeds, "households": asked.households}
+    rows = pd.concat(parts, ignore_index=True)
+    figures |= {**figures_of(rows), "by_length": by_length(rows)}
     print(json.dumps(figures, indent=1))
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -15,6 +15,7 @@ from riskmodel.cards.rendering import ABSENT, Words, count, decimal, of_100, per
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
+from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
 
 OFFICE = ("recorded_late", "not_visited", "data_wrong")
@@ -336,11 +337,11 @@ def _dependent(report: Findings) -> Listing:
     if off is None:
         told = report.why("industries", "support_off")
     else:
-        line, listed = (report.few(int(off["crosses"].eq(name).sum())) for name in ("line", "capacity_line"))
+        falls, could = (report.few(int(off["grade"].eq(grade).sum())) for grade in (FALLS, COULD))
         told = Words(
-            f"With support off {line} households would fall below the line and {listed} more come onto the list: a "
-            "question to the model, no forecast",
-            f"停止支持情景：{line}户将低于监测线，另有{listed}户进入名单；这是对模型的提问，不是预测",
+            f"With support off {falls} households fall below the line by the books and {could} more could fall: a question "
+            "to the model, no forecast",
+            f"停止支持情景：按账面{falls}户将低于监测线，另有{could}户可能返贫；这是对模型的提问，不是预测",
         )
     before = report.earlier("industries", *(f"projects_{grade}" for grade in DEPENDENT))
     total = Words(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue import Feature
+from riskmodel.cohort.features import BLOCK
 from riskmodel.cohort.splits import temporal_folds
 from riskmodel.errors import TooLarge
 from riskmodel.months import month_number
@@ -28,6 +29,8 @@ _PER_CELL = {  # bytes for each feature of a row while a model is fitted
 }  # fmt: skip
 _PER_FITTED_ROW, _PER_ROW, _PER_TEST_ROW = 90, 110, 700
 _PER_BINNED_CELL = 1.0
+_PER_BUILT_CELL = 82  # bytes for each feature of a row while a block of households is built
+_ROW_GROUP = 122_880  # records that a register's file holds together, and a block at most
 _COLUMN = 4
 REMEDY = 10.0
 """Others per fall that a refusal proposes."""
@@ -50,7 +53,7 @@ class Need:
     binned
         Bytes of the largest binned dataset.
     peak
-        Bytes of memory at most.
+        Bytes of memory at most, without the pages of mapped features, which the system takes back when it wants to.
     disk
         Bytes of disk at most; 0 where the cohorts are held in memory.
     """
@@ -127,13 +130,23 @@ def needed(labels: pd.DataFrame, features: Sequence[Feature], run: Run, step_mon
     held = 0 if mapped else cohorts
     fits = max(run.threads * fit(folds, model), fit(last, kept))
     during = held + 2 * keys + rows * _PER_ROW + max(fits, tested * _PER_TEST_ROW)
-    building = 2 * held + 3 * keys
+    building = 3 * keys + max(2 * held, held + _built_at_once(labels, len(features), run, step_months))
     binned = int(last * inputs * _PER_BINNED_CELL)
     splits = run.split.folds + 2 + run.split.household_disjoint
     disk = int(2 * cohorts + keys + 2 * splits * binned) if mapped else 0
     return Need(
         rows, len(features), inputs, max(last, folds), model, cohorts, binned, int(_LIBRARIES + max(during, building)), disk
     )
+
+
+def _built_at_once(labels: pd.DataFrame, features: int, run: Run, step_months: int) -> float:
+    """Bytes for the blocks of households whose features are built side by side, a county each."""
+    sizes = labels.groupby(["county_id", "as_of"]).size()
+    months = [month_number(month) for month in sizes.index.get_level_values("as_of").unique()]
+    periods = (max(months) - min(months) + run.label.horizon_months) // step_months + 1
+    households = min(int(sizes.max()), BLOCK, max(_ROW_GROUP // periods, 1))
+    workers = min(run.threads, sizes.index.get_level_values("county_id").nunique())
+    return workers * households * len(months) * features * _PER_BUILT_CELL
 
 
 def refuse_what_does_not_fit(

@@ -24,7 +24,7 @@ from riskmodel.cohort.features import engine
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
-from riskmodel.monitoring.support import STILL, loss_without_support, support_off
+from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
 
 FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED = "fully", "mainly", "partly", "independent", "not_rated"
 GRADES = (FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED)
@@ -81,10 +81,8 @@ def report_industries(asked: Asked) -> Found:
         lacks["support_off"] = _NO_MODEL
     else:
         tables["support_off"], tables["support_off_villages"] = support_off(asked, losses)
-        crosses = tables["support_off"]["crosses"]
-        figures["support_off_below_line"] = int(crosses.eq("line").sum())
-        figures["support_off_over_capacity"] = int(crosses.eq("capacity_line").sum())
-        figures["support_off_near_line"] = int(crosses.eq("near_line").sum())
+        grades = tables["support_off"]["grade"]
+        figures |= {f"support_off_{grade}": int(grades.eq(grade).sum()) for grade in (FALLS, COULD)}
         figures["support_off_more_falls"] = float(tables["support_off_villages"]["more_falls"].sum())
         notes.append(_SUPPORT_OFF)
     return Found(tables, figures, notes, lacks)
@@ -100,7 +98,7 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
         projects = _projects(asked, county, links)
         made["projects"] = projects
         if len(links):
-            made["loss"] = loss_without_support(links, projects)
+            made["loss"] = loss_without_support(with_property_income(links, people), projects)
             made["watched"] = _watched(people, links, projects, rules, county)
     if "industry" in people:
         made["industries"] = _industries(asked, county, people, links, projects)
@@ -501,7 +499,9 @@ _NO_MODEL = (
 _SUPPORT_OFF = (
     "Support off is a question to the model, not a forecast and no reason to end support: households are scored as if a "
     "year had passed without income from projects that do not bear their cost without support, and without the supported "
-    "share of income from the others. Allowances, pensions and other transfers stay.",
+    "share of income from the others. Allowances, pensions and other transfers stay. Who falls by the books comes first, "
+    "then who could fall, the surest first; most of those who could fall will not.",
     "停止支持情景只是对模型的提问，既不是预测，也不能作为停止帮扶的依据：近12个月中，不靠支持便入不敷出的项目带来的收入全部扣除；"
-    "其他项目按政策支持占比扣除；低保、养老金等转移性收入保持不变。",
+    "其他项目按政策支持占比扣除；低保、养老金等转移性收入保持不变。按账面将低于监测线的农户在前，可能返贫的农户在后，"
+    "各以把握大的在前；可能返贫的农户大多不会返贫。",
 )

@@ -6,6 +6,10 @@ It is taken from the last twelve months' wages, production or property, as the l
 and from income per person; where that part is missing in the record, the whole loss is taken from income per person, which
 held it; then features, line and model are those of any month. It asks what would happen; nothing is taken
 from anybody, and allowances, pensions and other transfers stay as they are.
+
+The list has two grades. Who **falls by the books** would lie below the line by the income on record alone. Who **could
+fall** would come onto the month's list, or has little left above the line for what it would lose: records are late and
+partly wrong, and more may go than a link says. The first grade is short, the second long; each begins with the surest.
 """
 
 from __future__ import annotations
@@ -22,17 +26,48 @@ import pandas as pd
 
 from riskmodel.alerts.scoring import room, score_county
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import engine
+from riskmodel.cohort.features import build_features, engine
 from riskmodel.model.bundle import RiskModel
+from riskmodel.monitoring.known import only
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.register import Register
 from riskmodel.register.store import table_file
 
 CAPACITY, LINE, NEAR = "capacity_line", "line", "near_line"
+FALLS, COULD = "falls_by_books", "could_fall"
 COMPONENT = {"job": "wage_income", "own": "production_income", "dividend": "property_income", "land_rent": "property_income"}
 """The part of income that each link of household and project feeds."""
 STILL = ("stopped", "bankrupt")
+_STANDING = {"ratio_now", "line_now", "hh_size_now"}
+
+
+def with_property_income(links: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """Links, of which dividends and rents without an amount bring what the household has of property income on record.
+
+    Where a household has one that names an amount, that stands, and the others bring nothing.
+
+    Parameters
+    ----------
+    links
+        `household_id, project_id, link, income` (yuan a year).
+    people
+        `household_id` and, where the register holds it, `property_income` (yuan a year).
+
+    >>> links = pd.DataFrame({"household_id": ["a", "b"], "project_id": "p", "link": ["land_rent", "dividend"],
+    ...                       "income": [0.0, 300.0]})
+    >>> people = pd.DataFrame({"household_id": ["a", "b"], "property_income": [1200.0, 900.0]})
+    >>> with_property_income(links, people)["income"].tolist()
+    [1200.0, 300.0]
+    """
+    if "property_income" not in people:
+        return links
+    fed = links["link"].map(COMPONENT).eq("property_income")
+    told = links["income"].fillna(0.0).where(fed, 0.0).groupby(links["household_id"]).transform("sum")
+    silent = fed & (told <= 0)
+    silent &= ~links["household_id"].where(silent).duplicated()
+    held = links["household_id"].map(people.set_index("household_id")["property_income"]).astype(float)
+    return links.assign(income=links["income"].astype(float).mask(silent, held))
 
 
 def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +103,7 @@ def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.Data
 
 
 def support_off(asked: Asked, losses: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Who would cross the line of the list, or the line itself, without the support of linked projects.
+    """Who would or could fall without the support of linked projects.
 
     Parameters
     ----------
@@ -78,7 +113,9 @@ def support_off(asked: Asked, losses: dict[str, pd.DataFrame]) -> tuple[pd.DataF
     Returns
     -------
     tuple of pandas.DataFrame
-        One row per household that crosses (`crosses`: `line`, `capacity_line`, else `near_line`), and the same by village.
+        One row per household, the surest first: `grade` (`falls_by_books`, `could_fall`), what it `crosses` (`line`,
+        `capacity_line`, else `near_line`), `loss` (yuan a year) and `loss_share` of its income, `ratio_without_support`
+        (income per person over the line); and counts by village.
     """
     model = asked.model
     assert model is not None
@@ -91,7 +128,23 @@ def support_off(asked: Asked, losses: dict[str, pd.DataFrame]) -> tuple[pd.DataF
         found = list(pool.map(one, sorted(losses)))
     households = pd.concat([one for one, _ in found], ignore_index=True)
     villages = pd.concat([one for _, one in found], ignore_index=True)
-    return households, villages.sort_values("crossing", ascending=False, kind="stable", ignore_index=True)
+    return in_order(households), villages.sort_values([FALLS, COULD], ascending=False, kind="stable", ignore_index=True)
+
+
+def in_order(households: pd.DataFrame) -> pd.DataFrame:
+    """The list with the surest first: by the books the poorest first, then by risk times the share of income that goes.
+
+    >>> rows = pd.DataFrame({"grade": [COULD, COULD, FALLS], "ratio_without_support": [1.1, 1.2, 0.9],
+    ...                      "risk_without_support": [0.1, 0.2, np.nan], "loss_share": [0.3, 0.3, 0.1]})
+    >>> in_order(rows)["ratio_without_support"].tolist()
+    [0.9, 1.2, 1.1]
+    """
+    at_stake = -households["risk_without_support"] * households["loss_share"].fillna(0.0)
+    sureness = at_stake.where(households["grade"].eq(COULD), households["ratio_without_support"])
+    order = pd.DataFrame({"grade": households["grade"].ne(FALLS), "sureness": sureness}).sort_values(
+        ["grade", "sureness"], kind="stable"
+    )
+    return households.loc[order.index].reset_index(drop=True)
 
 
 def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -104,31 +157,41 @@ def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> 
         listed = known["household_id"].isin(on_list)
     least = known.loc[listed, "risk"].min() if listed.any() else np.inf
     with without_support(asked, county, loss) as register:
-        scored = score_county(register, model, asked.as_of, county, capacity=1.0)
-    off = scored.frame[["household_id", "risk"]]
+        off = score_county(register, model, asked.as_of, county).frame[["household_id", "risk"]]
+        left = _standing(register, model, asked.as_of, county, loss["household_id"])
     rows = known.assign(listed=listed).merge(off.rename(columns={"risk": "risk_without_support"}), "left", on="household_id")
     rows["loss"] = rows["household_id"].map(loss.set_index("household_id").sum(axis=1)).fillna(0.0)
+    left = left.reindex(rows["household_id"]).astype(float).reset_index(drop=True)
+    of_line = rows["loss"] / (left["line_now"] * left["hh_size_now"])
+    rows["ratio_without_support"] = left["ratio_now"]
+    rows["loss_share"] = of_line / (left["ratio_now"].clip(lower=0) + of_line)
     fallen = rows["risk_without_support"].isna() & (rows["loss"] > 0)
     over = ~rows["listed"] & (rows["risk_without_support"] >= least) & (rows["loss"] > 0)
-    rows["crosses"] = np.select([fallen, over, _near(asked, scored.features, rows)], [LINE, CAPACITY, NEAR], "")
+    near = lies_near(left["ratio_now"].to_numpy(), of_line.to_numpy(), asked.rules.industries)
+    rows["crosses"] = np.select([fallen, over, near], [LINE, CAPACITY, NEAR], "")
+    rows["grade"] = np.select([fallen, over | near], [FALLS, COULD], "")
     places = asked.register.read("households", county)
     held = [c for c in ("township_id", "village_id") if c in places]
     rows = rows.merge(places[["household_id", *held]], "left", "household_id")
     rows["would_fall"] = rows["risk_without_support"].where(~fallen, 1.0) - rows["risk"]
     by = ["county_id", *held]
+    counts = {grade: ("grade", lambda g, grade=grade: int(g.eq(grade).sum())) for grade in (FALLS, COULD)}
     villages = rows.groupby(by, dropna=False).agg(
         households=("risk", "size"), touched=("loss", lambda lost: int((lost > 0).sum())), loss=("loss", "sum"),
-        below_line=("crosses", lambda c: int(c.eq(LINE).sum())),
-        over_capacity=("crosses", lambda c: int(c.eq(CAPACITY).sum())),
-        near_line=("crosses", lambda c: int(c.eq(NEAR).sum())), more_falls=("would_fall", "sum"),
+        **counts, more_falls=("would_fall", "sum"),
     ).reset_index()  # fmt: skip
-    villages["crossing"] = villages[["below_line", "over_capacity", "near_line"]].sum(axis=1)
-    villages = villages[villages["touched"] > 0]
-    order = rows["crosses"].map({LINE: 0, CAPACITY: 1, NEAR: 2})
-    crossing = rows.assign(order=order).dropna(subset=["order"])
-    crossing = crossing.sort_values(["order", "risk_without_support"], ascending=[True, False], kind="stable")
-    columns = ["household_id", *by, "crosses", "risk", "risk_without_support", "loss", "listed"]
-    return crossing[columns].reset_index(drop=True), villages
+    columns = [
+        "household_id", *by, "grade", "crosses", "risk", "risk_without_support", "loss", "loss_share",
+        "ratio_without_support", "listed",
+    ]  # fmt: skip
+    return rows.loc[rows["grade"] != "", columns], villages[villages["touched"] > 0]
+
+
+def _standing(register: Register, model: RiskModel, as_of: int, county: str, households: pd.Series) -> pd.DataFrame:
+    """Income over the line, line and size of these households, as far as the model's catalogue has them."""
+    catalogue = only(model.catalogue, _STANDING)
+    found = build_features(register, [as_of], catalogue, counties=[county], households=households).frame
+    return found.set_index("household_id").reindex(columns=sorted(_STANDING))
 
 
 def _listed(asked: Asked, model: RiskModel) -> pd.Series | None:
@@ -139,29 +202,21 @@ def _listed(asked: Asked, model: RiskModel) -> pd.Series | None:
     return None
 
 
-def _near(asked: Asked, features: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    if not {"ratio_now", "line_now", "hh_size_now"} <= set(features):
-        return pd.Series(False, index=rows.index)
-    now = features.set_index("household_id")[["ratio_now", "line_now", "hh_size_now"]].reindex(rows["household_id"])
-    share = rows["loss"].to_numpy() / (now["line_now"] * now["hh_size_now"]).to_numpy(float)
-    return pd.Series(lies_near(now["ratio_now"].to_numpy(float), share, asked.rules.industries), index=rows.index)
-
-
 def lies_near(ratio: np.ndarray, share: np.ndarray, rules: IndustryRules) -> np.ndarray:
-    """Whether income without support would lie close above the line, and support makes more than a trifle of it.
+    """Whether income without support would leave little above the line for what support made of it, and that is no trifle.
 
-    The more a household would lose, the further above the line it still counts as close: records are late and partly wrong,
-    and who loses much falls deeper where they say too much.
+    The more a household would lose, the further above the line it still counts: who loses much falls deeper where records
+    say too much of its income, or the link too little of what rests on the project.
 
     Parameters
     ----------
     ratio, share
         Income without support over the line; loss over the line, both for each member; shape (n,).
 
-    >>> lies_near(np.array([1.75, 1.75, 2.1, 1.2]), np.array([0.1, 0.02, 0.5, 0.1]), IndustryRules()).tolist()
-    [True, False, True, True]
+    >>> lies_near(np.array([1.9, 1.3, 2.6, 1.1]), np.array([0.1, 0.02, 0.1, 0.05]), IndustryRules()).tolist()
+    [True, False, False, True]
     """
-    return (ratio < rules.near_line + np.clip(share, 0, 1)) & (share >= rules.least_loss)
+    return (ratio < rules.near_line + rules.loss_times * share) & (share >= rules.least_loss)
 
 
 @contextmanager

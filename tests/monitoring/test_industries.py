@@ -14,7 +14,7 @@ from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import IndustryRules, Rules
-from riskmodel.monitoring.support import loss_without_support, without_support
+from riskmodel.monitoring.support import loss_without_support, support_off, with_property_income, without_support
 from riskmodel.months import month_number
 from riskmodel.register import Register
 from tests.cohort.registers import make_register, monthly
@@ -157,10 +157,57 @@ def test_without_support_nobody_becomes_safer_and_only_linked_households_are_nam
     linked = set(register.read("household_projects")["household_id"])
     assert len(households) and set(households["household_id"]) <= linked
     assert households["loss"].gt(0).all()
-    assert set(households["crosses"]) <= {"line", "capacity_line", "near_line"}
     assert not households.query("crosses == 'capacity_line'")["listed"].any()
-    assert villages["crossing"].sum() == len(households)
+    assert villages[["falls_by_books", "could_fall"]].sum().sum() == len(households)
     pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
+
+
+def without_wages(county: County, **rules: float) -> pd.DataFrame:
+    """The list where every third household of a county would lose its wages, and every other third a little of them."""
+    register = Register.open(county.register)
+    asked = Asked(
+        register,
+        month_number(AS_OF),
+        Rules(industries=rules),
+        (),
+        load_model("models:/return-risk@champion", county.tracking.uri),
+    )
+    homes = register.read("households", register.counties[0])["household_id"].sort_values(ignore_index=True)
+    wages = homes.index.to_series().mod(3).map({0: 0.0, 1: 2000.0, 2: 1e6}).to_numpy()
+    loss = pd.DataFrame({"household_id": homes, "wage_income": wages, "production_income": 0.0, "property_income": 0.0})
+    return support_off(asked, {register.counties[0]: loss[loss["wage_income"] > 0]})[0]
+
+
+def test_who_falls_by_the_books_stands_first_and_would_lie_below_the_line(county: County) -> None:
+    households = without_wages(county)
+    falls = households["grade"].eq("falls_by_books")
+    assert 10 < falls.sum() < len(households) - 10
+    assert falls.is_monotonic_decreasing
+    assert households.loc[falls, "crosses"].eq("line").all()
+    assert households.loc[falls, "ratio_without_support"].max() < 1 <= households.loc[~falls, "ratio_without_support"].min()
+    assert households.loc[falls, "ratio_without_support"].is_monotonic_increasing
+    could = households[~falls]
+    assert (could["risk_without_support"] * could["loss_share"]).is_monotonic_decreasing
+    assert households["loss_share"].between(0, 1, inclusive="right").all()
+
+
+def test_a_wider_second_grade_leaves_the_first_as_it_is(county: County) -> None:
+    narrow = without_wages(county, near_line=1.0, loss_times=0.0).groupby("grade")["household_id"].agg(set)
+    wide = without_wages(county, near_line=3.0, least_loss=0.0).groupby("grade")["household_id"].agg(set)
+    assert narrow["falls_by_books"] == wide["falls_by_books"]
+    assert narrow["could_fall"] < wide["could_fall"]
+
+
+def test_a_rent_without_an_amount_brings_the_property_income_on_record() -> None:
+    people = pd.DataFrame({"household_id": ["a", "b", "c"], "property_income": [1200.0, 900.0, np.nan]})
+    links = pd.DataFrame(
+        [("a", "land_rent", 0.0), ("a", "dividend", np.nan), ("b", "land_rent", 0.0), ("b", "dividend", 300.0),
+         ("c", "dividend", np.nan), ("c", "job", np.nan)],
+        columns=["household_id", "link", "income"],
+    ).assign(project_id="p")  # fmt: skip
+    projects = pd.DataFrame({"project_id": ["p"], "status": "running", "support_share": 0.4, "margin_without_support": -0.2})
+    lost = loss_without_support(with_property_income(links, people), projects).set_index("household_id")
+    assert lost["property_income"].to_dict() == {"a": 1200.0, "b": 300.0}
 
 
 def test_a_loss_is_taken_from_income_also_where_the_wage_itself_is_missing(tmp_path: Path) -> None:
