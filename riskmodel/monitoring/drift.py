@@ -84,7 +84,32 @@ class Month:
     """
 
     there: np.ndarray
-    columns: dict[str, np.ndarray]
+    columns: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Columns(Mapping[str, np.ndarray]):
+    """Columns of a month, each made when it is asked for: all of all months would be held twice.
+
+    `rows`: rows of each county, which of them are of the month, and whose; `size` households.
+    """
+
+    rows: tuple[tuple[pd.DataFrame, np.ndarray, np.ndarray], ...]
+    kinds: Mapping[str, str]
+    size: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        number = self.kinds[name] == "number"
+        values = np.full(self.size, np.nan) if number else np.full(self.size, None, object)
+        for part, at, whose in self.rows:
+            values[whose] = part[name].to_numpy()[at]
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 def report_drift(asked: Asked) -> Found:
@@ -338,15 +363,13 @@ def _sampled(asked: Asked, months: Sequence[int]) -> Sample:
     county = np.zeros(len(ids), int)
     county[household] = of_county
     mine = np.split(household, np.cumsum([len(part) for part in parts])[:-1])
-    unknown = {"number": np.full(len(ids), np.nan), "category": np.full(len(ids), None, object)}
-    found = {m: Month(np.zeros(len(ids), bool), {n: unknown[kind].copy() for n, kind in kinds.items()}) for m in months}
-    for of_part in mine:
-        part = parts.pop(0)  # not held twice: what is put in its place is let go
-        for month in months:
-            at = np.flatnonzero(part["month_no"].to_numpy() == month)
-            found[month].there[of_part[at]] = True
-            for name in kinds:
-                found[month].columns[name][of_part[at]] = part[name].to_numpy()[at]
+    found = {}
+    for month in months:
+        at = [np.flatnonzero(part["month_no"].to_numpy() == month) for part in parts]
+        whose = [households[rows] for households, rows in zip(mine, at, strict=True)]
+        there = np.zeros(len(ids), bool)
+        there[np.concatenate(whose)] = True
+        found[month] = Month(there, _Columns(tuple(zip(parts, at, whose, strict=True)), kinds, len(ids)))
     counties = [county for county, _ in files]
     cluster = _clusters(register, counties, ids, county)
     return Sample(found, cluster, county, counties, kinds, every > 1)

@@ -1,4 +1,4 @@
-"""All parts of the monitoring report, one after the other, or two at a time where counties are worked on in processes."""
+"""All parts of the monitoring report, one after the other, or three at a time where counties are worked on in processes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ PARTS = (
     Part("drift", "drift", "漂移监测", drift.report_drift),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
+AT_ONCE = WORKERS + 1
+"""Parts at a time: while one is written the workers have counties of two others."""
 
 
 def run_parts(
@@ -43,7 +45,7 @@ def run_parts(
         if name not in known:
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
     wanted = [part for part in PARTS if not names or part.name in names]
-    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else WORKERS) as at_once:
+    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else AT_ONCE) as at_once:
         return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked, found), wanted), strict=True))
 
 

@@ -43,7 +43,7 @@ def test_counties_come_back_in_order_and_are_told(asked: Asked) -> None:
 
 @pytest.mark.slow
 def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = ["spells", "funds", "industries"]
+    parts = ["spells", "funds", "industries", "drift"]
     in_threads = run_parts(asked, parts)
     monkeypatch.setattr(counties, "FOR_A_POOL", 0)
     in_processes = run_parts(asked, parts)
