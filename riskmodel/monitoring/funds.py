@@ -74,7 +74,7 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
     """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = as_of_day(asked.as_of - rules.months, 1)
-    for table in ("assistance", "spells", "households"):
+    for table in ("assistance", "households"):
         open_known(connection, asked, table, counties)
     connection.execute(
         f"""

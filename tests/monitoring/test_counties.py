@@ -81,3 +81,12 @@ def test_a_county_where_nobody_has_a_record_yet_has_no_say_in_needs(county: Coun
     register = Register.open(county.register)
     long_ago = Asked(register, month_number(register.first_month) - 12, Rules())
     assert _needs(long_ago, register.counties[0]) is None
+
+
+def test_each_part_is_given_as_soon_as_it_is_there(asked: Asked) -> None:
+    told: list[str] = []
+    known = Asked(asked.register, asked.as_of, Rules(), progress=told.append)
+    given: dict[str, list[str]] = {}
+    found = run_parts(known, ["industries", "month"], lambda name, part: given.update({name: list(told)}))
+    assert list(given) == list(found) == ["month", "industries"]
+    assert "industries and policy support" not in given["month"], "it is given before the next one begins"
