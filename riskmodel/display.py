@@ -19,7 +19,8 @@ def plain(text: object) -> str:
     >>> plain("Li\u202e\u0000 village")
     'Li village'
     """
-    return _HARMFUL.sub("", str(text))
+    text = str(text)
+    return text if text.isprintable() else _HARMFUL.sub("", text)
 
 
 def cell(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from riskmodel.settings import Machine, Run
 
 if TYPE_CHECKING:
+    from riskmodel.monitoring.part import Found
     from riskmodel.monitoring.rules import Rules
     from riskmodel.register.postgres import Database
 
@@ -269,8 +270,7 @@ def monitor_and_write(
         progress=step,
     )
     earlier = earlier_report(before, asked) if before else None
-    found = run_parts(asked, parts)
-    about = {
+    about: dict[str, Any] = {
         "as_of": month_text(month),
         "inputs": {
             "register": register_facts(register),
@@ -281,14 +281,16 @@ def monitor_and_write(
         "rules": asked.rules.model_dump(mode="json"),
     }
 
+    found: dict[str, Found] = {}
+
     def write(stage: Path) -> None:
-        for name, part in found.items():
-            write_part(stage, name, part, asked.rules.workbook.sheet_rows)
+        rows = asked.rules.workbook.sheet_rows
+        found.update(run_parts(asked, parts, lambda name, part: write_part(stage, name, part, rows)))
+        about["parts"] = {name: dict(part.figures) for name, part in found.items()}
+        about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
         write_summary(stage, about, found)
         (stage / "bulletin.html").write_text(bulletin(asked, found, earlier, lang), encoding="utf-8", newline="\n")
 
-    about["parts"] = {name: dict(part.figures) for name, part in found.items()}
-    about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
     manifest = commit_directory(out, write, kind="monitoring", about=about)
     if pdf:
         write_pdf(bulletin(asked, found, earlier, lang, no_font=lacks_chinese_font()), pdf)

@@ -6,6 +6,7 @@ The register keeps rows sorted by household and month, so that the row before is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +109,10 @@ class Assessments:
             "household_id": pa.DictionaryArray.from_arrays(pa.array(self.household), self.ids),
             "month_no": self.month_no.astype(np.int64),
             "below": self.welfare < self.line,
-            "ratio": pa.array(self._ratio(), from_pandas=True),
+            "ratio": pa.array(self._ratio, from_pandas=True),
         })  # fmt: skip
 
+    @cached_property
     def _ratio(self) -> np.ndarray:
         return np.divide(self.welfare, self.line, out=np.full(len(self.line), np.nan), where=self.line != 0)
 
@@ -119,7 +121,7 @@ class Assessments:
 
         Columns `watched_no`, `ratio` (the last one known) and `low_ratio` (of the last `low_months`, missing where none is).
         """
-        household, ratio, rows = self.household, self._ratio(), np.arange(len(self.household))
+        household, ratio, rows = self.household, self._ratio, np.arange(len(self.household))
         last = np.flatnonzero(np.append(household[1:] != household[:-1], True)) if len(rows) else rows
         first = np.append(0, last[:-1] + 1)[: len(last)]
         told = np.maximum.accumulate(np.where(np.isnan(ratio), -1, rows))[last] if len(rows) else last
@@ -135,7 +137,7 @@ class Assessments:
 
     def runs(self, as_of: int, bridge_months: int, number_from: int = 0) -> pa.Table:
         """The runs of these rows, as `open_runs` says; they are numbered on from `number_from`."""
-        household, month, below, ratio = self.household, self.month_no, self.welfare < self.line, self._ratio()
+        household, month, below, ratio = self.household, self.month_no, self.welfare < self.line, self._ratio
         size = len(household)
         joins, goes_on, next_step = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, bool)
         if size:

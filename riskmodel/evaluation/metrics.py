@@ -6,7 +6,7 @@ replicate costs a few passes over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,42 +66,42 @@ class Scored:
         self._logit = np.log(clipped) - np.log1p(-clipped)
         self._start: np.ndarray | None = None
 
-    def metrics(self, weight: np.ndarray | None = None) -> dict[str, float]:
-        """Every metric, by name.
+    def metrics(self, weight: np.ndarray | None = None, names: Collection[str] | None = None) -> dict[str, float]:
+        """Every metric by name, or those named, without the cost of the others.
 
         Parameters
         ----------
         weight
             Non-negative weights, shape (n,); 1 by default.
+        names
+            Metrics to give; all by default.
         """
         w = np.ones(len(self.y)) if weight is None else np.asarray(weight, float)
         total = w.sum()
         rate, risk = float(np.dot(w, self.y) / total), float(np.dot(w, self.p) / total)
         brier = float(np.dot(w, (self.p - self.y) ** 2) / total)
         blocks = self._by_block(w, self._order, self._blocks)
-        found = {
-            "roc_auc": _roc_auc(*blocks),
-            "pr_auc": _pr_auc(*blocks),
-            "brier": brier,
-            "brier_skill": 1 - brier / (rate * (1 - rate)) if 0 < rate < 1 else np.nan,
-            "log_loss": float(-np.dot(w, self._log) / total),
-            "calibration_slope": self._calibration_slope(w),
-            "calibration_intercept": self._calibration_intercept(w),
-            "rate_error": risk - rate,
-            "ece": _ece(w * (self.p - self.y), self._bins, total),
+        told: dict[str, Callable[[], float]] = {
+            "roc_auc": lambda: _roc_auc(*blocks),
+            "pr_auc": lambda: _pr_auc(*blocks),
+            "brier": lambda: brier,
+            "brier_skill": lambda: 1 - brier / (rate * (1 - rate)) if 0 < rate < 1 else np.nan,
+            "log_loss": lambda: float(-np.dot(w, self._log) / total),
+            "calibration_slope": lambda: self._calibration_slope(w),
+            "calibration_intercept": lambda: self._calibration_intercept(w),
+            "rate_error": lambda: risk - rate,
+            "ece": lambda: _ece(w * (self.p - self.y), self._bins, total),
         }
+        found = {name: tell() for name, tell in told.items() if names is None or name in names}
         if self.capacity is not None:
-            found |= self._at_capacity(w)
+            found |= {n: value for n, value in self._at_capacity(w).items() if names is None or n in names}
         return found
 
     def metric(self, name: str, weight: np.ndarray | None = None) -> float:
-        """One of `metrics`, without the cost of the others."""
-        w = np.ones(len(self.y)) if weight is None else np.asarray(weight, float)
-        if name in ("roc_auc", "pr_auc"):
-            return (_roc_auc if name == "roc_auc" else _pr_auc)(*self._by_block(w, self._order, self._blocks))
-        if name == "log_loss":
-            return float(-np.dot(w, self._log) / w.sum())
-        return (self._at_capacity(w) if name.endswith("_at_capacity") else self.metrics(w))[name]
+        """One of `metrics`."""
+        if name.endswith("_at_capacity"):
+            return self._at_capacity(np.ones(len(self.y)) if weight is None else np.asarray(weight, float))[name]
+        return self.metrics(weight, (name,))[name]
 
     def _by_block(self, w: np.ndarray, order: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weight of positives and of all rows in each block of equal scores."""

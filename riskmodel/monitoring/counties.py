@@ -14,6 +14,8 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import TypeVar
 
+import pyarrow as pa
+
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.part import Asked
 from riskmodel.register.store import table_file
@@ -34,8 +36,22 @@ def with_workers(asked: Asked) -> Iterator[Asked]:
         yield asked
         return
     alone = replace(asked, model=None, progress=_silent)
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_begin, initargs=(alone,)) as pool:
+    with (
+        _memory_given_back(),
+        ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_begin, initargs=(alone,)) as pool,
+    ):
         yield replace(asked, pool=pool)
+
+
+@contextmanager
+def _memory_given_back() -> Iterator[None]:
+    """What Arrow no longer needs goes back to the system at once, not to a store of its own."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties: Sequence[str] | None = None) -> Iterator[T]:
@@ -95,6 +111,7 @@ def _begin(asked: Asked) -> None:
     """What every county is asked, kept by each process."""
     global _asked
     _asked = asked
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _in_a_process(one: Callable[..., T], *what: object) -> T:

@@ -84,7 +84,32 @@ class Month:
     """
 
     there: np.ndarray
-    columns: dict[str, np.ndarray]
+    columns: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Columns(Mapping[str, np.ndarray]):
+    """Columns of a month, each made when it is asked for: all of all months would be held twice.
+
+    `rows`: rows of each county, which of them are of the month, and whose; `size` households.
+    """
+
+    rows: tuple[tuple[pd.DataFrame, np.ndarray, np.ndarray], ...]
+    kinds: Mapping[str, str]
+    size: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        number = self.kinds[name] == "number"
+        values = np.full(self.size, np.nan) if number else np.full(self.size, None, object)
+        for part, at, whose in self.rows:
+            values[whose] = part[name].to_numpy()[at]
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 def report_drift(asked: Asked) -> Found:
@@ -337,19 +362,14 @@ def _sampled(asked: Asked, months: Sequence[int]) -> Sample:
     of_county = np.concatenate([np.full(len(part), k) for k, part in enumerate(parts)])
     county = np.zeros(len(ids), int)
     county[household] = of_county
-    month_of = np.concatenate([part["month_no"].to_numpy() for part in parts])
-    whole = pd.concat([part[list(kinds)] for part in parts], ignore_index=True)
+    mine = np.split(household, np.cumsum([len(part) for part in parts])[:-1])
     found = {}
     for month in months:
-        at = np.flatnonzero(month_of == month)
+        at = [np.flatnonzero(part["month_no"].to_numpy() == month) for part in parts]
+        whose = [households[rows] for households, rows in zip(mine, at, strict=True)]
         there = np.zeros(len(ids), bool)
-        there[household[at]] = True
-        columns = {}
-        for name, kind in kinds.items():
-            values = np.full(len(ids), np.nan) if kind == "number" else np.full(len(ids), None, object)
-            values[household[at]] = whole[name].to_numpy()[at]
-            columns[name] = values
-        found[month] = Month(there, columns)
+        there[np.concatenate(whose)] = True
+        found[month] = Month(there, _Columns(tuple(zip(parts, at, whose, strict=True)), kinds, len(ids)))
     counties = [county for county, _ in files]
     cluster = _clusters(register, counties, ids, county)
     return Sample(found, cluster, county, counties, kinds, every > 1)
@@ -364,7 +384,7 @@ def _rows_of(
     groups = range(0, source.num_row_groups, min(every, max(source.num_row_groups, 1)))
     pieces = []
     for group in groups:
-        piece = source.read_row_group(group, columns=["household_id", "month", *known, *columns])
+        piece = source.read_row_group(group, columns=["household_id", "month", *known], use_threads=False)
         keep = None
         for month in months:
             this = pc.equal(piece["month"], pa.scalar(first_day(month), pa.date32()))
@@ -372,7 +392,10 @@ def _rows_of(
                 day = pa.scalar(as_of_day(month, register.step_months), pa.date32())
                 this = pc.and_(this, pc.less_equal(piece["known_at"], day))
             keep = this if keep is None else pc.or_(keep, this)
-        pieces.append(piece.filter(keep))
+        piece = piece.filter(keep)
+        for name in columns:  # one at a time: of a group of rows a tenth is kept
+            piece = piece.append_column(name, source.read_row_group(group, [name], use_threads=False).filter(keep)[name])
+        pieces.append(piece)
     table = pa.concat_tables(pieces)
     frame = pd.DataFrame({"household_id": table["household_id"].to_pandas()})
     day = pd.to_datetime(table["month"].to_pandas())

@@ -22,7 +22,7 @@ from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.features import build_features, engine
 from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.counties import by_county
-from riskmodel.monitoring.known import Answers, among, needs_on, only, open_known
+from riskmodel.monitoring.known import Answers, among, needs_on, of_circumstances, only, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day
 
@@ -74,7 +74,7 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
     """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = as_of_day(asked.as_of - rules.months, 1)
-    for table in ("assistance", "spells", "households"):
+    for table in ("assistance", "households"):
         open_known(connection, asked, table, counties)
     connection.execute(
         f"""
@@ -182,7 +182,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
             [list(answers.drivers)],
         ).df()
         given = given[among(given["household_id"], watched.index)].reset_index(drop=True)
-        objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
+        objective = [d.name for d in catalogue.drivers]
         asked_of = sorted({*given["household_id"], *lasting})
         facts = needs_on(asked, catalogue, months, [county], households=asked_of).set_index("household_id")
         flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
@@ -201,9 +201,9 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
 
 @cache
 def _catalogues() -> tuple[Catalogue, Catalogue]:
-    """The catalogue, and what of it tells who is watched."""
+    """What of the catalogue tells needs, and what of it who is watched."""
     catalogue = load_catalogue()
-    return catalogue, only(catalogue, set(_WATCHED))
+    return of_circumstances(catalogue), only(catalogue, set(_WATCHED))
 
 
 def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:

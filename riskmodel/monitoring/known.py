@@ -159,6 +159,19 @@ def _may_be_answered(catalogue: Catalogue, features: pd.DataFrame) -> pd.DataFra
     return found
 
 
+def of_circumstances(catalogue: Catalogue) -> Catalogue:
+    """The catalogue without its subjective drivers, their facts, and measures that answer no other: less is read for it."""
+    drivers = tuple(d for d in catalogue.drivers if d.nature == "objective")
+    names = {d.name for d in drivers}
+    kept = ((m, tuple(d for d in m.drivers if d in names)) for m in catalogue.measures)
+    return replace(
+        catalogue,
+        drivers=drivers,
+        facts=tuple(fact for fact in catalogue.facts if fact.driver in names),
+        measures=tuple(replace(measure, drivers=answered) for measure, answered in kept if answered),
+    )
+
+
 def only(catalogue: Catalogue, names: set[str]) -> Catalogue:
     """The catalogue with these features and those that they need."""
     wanted, waiting = set(), {n for n in names if n in catalogue.by_name}

@@ -23,6 +23,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
@@ -276,66 +277,112 @@ def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
 
 @dataclass(frozen=True)
 class _Hazard:
-    """A fitted hazard of re-entry by month."""
+    """A fitted hazard of re-entry by month.
 
-    pipeline: Any
+    Attributes
+    ----------
+    middle
+        Of each term the median, which stands in where it is missing, shape (terms,).
+    gaps
+        Places of the terms that were missing somewhere: that they are is a term too.
+    """
+
+    middle: np.ndarray
+    gaps: np.ndarray
+    scaler: Any
+    logit: Any
     step: int
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, view: str, longest: int, step: int) -> _Hazard:
-        """Fit on landmarks and the months after them, as far as they were seen in a view."""
-        from sklearn.impute import SimpleImputer
+        """Fit on landmarks and the months after them, as far as they were seen in a view.
+
+        On one thread: a sum that is shared out among threads rounds by their number, and so would every chance.
+        """
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         start = frame["as_of_no"].to_numpy(float) + step - 1
         event = frame[f"event_{view}"].to_numpy(float, na_value=np.nan) - start
         seen = frame[f"seen_{view}"].to_numpy(float, na_value=np.nan) - start
-        rows, outcomes = [], []
-        for lead in range(step, longest + 1, step):
-            still = np.where(np.isnan(event), seen >= lead, event > lead - step)
-            rows.append(_matrix(frame[still], lead))
-            outcomes.append((event[still] <= lead).astype(int))
-        pipeline = make_pipeline(
-            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-            StandardScaler(),
-            LogisticRegression(max_iter=500),
-        )
-        return cls(pipeline.fit(pd.concat(rows, ignore_index=True), np.concatenate(outcomes)), step)
+        leads = range(step, longest + 1, step)
+        still = [np.where(np.isnan(event), seen >= lead, event > lead - step) for lead in leads]
+        known = _known(frame)
+        first = _matrix({name: values[still[0]] for name, values in known.items()}, step)
+        gaps = np.flatnonzero(np.isnan(first).any(axis=0))  # whoever is still out later was out at first
+        terms = np.empty((sum(map(np.count_nonzero, still)), first.shape[1] + len(gaps)), order="F")
+        end = 0
+        for lead, rows in zip(leads, still, strict=True):
+            begin, end = end, end + np.count_nonzero(rows)
+            terms[begin:end, : first.shape[1]] = _matrix({name: values[rows] for name, values in known.items()}, lead)
+        middle = np.array([_median(column) for column in terms.T[: first.shape[1]]])
+        outcomes = np.concatenate([event[rows] <= lead for lead, rows in zip(leads, still, strict=True)]).astype(int)
+        with threadpool_limits(1):
+            scaler = StandardScaler(copy=False).fit(_filled(terms, middle, gaps))
+            logit = LogisticRegression(max_iter=500).fit(scaler.transform(terms), outcomes)
+        return cls(middle, gaps, scaler, logit, step)
 
     def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
         """The chance of re-entry within a horizon, shape (n,)."""
-        stays = np.ones(len(frame))
-        for lead in range(self.step, horizon + 1, self.step):
-            stays *= 1 - self.pipeline.predict_proba(_matrix(frame, lead))[:, 1]
+        known, stays = _known(frame), np.ones(len(frame))
+        terms = np.empty((len(frame), len(self.middle) + len(self.gaps)), order="F")
+        with threadpool_limits(1):
+            for lead in range(self.step, horizon + 1, self.step):
+                terms[:, : len(self.middle)] = _matrix(known, lead)
+                _filled(terms, self.middle, self.gaps)
+                stays *= 1 - self.logit.predict_proba(self.scaler.transform(terms))[:, 1]
         return 1 - stays
 
     def terms(self) -> pd.DataFrame:
         """Log-odds of re-entry in a month for one standard deviation more of each term."""
-        names = self.pipeline[0].get_feature_names_out()
-        return pd.DataFrame({"term": names, "log_odds": self.pipeline[-1].coef_[0]})
+        names = [*_TERMS, *(f"missingindicator_{_TERMS[gap]}" for gap in self.gaps)]
+        return pd.DataFrame({"term": names, "log_odds": self.logit.coef_[0]})
 
 
-def _matrix(frame: pd.DataFrame, lead: int) -> pd.DataFrame:
-    """Terms of the hazard `lead` months after the landmark."""
-    numbers = {name: frame[name].to_numpy(float, na_value=np.nan) for name in FEATURES}
+_TERMS = (
+    "log_months_since_exit", *(f"out_over_{months}_months" for months in _OUT), "log_months_ahead", "earlier_spells",
+    "log_last_spell", "last_start_known", "log_ratio", "log_ratio_ahead", "log_lowest_ratio", "ended_by_help",
+)  # fmt: skip
+
+
+def _known(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What of landmarks the hazard rests on, NaN where unknown; incomes over the line as logs."""
+    known = {name: frame[name].to_numpy(float, na_value=np.nan) for name in FEATURES}
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio, low = (np.log(np.clip(numbers[name], 0.05, 20)) for name in ("ratio", "low_ratio"))
-    ahead = np.full(len(frame), np.log(lead))
-    out = np.maximum(numbers["since"], 0) + lead
-    return pd.DataFrame({
-        "log_months_since_exit": np.log(out),
-        **{f"out_over_{months}_months": (out > months).astype(float) for months in _OUT},
-        "log_months_ahead": ahead,
-        "earlier_spells": np.minimum(numbers["earlier"], 5),
-        "log_last_spell": np.log1p(np.maximum(numbers["last_spell"], 0)),
-        "last_start_known": numbers["start_known"],
-        "log_ratio": ratio,
-        "log_ratio_ahead": ratio * ahead,
-        "log_lowest_ratio": low,
-        "ended_by_help": numbers["assisted"],
-    })  # fmt: skip
+        return known | {name: np.log(np.clip(known[name], 0.05, 20)) for name in ("ratio", "low_ratio")}
+
+
+def _matrix(known: Mapping[str, np.ndarray], lead: int) -> np.ndarray:
+    """Terms of the hazard `lead` months after the landmark, shape (n, terms)."""
+    ahead = np.full(len(known["since"]), np.log(lead))
+    out = np.maximum(known["since"], 0) + lead
+    return np.column_stack([
+        np.log(out),
+        *(out > months for months in _OUT),
+        ahead,
+        np.minimum(known["earlier"], 5),
+        np.log1p(np.maximum(known["last_spell"], 0)),
+        known["start_known"],
+        known["ratio"],
+        known["ratio"] * ahead,
+        known["low_ratio"],
+        known["assisted"],
+    ])  # fmt: skip
+
+
+def _median(column: np.ndarray) -> float:
+    """The median of what is known of a term, 0 where nothing is."""
+    known = column[~np.isnan(column)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def _filled(terms: np.ndarray, middle: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """The terms, in place, with medians where they are missing; behind them, for those of `gaps`, whether they are."""
+    terms[:, len(middle) :] = np.isnan(terms[:, gaps])
+    for place, value in enumerate(middle):
+        column = terms[:, place]
+        column[np.isnan(column)] = value
+    return terms
 
 
 def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horizon: int) -> pd.DataFrame | None:
@@ -361,9 +408,11 @@ def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horiz
     scored = {name: Scored(y, np.clip(risk, 0, 1)) for name, risk in risks.items()}
 
     def measures(of: Scored) -> Any:
-        return lambda weight: {m: v for m, v in of.metrics(weight).items() if m in METRICS}
+        return lambda weight: of.metrics(weight, METRICS)
 
-    found = resample({n: measures(s) for n, s in scored.items()}, test["household_id"], rules.intervals, seed=20260101)
+    with threadpool_limits(1):
+        by_model = {name: measures(of) for name, of in scored.items()}
+        found = resample(by_model, test["household_id"], rules.intervals, seed=20260101)
     figures, gains = found.intervals(), found.differences(BY_TIME)
     rows = []
     for name in scored:

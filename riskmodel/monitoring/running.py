@@ -1,8 +1,8 @@
-"""All parts of the monitoring report, one after the other, or two at a time where counties are worked on in processes."""
+"""All parts of the monitoring report, one after the other, or three at a time where counties are worked on in processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -21,10 +21,19 @@ PARTS = (
     Part("drift", "drift", "漂移监测", drift.report_drift),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
+AT_ONCE = WORKERS + 1
+"""Parts at a time: while one is written the workers have counties of two others."""
 
 
-def run_parts(asked: Asked, names: Sequence[str] = ()) -> dict[str, Found]:
+def run_parts(
+    asked: Asked, names: Sequence[str] = (), found: Callable[[str, Found], None] = lambda name, part: None
+) -> dict[str, Found]:
     """Run the parts of the report, all or those named.
+
+    Parameters
+    ----------
+    found
+        Called with each part as soon as it is there, while others are still made; of two parts perhaps at once.
 
     Raises
     ------
@@ -36,10 +45,12 @@ def run_parts(asked: Asked, names: Sequence[str] = ()) -> dict[str, Found]:
         if name not in known:
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
     wanted = [part for part in PARTS if not names or part.name in names]
-    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else WORKERS) as at_once:
-        return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked), wanted), strict=True))
+    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else AT_ONCE) as at_once:
+        return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked, found), wanted), strict=True))
 
 
-def _run(asked: Asked, part: Part) -> Found:
+def _run(asked: Asked, found: Callable[[str, Found], None], part: Part) -> Found:
     asked.progress(part.en)
-    return part.run(asked)
+    made = part.run(asked)
+    found(part.name, made)
+    return made

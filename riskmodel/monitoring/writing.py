@@ -19,6 +19,7 @@ from riskmodel.alerts.spreadsheet import write_filled
 from riskmodel.display import cells, plain
 from riskmodel.errors import CatalogueError
 from riskmodel.monitoring.part import Found
+from riskmodel.register.contract import SAFE_LOADER
 from riskmodel.settings import find_config
 
 _WORDS = "monitoring_words.yaml"
@@ -63,12 +64,17 @@ class Words:
 @cache
 def words_of(part: str) -> Words:
     """The words of a part, with those that all parts share."""
-    content = yaml.safe_load(find_config(_WORDS).read_text(encoding="utf-8"))
+    content = _all_words()
     common, own = content["common"], content.get(part, {})
     kinds = {kind: {**common.get(kind, {}), **own.get(kind, {})} for kind in ("tables", "columns", "values")}
     defined = {name for name, words in kinds["values"].items() if isinstance(words, str)}
     kinds["values"] |= {name: {**_defined(kinds["values"][name]), "*": _EVERY} for name in defined}
     return Words(part, **kinds, bulletin=own.get("bulletin", {}))
+
+
+@cache
+def _all_words() -> dict[str, Any]:
+    return yaml.load(find_config(_WORDS).read_text(encoding="utf-8"), SAFE_LOADER)
 
 
 _EVERY = {"en": "all", "zh": "全部"}
@@ -160,6 +166,8 @@ def _in_words(column: pd.Series, words: Words) -> pd.Series:
     """The values of a column as a sheet shows them: numbers as they are, all else as text in both languages."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column
+    if isinstance(column.dtype, pd.StringDtype) and not words.values.get(column.name):
+        return column  # an id is said as it is
     said = {value: _said(value, column.name, words) for value in column.dropna().unique()}
     return column.astype(object).map(said)
 

@@ -113,7 +113,8 @@ def _spells_in_context(
         for side, day in (("in", "identified_on"), ("out", "eliminated_on"))
         if beside[side]
     )
+    newest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""
+    latest = f"SELECT {', '.join(['household_id', 'month', *names])} FROM sorted_records {newest}"
     connection.execute(f"""
-        CREATE OR REPLACE TABLE latest AS SELECT {", ".join(["household_id", "month", *names])} FROM sorted_records
-        {"QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""};
-        CREATE OR REPLACE TABLE spells_in_context AS SELECT {", ".join(["s.*", *shown])} FROM sorted_spells s {joins}""")
+        CREATE OR REPLACE TABLE spells_in_context AS
+        WITH latest AS ({latest}) SELECT {", ".join(["s.*", *shown])} FROM sorted_spells s {joins}""")

@@ -254,3 +254,13 @@ def test_the_slope_of_a_badly_calibrated_model_is_that_of_scikit_learn(overconfi
     clipped = np.clip(risk, np.finfo(float).eps, 1 - np.finfo(float).eps)
     expected = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(logit(clipped)[:, None], fell)
     assert Scored(fell, risk).metrics()["calibration_slope"] == pytest.approx(expected.coef_[0, 0], abs=1e-5)
+
+
+@given(cases())
+def test_metrics_that_are_named_are_the_same_without_the_others(case: tuple) -> None:
+    y, p, w, lists = case
+    scored = Scored(y, p, lists, Capacity(number=2))
+    whole = scored.metrics(w)
+    asked = ["ece", "roc_auc", "recall_at_capacity"]
+    assert scored.metrics(w, asked) == {name: value for name, value in whole.items() if name in asked}
+    assert [scored.metric(name, w) for name in asked] == [whole[name] for name in asked]

@@ -43,7 +43,7 @@ def test_counties_come_back_in_order_and_are_told(asked: Asked) -> None:
 
 @pytest.mark.slow
 def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = ["spells", "funds", "industries"]
+    parts = ["spells", "funds", "industries", "drift"]
     in_threads = run_parts(asked, parts)
     monkeypatch.setattr(counties, "FOR_A_POOL", 0)
     in_processes = run_parts(asked, parts)
@@ -81,3 +81,12 @@ def test_a_county_where_nobody_has_a_record_yet_has_no_say_in_needs(county: Coun
     register = Register.open(county.register)
     long_ago = Asked(register, month_number(register.first_month) - 12, Rules())
     assert _needs(long_ago, register.counties[0]) is None
+
+
+def test_each_part_is_given_as_soon_as_it_is_there(asked: Asked) -> None:
+    told: list[str] = []
+    known = Asked(asked.register, asked.as_of, Rules(), progress=told.append)
+    given: dict[str, list[str]] = {}
+    found = run_parts(known, ["industries", "month"], lambda name, part: given.update({name: list(told)}))
+    assert list(given) == list(found) == ["month", "industries"]
+    assert "industries and policy support" not in given["month"], "it is given before the next one begins"
