@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -729,7 +730,7 @@ def _cut(held: _Held, start: int, stop: int) -> _Held:
 class _Groups:
     """The row groups of a file sorted by household; the last ones read are kept, for blocks that begin within one.
 
-    While the rows of one group are worked on, the next one is read.
+    While the rows of one group are worked on, the next one is read; not by a worker of a pool: it has no idle core beside it.
     """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
@@ -767,8 +768,8 @@ class _Groups:
         """Rows `first` to `last`."""
         wanted = [g for g in range(len(self.edges) - 1) if self.edges[g] < last and self.edges[g + 1] > first]
         self._kept = {g: self._kept[g] if g in self._kept else self._read(g) for g in wanted}
-        if wanted and wanted[-1] + 2 < len(self.edges) and wanted[-1] + 1 not in self._coming:
-            self._coming = {wanted[-1] + 1: self._reader.submit(self._read_now, wanted[-1] + 1)}
+        if wanted and (after := wanted[-1] + 1) + 1 < len(self.edges) and parent_process() is None:
+            self._coming = {after: self._coming.get(after) or self._reader.submit(self._read_now, after)}
         parts = [self._kept[g].slice(max(first - self.edges[g], 0), last - max(first, self.edges[g])) for g in wanted]
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
 

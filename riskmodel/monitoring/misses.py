@@ -322,12 +322,13 @@ def _by_township(misses: pd.DataFrame) -> pd.DataFrame:
 
 def _lacking(lacking: list[str]) -> tuple[str, str]:
     return (
-        f"The register's columns do not allow the classes {', '.join(lacking)}: such misses go to a later class.",
-        f"登记数据的字段不足以判断下列类别：{'、'.join(_ZH[name] for name in lacking)}，此类偏差归入其后的类别。",
+        f"The register's columns do not tell these classes: {', '.join(_SAID[name][0] for name in lacking)}. "
+        "Such misses go to a later class.",
+        f"登记数据的字段不足以判断下列类别：{'、'.join(_SAID[name][1] for name in lacking)}，此类偏差归入其后的类别。",
     )
 
 
-_ZH = {LATE: "录入滞后", UNVISITED: "未走访", WRONG: "数据有误"}
+_SAID = {LATE: ("recorded late", "录入滞后"), UNVISITED: ("not visited", "未走访"), WRONG: ("data wrong", "数据有误")}
 _READING = (
     "Misses: the first three classes are human deviations of the process, for the office to mend; a shock after the score "
     "is nobody's fault; model error is the model's. They speak of processes and units of work, never of a person. "
