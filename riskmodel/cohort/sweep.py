@@ -730,7 +730,7 @@ def _cut(held: _Held, start: int, stop: int) -> _Held:
 class _Groups:
     """The row groups of a file sorted by household; the last ones read are kept, for blocks that begin within one.
 
-    While the rows of one group are worked on, the next one is read; not by a worker of a pool: it has no idle core beside it.
+    While the rows of one group are worked on, the next one is read; not in a worker of a pool, beside which no core is idle.
     """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
