@@ -6,7 +6,8 @@ Synthetic cohorts (80 features, 5 % missing, 4 % falls, 12 as-of months, 20 coun
 own. `matrix` is what an analyst writes: a table in memory, `DataFrame[features].to_numpy()`, `lightgbm.Dataset`; `memory`
 and `disk` are `Trainer.fit` on cohorts in memory and on disk, `sampled` is `disk` with five others per fall, `study` and
 `study_sampled` are the whole of `riskmodel.train` from disk. `peak` is `ru_maxrss`; `own` is the largest RssAnon, which
-leaves out pages of mapped files that the system takes back when it wants to. About ten minutes on two busy cores.
+leaves out pages of mapped files that the system takes back when it wants to. `--write` leaves what stands below the first
+heading of a section. About ten minutes on two busy cores.
 """
 
 from __future__ import annotations
@@ -211,7 +212,8 @@ def main() -> None:
     if given.json:
         given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     if given.write:
-        given.write.write_text(page(found), encoding="utf-8")
+        kept = given.write.read_text(encoding="utf-8").partition("\n## ")[1:] if given.write.exists() else ()
+        given.write.write_text("".join((page(found), *kept)), encoding="utf-8")
     print(page(found))
 
 
