@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,7 @@ def worth(register: Register, counties: Sequence[str], most: int) -> int:
 
 def get_ready() -> None:
     """Have the server start now, beside what this process does until it asks for a pool."""
-    context = _context()
-    if context.get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
-
-        ensure_running()
+    _context()
 
 
 def pool(size: int) -> ProcessPoolExecutor:
@@ -40,9 +37,14 @@ def pool(size: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(size, mp_context=_context())
 
 
+@cache
 def _context() -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    try:
+        from multiprocessing.forkserver import ensure_running
+
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([_AT_HAND])
+        ensure_running()
+    except (ImportError, ValueError, OSError):  # no such system, or no room for its socket (a long path to temporary files)
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_AT_HAND])
     return context

@@ -1,0 +1,44 @@
+"""Processes that counties are shared out to: what they have at hand, and where none can be forked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+
+def has_kernels(_):
+    return "riskmodel.cohort.sweep" in sys.modules
+
+if __name__ == "__main__":
+    from riskmodel.processes import get_ready, pool
+    get_ready()
+    with pool(2) as processes:
+        print(list(processes.map(has_kernels, range(2))))
+"""
+
+
+def run(folder: Path, temporary: Path) -> str:
+    program = folder / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[1])}
+    found = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment, timeout=120)
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process may import for itself")
+def test_a_worker_has_its_kernels_before_its_first_county(tmp_path: Path) -> None:
+    short = Path("/tmp")
+    assert run(tmp_path, short) == "[True, True]"
+
+
+def test_without_room_for_the_servers_socket_each_process_imports_for_itself(tmp_path: Path) -> None:
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    assert run(tmp_path, long) == "[False, False]"
