@@ -69,8 +69,9 @@ def main() -> None:
         if not (path / "manifest.json").is_file():
             make_register(path, Path(folder), asked.households, asked.months)
         register = Register.open(path)
-        figures |= {"households": sum(_rows(register, "households")), "months": asked.months}
-        figures |= {"records": sum(_rows(register, "records")), "model": asked.model or ""}
+        for table in ("households", "records"):
+            figures[table] = sum(register.rows(table, county) for county in register.counties)
+        figures |= {"months": asked.months, "model": asked.model or ""}
         parts = asked.parts.split(",")
         for part in parts:
             for name, value in cost(register, part, Path(folder) / part, asked.model).items():
@@ -83,10 +84,6 @@ def main() -> None:
     print(json.dumps(figures))
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-
-
-def _rows(register: Register, table: str) -> list[int]:
-    return [facts["rows"] for name, facts in register.manifest["files"].items() if name.startswith(f"tables/{table}/")]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import engine
-from riskmodel.cohort.standing import SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
+from riskmodel.cohort.standing import FELL_AS, SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
 from riskmodel.register import Register
@@ -166,8 +166,9 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
     seen, ahead = at_risk.seen_within_months, register.step_months - 1
     check_population(register, at_risk)
     population = f"AND household_type = '{at_risk.population}'" if at_risk.population != "all" else ""
+    kinds = " ".join(f"WHEN '{kind}' THEN '{outcome}'" for kind, outcome in FELL_AS.items())
     fell_as = (
-        "CASE household_type WHEN 'lifted' THEN 'return' WHEN 'ordinary' THEN 'fall' ELSE 'unknown' END"
+        f"CASE household_type {kinds} ELSE 'unknown' END"
         if "household_type" in register.columns("households")
         else "'unknown'"
     )

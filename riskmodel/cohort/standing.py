@@ -24,6 +24,8 @@ from riskmodel.settings import AtRisk, Label
 
 SUDDEN_SHARE = 0.5
 SUDDEN_MONTHS = 12
+FELL_AS = {"lifted": "return", "ordinary": "fall"}
+"""What an outcome is, by the household's type."""
 _NET = ("wage_income", "production_income", "property_income", "transfer_income")
 _BELOW, _FAILING, _COSTLY, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "seen"))
 
@@ -57,14 +59,10 @@ class Standing:
         """
         counted = parts_of(register, label)
         check_population(register, at_risk)
-        told, seen = told_by_records(register), f"FILTER (WHERE age <= {at_risk.seen_within_months})"
-        texts = {
-            _BELOW: f"arg_min({told['below']}, age) {seen}",
-            _FAILING: f"arg_min({told['failing']}, age) {seen}",
-            _COSTLY: f"arg_min(coalesce({told['costly']}, false), age) {seen}",
-            _SEEN: f"min(age) {seen}",
-        }
-        known = [name for name, found in zip(texts, (*told.values(), ""), strict=True) if found != "NULL"]
+        seen = f"FILTER (WHERE age <= {at_risk.seen_within_months})"
+        told = {name: text for name, text in told_by_records(register).items() if text != "NULL"}
+        texts = {f"standing_{name}": f"arg_min({text}, age) {seen}" for name, text in told.items()}
+        texts[_SEEN] = f"min(age) {seen}"
         last = as_of + register.step_months - 1
         with engine() as connection:
             open_others(connection, register, county)
@@ -78,7 +76,7 @@ class Standing:
                 f"AND onset_no > {first} AND onset_no <= {as_of} ORDER BY household_id"
             ).fetchnumpy()
         return cls(
-            columns=tuple(_column(name, texts[name]) for name in known),
+            columns=tuple(_column(name, text) for name, text in texts.items()),
             _month=as_of,
             _below_counts="below_line" in counted,
             _population=at_risk.population,
@@ -118,7 +116,7 @@ def fell_as(features: pd.DataFrame) -> np.ndarray:
     """What an outcome would be: a `return` to poverty, a `fall` into it, or `unknown`; by the household's type."""
     if "household_type" not in features:
         return np.full(len(features), "unknown", object)
-    return features["household_type"].map({"lifted": "return", "ordinary": "fall"}).fillna("unknown").to_numpy(object)
+    return features["household_type"].map(FELL_AS).fillna("unknown").to_numpy(object)
 
 
 def parts_of(register: Register, label: Label) -> list[str]:
@@ -151,7 +149,10 @@ def check_population(register: Register, at_risk: AtRisk) -> None:
 
 
 def told_by_records(register: Register) -> dict[str, str]:
-    """SQL over a record for what it tells: `below` the line, a guarantee `failing`, `costly` beyond income; or NULL."""
+    """SQL over a record for what it tells: `below` the line, a guarantee `failing`, `costly` beyond income; or NULL.
+
+    Whether a record is `costly` is never missing: unknown is not costly.
+    """
     held = set(register.columns("records"))
     guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
     failing = " OR ".join(f"NOT {g}" for g in guarantees)
@@ -160,11 +161,11 @@ def told_by_records(register: Register) -> dict[str, str]:
     net = " + ".join(c for c in _NET if c in held)
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}"
     less = " - production_cost" if "production_cost" in held else ""
-    costly = f"CASE WHEN {net}{less} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * floor_at({net}{less}, 1) END"
+    found = f"CASE WHEN {net}{less} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * floor_at({net}{less}, 1) END"
     return {
         "below": "(welfare < line)" if {"welfare", "line"} <= held else "NULL",
         "failing": f"({failing})" if failing else "NULL",
-        "costly": costly if net and "selfpay" in held else "NULL",
+        "costly": f"coalesce({found}, false)" if net and "selfpay" in held else "NULL",
     }
 
 

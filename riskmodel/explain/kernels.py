@@ -113,10 +113,16 @@ def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
 
 
 @_compiled
-def _scratch(layout):
+def _most_leaves(first_leaf):
     most = 1
-    for tree in range(len(layout.first_leaf) - 1):
-        most = max(most, layout.first_leaf[tree + 1] - layout.first_leaf[tree])
+    for tree in range(len(first_leaf) - 1):
+        most = max(most, first_leaf[tree + 1] - first_leaf[tree])
+    return most
+
+
+@_compiled
+def _scratch(layout):
+    most = _most_leaves(layout.first_leaf)
     return np.zeros((most, BLOCK), np.uint16), np.zeros((most, BLOCK), np.uint16)
 
 
@@ -320,9 +326,7 @@ def add_margins(forest, column, rank, ranks, margins):
     `forest` is where the splits and the leaves of each tree begin, the children of each split and the value of each leaf.
     """
     first_split, first_leaf, children, value = forest
-    most = 1
-    for tree in range(len(first_leaf) - 1):
-        most = max(most, first_leaf[tree + 1] - first_leaf[tree])
+    most = _most_leaves(first_leaf)
     there = np.empty((2 * most, _WORDS), np.uint64)  # at splits, then at leaves
     digits = np.zeros((8, _WORDS), np.uint64)
     spelled = np.zeros(8 * _WORDS, np.uint64)

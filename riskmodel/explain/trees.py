@@ -110,12 +110,15 @@ def _read(text: str, features: tuple[str, ...]) -> Forest:
     def numbers(name: str, kind: type, of: Sequence[Mapping[str, str]] = split_trees) -> np.ndarray:
         return np.array(" ".join(tree.get(name, "") for tree in of).split(), kind)
 
+    on_leaf = np.zeros(first_leaf[-1])  # training rows; a tree of one leaf need not tell its own
+    on_leaf[np.repeat(leaves > 1, leaves)] = numbers("leaf_count", np.float64)
+
     children = np.column_stack([numbers("left_child", np.int64), numbers("right_child", np.int64)])
     tree_of = np.repeat(np.arange(len(trees)), leaves - 1)[:, None]
     counts = np.where(
         children >= 0,
         numbers("internal_count", np.float64)[np.where(children >= 0, first_split[tree_of] + children, 0)],
-        _counts_of_leaves(split_trees, leaves)[np.where(children < 0, first_leaf[tree_of] + ~children, 0)],
+        on_leaf[np.where(children < 0, first_leaf[tree_of] + ~children, 0)],
     )
     total = counts.sum(axis=1, keepdims=True)
     cover = np.divide(counts, total, out=np.full(counts.shape, 0.5), where=total > 0)
@@ -134,7 +137,7 @@ def _read(text: str, features: tuple[str, ...]) -> Forest:
         rule=rule,
         children=children,
         cover=cover,
-        value=np.array(" ".join(tree["leaf_value"] for tree in trees).split(), float),
+        value=numbers("leaf_value", np.float64, trees),
         weight=_weights(first_split, first_leaf, children, cover),
         bitset_start=np.cumsum(sets),
         bitsets=numbers("cat_threshold", np.uint32),
@@ -143,13 +146,6 @@ def _read(text: str, features: tuple[str, ...]) -> Forest:
 
 def _fields(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
-def _counts_of_leaves(split_trees: Sequence[Mapping[str, str]], leaves: np.ndarray) -> np.ndarray:
-    """Training rows on each leaf; a tree of one leaf need not tell its own."""
-    found = np.zeros(leaves.sum())
-    found[np.repeat(leaves > 1, leaves)] = np.array(" ".join(tree["leaf_count"] for tree in split_trees).split(), float)
-    return found
 
 
 def _rules(threshold: np.ndarray, decision: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.part import Asked
-from riskmodel.register.store import table_file
 
 FOR_A_POOL = 3_000_000
 """Records from which on processes are worth their start."""
@@ -30,9 +29,8 @@ T = TypeVar("T")
 @contextmanager
 def with_workers(asked: Asked) -> Iterator[Asked]:
     """What is asked, with processes at hand where the register is large and has counties to share out."""
-    files = asked.register.manifest["files"]
     counties = asked.counties
-    if len(counties) < 2 or sum(files[table_file("records", county)]["rows"] for county in counties) < FOR_A_POOL:
+    if len(counties) < 2 or sum(asked.register.rows("records", county) for county in counties) < FOR_A_POOL:
         yield asked
         return
     alone = replace(asked, model=None, progress=_silent)
