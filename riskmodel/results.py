@@ -165,22 +165,23 @@ def score_and_write(
 
     With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
     """
+    from riskmodel.processes import get_ready, worth
+    from riskmodel.register import Register
+
+    if engine == "local" and worth(here := Register.open(register), here.counties, how.get("workers", 2)) > 1:
+        get_ready()  # before this process imports what its helpers import too
+
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.processes import get_ready, worth
-    from riskmodel.register import Register
 
     if database is not None:
         step(f"reaching {database.label}")
         database.reach()
     room = read_capacity(capacity)
     with _engine(engine, master, str(register)) as (register_path, counties):
-        opened = Register.open(register_path)
-        if counties is None and worth(opened, opened.counties, how.get("workers", 2)) > 1:
-            get_ready()
-        facts = register_facts(opened)
+        facts = register_facts(Register.open(register_path))
         step("model")
         model = load_model(model_uri, tracking_uri)
         asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)

@@ -152,37 +152,24 @@ def _walk(forest: Forest, group_of: np.ndarray) -> tuple[np.ndarray, ...]:
     return bit, parent, above, groups[splits:], ratio[splits:], lengths[splits:]
 
 
-def join_siblings(layout: Layout, B: np.ndarray, E: np.ndarray) -> tuple[Layout, np.ndarray, np.ndarray]:
+def join_siblings(layout: Layout) -> tuple[Layout, np.ndarray]:
     """One table for two leaves under the same split, which saves every second look-up there.
 
     Their paths have the same m groups. The pattern is the split's own with one bit more, m, set if the row goes right;
-    the table is kept as the left leaf's, and the right leaf has none.
+    the table is kept as the left leaf's, and the right leaf has none. Gives the layout of the joined tables, which
+    `join_tables` of the kernels fills, and the pairs: left leaf, right leaf and place of the split's group, pairs x 3.
     """
     groups, entries = np.diff(layout.group_start), np.diff(layout.table_start)
     tree = np.repeat(np.arange(len(layout.first_split) - 1), np.diff(layout.first_split))
     pairs = layout.first_leaf[tree][:, None] + ~layout.children
     joined = (layout.children < 0).all(axis=1)
     joined[joined] = (entries[pairs[joined]] > 0).all(axis=1) & (groups[pairs[joined, 0]] < TABLE_BITS)
-    left, right, place = *pairs[joined].T, layout.bit[joined]
+    left, right = pairs[joined].T
     entries[left], entries[right] = 2 * entries[left], 0
-    start = np.cumsum([0, *entries])
     bit = layout.bit.copy()
     bit[joined] = groups[left]
-    alone = np.setdiff1d(np.flatnonzero(entries), left)
-    together = np.empty((2, start[-1]))
-    old = np.vstack([B, E])
-    for m in np.unique(groups):
-        pattern = np.arange(2**m) if m <= TABLE_BITS else np.zeros(0, np.int64)
-        same = alone[groups[alone] == m]
-        together[:, start[same][:, None] + pattern] = old[:, layout.table_start[same][:, None] + pattern]
-        some = groups[left] == m
-        one, two, missed = left[some], right[some], pattern | (1 << place[some])[:, None]
-        for right_way in (0, 1):
-            to_left, to_right = (missed, pattern) if right_way else (pattern, missed)
-            together[:, start[one][:, None] + pattern + right_way * 2**m] = (
-                old[:, layout.table_start[one][:, None] + to_left] + old[:, layout.table_start[two][:, None] + to_right]
-            )
-    return layout._replace(bit=bit, table_start=start), *together
+    found = np.column_stack([left, right, layout.bit[joined]])
+    return layout._replace(bit=bit, table_start=np.cumsum([0, *entries])), found
 
 
 def shapley_weights(most: int) -> np.ndarray:

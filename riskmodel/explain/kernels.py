@@ -202,6 +202,25 @@ def tables_of_shares(layout, value, weights, shares, B, E):
 
 
 @_compiled
+def join_tables(layout, joined, pairs, table):
+    """The tables of the joined layout (`games.join_siblings`) from those of single leaves."""
+    out = np.empty(joined.table_start[-1])
+    for leaf in range(len(layout.group_start) - 1):
+        old, new = layout.table_start[leaf], joined.table_start[leaf]
+        entries = layout.table_start[leaf + 1] - old
+        if joined.table_start[leaf + 1] - new == entries:
+            out[new : new + entries] = table[old : old + entries]
+    for left, right, place in pairs:
+        new, entries = joined.table_start[left], layout.table_start[left + 1] - layout.table_start[left]
+        to_left, to_right = table[layout.table_start[left] :], table[layout.table_start[right] :]
+        for pattern in range(entries):
+            missed = pattern | 1 << place
+            out[new + pattern] = to_left[pattern] + to_right[missed]
+            out[new + entries + pattern] = to_left[missed] + to_right[pattern]
+    return out
+
+
+@_compiled
 def _look_up(table, pattern, found):
     for row in range(len(pattern)):
         found[row] = table[pattern[row]]

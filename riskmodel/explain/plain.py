@@ -67,6 +67,19 @@ def tables_of_shares(
             _table(layout, leaf, E)[:] = (b + e)[::-1]
 
 
+def join_tables(layout: Layout, joined: Layout, pairs: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The tables of the joined layout (`games.join_siblings`) from those of single leaves."""
+    out = np.empty(joined.table_start[-1])
+    for leaf in np.flatnonzero(np.diff(joined.table_start) == np.diff(layout.table_start)):
+        _table(joined, leaf, out)[:] = _table(layout, leaf, table)
+    for left, right, place in pairs:
+        one, two = _table(layout, left, table), _table(layout, right, table)
+        pattern = np.arange(len(one))
+        missed = pattern | 1 << place
+        _table(joined, left, out)[:] = np.concatenate([one[pattern] + two[missed], one[missed] + two[pattern]])
+    return out
+
+
 def add_tables(
     layout: Layout, ranks: np.ndarray, trees: np.ndarray, B: np.ndarray, E: np.ndarray, values: np.ndarray
 ) -> None:

@@ -102,7 +102,8 @@ class GroupExplainer:
         self._weights = shapley_weights(int(np.diff(layout.group_start).max(initial=1)))
         B, E = np.empty(len(shares)), np.empty(len(shares))
         self._kernels.tables_of_shares(layout, self._forest.value, self._weights, shares, B, E)
-        self._joined, self._B, self._E = join_siblings(layout, B, E)
+        self._joined, pairs = join_siblings(layout)
+        self._B, self._E = (self._kernels.join_tables(layout, self._joined, pairs, table) for table in (B, E))
         margin = self._forest.value * reach
         output = np.repeat(np.arange(self._forest.trees) % self._forest.outputs, np.diff(self._forest.first_leaf))
         base = np.array([margin[output == k].sum() for k in range(self._forest.outputs)])
