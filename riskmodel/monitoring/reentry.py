@@ -44,6 +44,8 @@ last assessment, and its lowest in the twelve months before; whether monitoring 
 _SEEN_WITHIN = 3
 _OUT = (3, 6, 12, 24)
 """Months since the exit at which the hazard may step."""
+_BENDS = (1.2, 2.0)
+"""Income over the line at which the log-odds of the hazard may bend: far above the line a little more saves nobody."""
 
 
 def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
@@ -341,7 +343,8 @@ class _Hazard:
 
 _TERMS = (
     "log_months_since_exit", *(f"out_over_{months}_months" for months in _OUT), "log_months_ahead", "earlier_spells",
-    "log_last_spell", "last_start_known", "log_ratio", "log_ratio_ahead", "log_lowest_ratio", "ended_by_help",
+    "log_last_spell", "last_start_known", "log_ratio", *(f"log_ratio_above_{bend:g}" for bend in _BENDS), "log_ratio_ahead",
+    "log_lowest_ratio", "ended_by_help",
 )  # fmt: skip
 
 
@@ -364,6 +367,7 @@ def _matrix(known: Mapping[str, np.ndarray], lead: int) -> np.ndarray:
         np.log1p(np.maximum(known["last_spell"], 0)),
         known["start_known"],
         known["ratio"],
+        *(np.maximum(known["ratio"] - np.log(bend), 0) for bend in _BENDS),
         known["ratio"] * ahead,
         known["low_ratio"],
         known["assisted"],
