@@ -287,14 +287,16 @@ def score(
     about = manifest["about"]
     counts = about["counts"]
     verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items())
-    typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts ({verdicts}).")
+    of_them = f" ({verdicts})" if verdicts else ""
+    typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts{of_them}.")
     if counts["by_hand"]:
         typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
     if database:
         typer.echo(f"In {database.label}, schema {schema}: scores, alerts, drivers, by_hand.")
-    typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
+    if counts["alerts"]:
+        typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
 
 
 @app.command()

@@ -14,11 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
-from riskmodel.alerts.month import write_month
+from riskmodel.alerts.history import ScoredMonth
+from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
+from riskmodel.monitoring.part import scored_months
+from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, score_and_write
 from riskmodel.settings import Capacity, load_run
@@ -163,6 +166,12 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     assert found["about"]["counts"]["scored"] == found["about"]["counts"]["alerts"] == 0
     assert len(pd.read_parquet(tmp_path / "month" / "by_hand.parquet")) == found["about"]["counts"]["by_hand"] > 300
     assert not (tmp_path / "month" / "alerts.csv").exists()
+    someone = pd.read_parquet(tmp_path / "month" / "by_hand.parquet")["household_id"].iloc[0]
+    with pytest.raises(NotFound, match="nobody was ranked.*by_hand.parquet"):
+        read_alert(tmp_path / "month", someone)
+    with pytest.raises(NotFound, match="nobody was ranked"):
+        ScoredMonth.open(tmp_path / "month").alerts()
+    assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
 
 
 def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:
