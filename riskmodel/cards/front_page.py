@@ -374,7 +374,7 @@ def _to_mend(report: Findings) -> Listing:
     rows = report.table("misses", "miss_classes")
     if rows is None:
         return Listing(title, action, why=report.why("misses"))
-    n = [count(int(rows.loc[rows["miss"] == miss, "misses"].sum())) for miss in ("missed_return", "false_alert")]
+    n = [report.few(int(rows.loc[rows["miss"] == miss, "misses"].sum())) for miss in ("missed_return", "false_alert")]
     mark = small_mark(report.least)
     printed = [shown_together(of["misses"].tolist(), report.least, mark) for _, of in rows.groupby("miss", sort=False)]
     rows = rows.assign(printed=[cell for group in printed for cell in group])

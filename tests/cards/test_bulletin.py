@@ -177,6 +177,23 @@ def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away
     assert shown[1][2] == "<10"
 
 
+def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
+    few = found()
+    few["misses"].tables["miss_classes"]["misses"] = [0, 1, 0, 14, 34, 40]
+    report = Findings(asked(), few)
+    assert "Of <10 missed returns and 88 alerts" in lists(report)[4].total.en
+    table = next(t for d in details(report) for t in d.tables if t.file == "misses/miss_classes")
+    assert [row[3][0].en for row in table.rows[:3]] == ["*"] * 3, "the interval of nought of one tells the one"
+
+
+def test_help_in_time_keeps_its_days_where_few_were_helped_by_then() -> None:
+    few = found()
+    few["assistance"].tables["help_timeliness"].loc[0, ["helped", "share"]] = [4, 4 / 255]
+    table = next(t for d in details(Findings(asked(), few)) for t in d.tables if t.file == "assistance/help_timeliness")
+    shown = [[cell.en for cell, _ in row] for row in table.rows]
+    assert shown[0][:4] == ["30", "255", "<10", "*"] and shown[1][:3] == ["90", "235", "119"]
+
+
 def test_the_smallest_cell_is_a_rule_of_the_county() -> None:
     rules = Rules(bulletin={"smallest_cell": 20})
     report = Findings(asked(rules=rules), found())
