@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +69,21 @@ def main() -> None:
     except RiskmodelError as fault:
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
+    except OSError as fault:
+        if fault.errno not in _DISK:
+            raise
+        where = f"{fault.filename}: " if fault.filename else ""
+        typer.echo(
+            f"error: {where}{os.strerror(fault.errno)}. What was to be written is not there, in whole or in part; free "
+            "space or name a folder that may be written (--out), and run the same command again.",
+            err=True,
+        )
+        sys.exit(_DISK_REFUSES)
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+"""What a disk says that is full, or may not be read or written, or where a file lies in the way."""
+_DISK_REFUSES = 15
 
 
 @contextmanager

@@ -174,6 +174,17 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    small = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from riskmodel.cli import main; main()"
+    )
+    asked = [sys.executable, "-c", small, "simulate", str(tmp_path / "county"), "--households", "50", "--months", "13"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 15
+    assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:
     scores = score(Register.open(county.register), load_model(county.folder / "results"), AS_OF)
     name = scores.frame["county_id"].iloc[0]
