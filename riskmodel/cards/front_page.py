@@ -67,9 +67,17 @@ def alarms(report: Findings) -> dict[str, Any]:
     found = report.table("drift", "alarms")
     if found is None:
         return {"why": report.why("drift")}
+    drift = report.found["drift"]
+    if not drift.figures["tests"] and len(drift.notes) > 1:
+        return {"why": Words(*drift.notes[1])}  # nothing was checked: that nothing alarmed would say nothing
     first = [Words(shortened(r.action_en, 240), shortened(r.action_zh, 160)) for r in found.head(_MOST_ALARMS).itertuples()]
-    tests = report.found["drift"].figures["tests"]
-    return {"why": None, "n": len(found), "tests": tests, "first": first, "earlier": report.earlier("drift", "alarms")}
+    return {
+        "why": None,
+        "n": len(found),
+        "tests": drift.figures["tests"],
+        "first": first,
+        "earlier": report.earlier("drift", "alarms"),
+    }
 
 
 def compared_months(report: Findings) -> list[int]:
@@ -129,7 +137,8 @@ def _watched(report: Findings) -> Number:
     if course is None or column is None:
         return Number(titles["monitored"], why=report.why("month", "monitored"))
     values, drawn, first = course.values(column), course.drawn(column), course.table["as_of"].iloc[0]
-    reading = Words(f"at the end of {month_text(report.asked.as_of)}", f"{month_text(report.asked.as_of)}末")
+    end = month_text(report.asked.as_of + report.asked.register.step_months - 1)
+    reading = Words(f"at the end of {end}", f"{end}末")
     if drawn is not None and values[-1] is not None and values[-2] is not None:
         moved = round(values[-1] - values[-2])
         by = f"{'+' if moved > 0 else '−' if moved < 0 else '±'}{count(abs(moved))}"

@@ -89,6 +89,14 @@ def test_a_drift_alarm_comes_with_what_to_do_about_it(page: Page) -> None:
     assert "No alarm in 155 checks" in front(Page(bulletin(asked(), found(drift=none))))
 
 
+def test_a_month_without_any_check_of_drift_does_not_say_that_none_alarmed() -> None:
+    short = ("The register does not reach back to the same month of last year.", "登记数据不足一年。")
+    nothing = Found({"alarms": found()["drift"].tables["alarms"].head(0)}, {"alarms": 0, "tests": 0}, [READING, short])
+    page = Page(bulletin(asked(), found(drift=nothing)))
+    assert short[0] in front(page) and short[1] in front(page, "zh")
+    assert "No alarm in 0" not in front(page)
+
+
 def test_totals_are_held_against_an_earlier_report_where_one_is_named() -> None:
     before = {"as_of": "2024-03", "parts": {"spells": {"long_stays_households": 9, "frequent_entries_households": 11},
                                             "industries": {"projects_fully": 2, "projects_mainly": 3}}}  # fmt: skip
