@@ -744,8 +744,7 @@ def _print_assessment(found: dict[str, Any]) -> None:
             f"falls listed {lead['early_months']} months ahead {early}."
         )
     for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
-        typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
-                   f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip
+        typer.echo(f"warning: {_apart(alarm)}")
     if found["level"]["warning_en"]:
         typer.echo(f"warning: {found['level']['warning_en']}")
     if found["helped"].get("warning"):
@@ -783,6 +782,14 @@ def _print_oversight(found: dict[str, Any]) -> None:
         ["what", "value and interval"],
         [[n, "-" if f is None else _plain_figure(f)] for n, f in rows.items()],
     )
+
+
+def _apart(row: dict[str, Any]) -> str:
+    """How far two groups lie apart in verdicts; where the one has none there is no ratio."""
+    of, other = f"{row['column']} = {row['highest']}", row["lowest"]
+    if row["ratio"] is None:
+        return f"'subjective' is called for {of}, and for nobody with {other}."
+    return f"'subjective' is called {_ratio(row)} times as often for {of} as for {other}."
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
-from riskmodel.cli import app
+from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
 from riskmodel.monitoring.part import scored_months
@@ -172,6 +172,12 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     with pytest.raises(NotFound, match="nobody was ranked"):
         ScoredMonth.open(tmp_path / "month").alerts()
     assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+
+
+def test_a_group_without_a_subjective_verdict_has_no_ratio_to_print() -> None:
+    row = {"column": "head_sex", "highest": "male", "lowest": "female", "ratio": None, "low": None, "high": None}
+    assert _apart(row) == "'subjective' is called for head_sex = male, and for nobody with female."
+    assert "1.6 (0.4-6.6) times as often" in _apart(row | {"ratio": 1.6, "low": 0.4, "high": 6.6})
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
