@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +69,21 @@ def main() -> None:
     except RiskmodelError as fault:
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
+    except OSError as fault:
+        if fault.errno not in _DISK:
+            raise
+        where = f"{fault.filename}: " if fault.filename else ""
+        typer.echo(
+            f"error: {where}{os.strerror(fault.errno)}. What was to be written is not there, in whole or in part; free "
+            "space or name a folder that may be written (--out), and run the same command again.",
+            err=True,
+        )
+        sys.exit(_DISK_REFUSES)
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+"""What a disk says that is full, or may not be read or written, or where a file lies in the way."""
+_DISK_REFUSES = 15
 
 
 @contextmanager
@@ -287,14 +304,16 @@ def score(
     about = manifest["about"]
     counts = about["counts"]
     verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items())
-    typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts ({verdicts}).")
+    of_them = f" ({verdicts})" if verdicts else ""
+    typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts{of_them}.")
     if counts["by_hand"]:
         typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
     if database:
         typer.echo(f"In {database.label}, schema {schema}: scores, alerts, drivers, by_hand.")
-    typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
+    if counts["alerts"]:
+        typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
 
 
 @app.command()
@@ -725,8 +744,7 @@ def _print_assessment(found: dict[str, Any]) -> None:
             f"falls listed {lead['early_months']} months ahead {early}."
         )
     for alarm in (row for row in found["fairness"].get("spread", []) if row["alarm"]):
-        typer.echo(f"warning: 'subjective' is called {_ratio(alarm)} times as often for {alarm['column']} = "
-                   f"{alarm['highest']} as for {alarm['lowest']}.")  # fmt: skip
+        typer.echo(f"warning: {_apart(alarm)}")
     if found["level"]["warning_en"]:
         typer.echo(f"warning: {found['level']['warning_en']}")
     if found["helped"].get("warning"):
@@ -764,6 +782,14 @@ def _print_oversight(found: dict[str, Any]) -> None:
         ["what", "value and interval"],
         [[n, "-" if f is None else _plain_figure(f)] for n, f in rows.items()],
     )
+
+
+def _apart(row: dict[str, Any]) -> str:
+    """How far two groups lie apart in verdicts; where the one has none there is no ratio."""
+    of, other = f"{row['column']} = {row['highest']}", row["lowest"]
+    if row["ratio"] is None:
+        return f"'subjective' is called for {of}, and for nobody with {other}."
+    return f"'subjective' is called {_ratio(row)} times as often for {of} as for {other}."
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -14,11 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
-from riskmodel.alerts.month import write_month
+from riskmodel.alerts.history import ScoredMonth
+from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
-from riskmodel.cli import app
+from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError
 from riskmodel.model.tracking import load_model, promote
+from riskmodel.monitoring.part import scored_months
+from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, score_and_write
 from riskmodel.settings import Capacity, load_run
@@ -163,6 +166,29 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     assert found["about"]["counts"]["scored"] == found["about"]["counts"]["alerts"] == 0
     assert len(pd.read_parquet(tmp_path / "month" / "by_hand.parquet")) == found["about"]["counts"]["by_hand"] > 300
     assert not (tmp_path / "month" / "alerts.csv").exists()
+    someone = pd.read_parquet(tmp_path / "month" / "by_hand.parquet")["household_id"].iloc[0]
+    with pytest.raises(NotFound, match="nobody was ranked.*by_hand.parquet"):
+        read_alert(tmp_path / "month", someone)
+    with pytest.raises(NotFound, match="nobody was ranked"):
+        ScoredMonth.open(tmp_path / "month").alerts()
+    assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+
+
+def test_a_group_without_a_subjective_verdict_has_no_ratio_to_print() -> None:
+    row = {"column": "head_sex", "highest": "male", "lowest": "female", "ratio": None, "low": None, "high": None}
+    assert _apart(row) == "'subjective' is called for head_sex = male, and for nobody with female."
+    assert "1.6 (0.4-6.6) times as often" in _apart(row | {"ratio": 1.6, "low": 0.4, "high": 6.6})
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    small = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from riskmodel.cli import main; main()"
+    )
+    asked = [sys.executable, "-c", small, "simulate", str(tmp_path / "county"), "--households", "50", "--months", "13"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 15
+    assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:

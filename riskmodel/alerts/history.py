@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from riskmodel.alerts.month import nobody_ranked
 from riskmodel.errors import IntegrityError, NotFound, UsageError
 from riskmodel.evaluation.capacity import alert_states
 from riskmodel.months import month_number, month_text
@@ -49,8 +50,21 @@ class ScoredMonth:
         """Name of the register's source."""
         return self.about.get("inputs", {}).get("register", {}).get("source")
 
+    @property
+    def ranked(self) -> bool:
+        """Whether anybody was ranked: where all at risk opted out the month has no list."""
+        return "alerts.parquet" in self.manifest["files"]
+
     def alerts(self) -> pd.DataFrame:
-        """The alerts, ids as text."""
+        """The alerts, ids as text.
+
+        Raises
+        ------
+        NotFound
+            If nobody was ranked in the month.
+        """
+        if not self.ranked:
+            raise NotFound(nobody_ranked(self.folder, self.as_of))
         table = pd.read_parquet(self.folder / "alerts.parquet")
         return table.assign(household_id=table["household_id"].astype(str))
 
@@ -96,7 +110,7 @@ def earlier_months(month: ScoredMonth, given: Sequence[Path] = ()) -> list[Score
                 continue
             last = found.get(other.as_of)
             later = last is None or other.manifest["created_at"] >= last.manifest["created_at"]
-            if other.as_of < month.as_of and other.source == month.source and later:
+            if other.ranked and other.as_of < month.as_of and other.source == month.source and later:
                 found[other.as_of] = other
     return [found[as_of] for as_of in sorted(found)]
 

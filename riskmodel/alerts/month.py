@@ -134,6 +134,14 @@ def write_lists(stage: Path) -> None:
         write_excel(rows, stage / "workbooks" / f"{quote(str(county), safe='')}.xlsx")
 
 
+def nobody_ranked(folder: Path, as_of: str) -> str:
+    """What is said of a month without a list."""
+    return (
+        f"nobody was ranked in {as_of}: all at risk opted out of automated ranking and go the manual way "
+        f"({folder / 'by_hand.parquet'})."
+    )
+
+
 def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
     """One alert of a scored month: its row, log-odds per driver, features, base.
 
@@ -143,6 +151,8 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
         If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
     """
     manifest = read_manifest(folder, kind="scores")
+    if "alerts.parquet" not in manifest["files"]:
+        raise NotFound(nobody_ranked(folder, manifest["about"]["as_of"]))
     alerts = pd.read_parquet(folder / "alerts.parquet")
     where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
     if not len(where):

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_svg
 from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, percent, shortened
-from riskmodel.evaluation.disclosure import WITHHELD, shown_in_table, small_mark, tells, withheld
+from riskmodel.cards.sums import printed_counts
+from riskmodel.evaluation.disclosure import WITHHELD, tells
 from riskmodel.monitoring import writing
 from riskmodel.monitoring.running import PARTS
 
@@ -90,19 +91,18 @@ def _table(report: Findings, part: str, name: str) -> Table:
     named = "household_id" in whole
     rows = whole if name in _IN_FULL else whole.head(report.asked.rules.bulletin.table_rows)
     printed: dict[str, list[str]] = {}
-    few = np.zeros(len(whole), bool)
+    few = np.zeros(len(rows), bool)
     if name == "month_course" and report.course is not None:
         printed = {c: report.course.printed(c) for c in report.course.columns}
     elif not named:
-        printed, few = _protected(
-            whole, [c for c in columns if c in whole and _counts(whole[c]) and _YUAN not in words.column(c)[0]], report.least
-        )
+        counts = [c for c in columns if c in whole and _counts(whole[c]) and _YUAN not in words.column(c)[0]]
+        printed, few = printed_counts(name, rows, counts, report.least)
     cells = [
         [
             (same(printed[c][at]), None)
             if c in printed
             else (same(WITHHELD), None)
-            if few[at] and isinstance(row.get(c), int | float | np.number)
+            if few[at] and c not in _NOT_COUNTS and isinstance(row.get(c), int | float | np.number)
             else _cell(part, c, row)
             for c in columns
         ]
@@ -111,18 +111,6 @@ def _table(report: Findings, part: str, name: str) -> Table:
     numbers = {c for c in columns if c in printed or c in whole and _is_number(whole[c])}
     heads = [(Words(*words.column(c)), NUMBER if c in numbers else KEY if c.endswith(_KEYS) else TEXT) for c in columns]
     return Table(Words(*words.table(name)), heads, cells, len(whole), f"{part}/{name}", named)
-
-
-def _protected(rows: pd.DataFrame, counts: Sequence[str], least: int) -> tuple[dict[str, list[str]], np.ndarray]:
-    """Counts of a breakdown as printed, and its rows with a withheld one: their shares and sums are withheld as well."""
-    if not counts or not len(rows):
-        return {c: [] for c in counts}, np.zeros(len(rows), bool)
-    values = rows[counts].astype("Float64").to_numpy(float, na_value=np.nan)
-    cells = shown_in_table(np.nan_to_num(values).astype(int), least)
-    cells[np.isnan(values)] = ABSENT
-    hidden = np.array([[withheld(cell) for cell in line] for line in cells])
-    cells[hidden & (values < least)] = small_mark(least)
-    return {c: cells[:, i].tolist() for i, c in enumerate(counts)}, hidden.any(axis=1)
 
 
 def _counts(column: pd.Series) -> bool:

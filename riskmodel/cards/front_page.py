@@ -67,9 +67,17 @@ def alarms(report: Findings) -> dict[str, Any]:
     found = report.table("drift", "alarms")
     if found is None:
         return {"why": report.why("drift")}
+    drift = report.found["drift"]
+    if not drift.figures["tests"] and len(drift.notes) > 1:
+        return {"why": Words(*drift.notes[1])}  # nothing was checked: that nothing alarmed would say nothing
     first = [Words(shortened(r.action_en, 240), shortened(r.action_zh, 160)) for r in found.head(_MOST_ALARMS).itertuples()]
-    tests = report.found["drift"].figures["tests"]
-    return {"why": None, "n": len(found), "tests": tests, "first": first, "earlier": report.earlier("drift", "alarms")}
+    return {
+        "why": None,
+        "n": len(found),
+        "tests": drift.figures["tests"],
+        "first": first,
+        "earlier": report.earlier("drift", "alarms"),
+    }
 
 
 def compared_months(report: Findings) -> list[int]:
@@ -129,7 +137,8 @@ def _watched(report: Findings) -> Number:
     if course is None or column is None:
         return Number(titles["monitored"], why=report.why("month", "monitored"))
     values, drawn, first = course.values(column), course.drawn(column), course.table["as_of"].iloc[0]
-    reading = Words(f"at the end of {month_text(report.asked.as_of)}", f"{month_text(report.asked.as_of)}末")
+    end = month_text(report.asked.as_of + report.asked.register.step_months - 1)
+    reading = Words(f"at the end of {end}", f"{end}末")
     if drawn is not None and values[-1] is not None and values[-2] is not None:
         moved = round(values[-1] - values[-2])
         by = f"{'+' if moved > 0 else '−' if moved < 0 else '±'}{count(abs(moved))}"
@@ -374,7 +383,7 @@ def _to_mend(report: Findings) -> Listing:
     rows = report.table("misses", "miss_classes")
     if rows is None:
         return Listing(title, action, why=report.why("misses"))
-    n = [count(int(rows.loc[rows["miss"] == miss, "misses"].sum())) for miss in ("missed_return", "false_alert")]
+    n = [report.few(int(rows.loc[rows["miss"] == miss, "misses"].sum())) for miss in ("missed_return", "false_alert")]
     mark = small_mark(report.least)
     printed = [shown_together(of["misses"].tolist(), report.least, mark) for _, of in rows.groupby("miss", sort=False)]
     rows = rows.assign(printed=[cell for group in printed for cell in group])

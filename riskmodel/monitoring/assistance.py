@@ -20,7 +20,7 @@ from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.labels import build_labels
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.disclosure import shown
+from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
@@ -165,12 +165,34 @@ def _coverage(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
         FROM monitored m JOIN sorted_households h USING (household_id) LEFT JOIN with_help w USING (household_id)
         GROUP BY ROLLUP (county_id) ORDER BY county_id"""
     ).df()
+    return covered(found)
+
+
+def covered(found: pd.DataFrame) -> pd.DataFrame:
+    """Shares of monitored households with help, as they may be printed.
+
+    Parameters
+    ----------
+    found
+        `county_id` (`*` for all), `n` monitored, `helped` of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `county_id`, `monitored` (text; no county that the total would give away), `share` with its Wilson interval; no
+        share that tells of fewer than ten households with help or without.
+    """
     bounds = [wilson(r.helped, r.n) for r in found.itertuples()]
-    share = (found["helped"] / found["n"].where(found["n"] >= 10)).astype(float)
+    told = [r.n > 0 and tells(int(r.helped), int(r.n)) for r in found.itertuples()]
+    monitored = np.array([shown(int(n)) for n in found["n"]], object)
+    one = (found["county_id"] != ALL).to_numpy()
+    if one.any():
+        monitored[one] = shown_in_table(found.loc[one, ["n"]].to_numpy(int))[:, 0]
+    share = (found["helped"] / found["n"].where(np.array(told) & [not withheld(m) for m in monitored])).astype(float)
     return pd.DataFrame(
         {
             "county_id": found["county_id"],
-            "monitored": [shown(int(n)) for n in found["n"]],
+            "monitored": monitored,
             "share": share,
             "share_low": np.where(share.notna(), [low for low, _ in bounds], np.nan),
             "share_high": np.where(share.notna(), [high for _, high in bounds], np.nan),

@@ -109,7 +109,7 @@ class Part:
 
 
 def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:
-    """Folders from `riskmodel score`, the oldest first.
+    """Folders from `riskmodel score`, the oldest first; a month in which nobody was ranked has no list and is left out.
 
     Raises
     ------
@@ -120,10 +120,12 @@ def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...
     """
     found = []
     for folder in folders:
-        month = month_number(read_manifest(folder, kind="scores")["about"]["as_of"])
+        manifest = read_manifest(folder, kind="scores")
+        month = month_number(manifest["about"]["as_of"])
         if month > as_of:
             raise UsageError(f"{folder}: scored for {month_text(month)}, after the month of the report {month_text(as_of)}.")
-        found.append(ScoredMonth(Path(folder), month))
+        if "alerts.parquet" in manifest["files"]:
+            found.append(ScoredMonth(Path(folder), month))
     found.sort(key=lambda scored: scored.as_of)
     for earlier, later in zip(found, found[1:], strict=False):
         if earlier.as_of == later.as_of:

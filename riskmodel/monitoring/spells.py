@@ -114,11 +114,16 @@ def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str
     rules, step = asked.rules.spells, asked.register.step_months
     open_runs(connection, assessments(asked.register, county), [asked.as_of], rules.bridge_months)
     open_now = f"until_no IS NULL AND last_no >= {asked.as_of - step - rules.bridge_months}"
-    connection.execute(f"CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open FROM runs WHERE below")
+    connection.execute(
+        f"""CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open, seen_above AS came
+            FROM (SELECT *, coalesce(NOT lag(below) OVER (PARTITION BY household_id ORDER BY run_no), false) AS seen_above
+                  FROM runs) WHERE below"""
+    )
     found = {
         "spells": f"""
             SELECT {_ENTRY.format("seen_below")} AS entry, start_known AS counted, until_no IS NOT NULL AS ended,
-                   0 AS entered, CAST(coalesce(until_no, last_no) - from_no AS INTEGER) AS months, count(*) AS n
+                   coalesce({open_now}, false) AS open, 0 AS entered,
+                   CAST(coalesce(until_no, last_no) - from_no AS INTEGER) AS months, count(*) AS n
             FROM runs WHERE below GROUP BY ALL ORDER BY ALL""",
         "outs": f"""
             SELECT {_ENTRY.format("before > 1")} AS entry, true AS counted, until_no IS NOT NULL AS ended, 0 AS entered,
@@ -218,14 +223,15 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
                greatest(until_no, coalesce(next_no, seen_no, {last})) AS last_no
         FROM (SELECT *, lead(from_no) OVER (PARTITION BY household_id ORDER BY from_no) AS next_no FROM monitoring)
         LEFT JOIN watched USING (household_id) WHERE until_no IS NOT NULL;
-        CREATE OR REPLACE TABLE listed AS SELECT household_id, from_no, until_no IS NULL AS open FROM monitoring
+        CREATE OR REPLACE TABLE listed AS
+        SELECT household_id, from_no, until_no IS NULL AS open, true AS came FROM monitoring
         """
     )
     months = f"CAST(coalesce(until_no, greatest({last}, from_no)) - from_no AS INTEGER)"
     found = {
         "spells": f"""
             SELECT {_ENTRY.format("spell_no > 1")} AS entry, true AS counted, until_no IS NOT NULL AS ended,
-                   CAST(entry AS INTEGER) AS entered, {months} AS months, count(*) AS n
+                   until_no IS NULL AS open, CAST(entry AS INTEGER) AS entered, {months} AS months, count(*) AS n
             FROM monitoring GROUP BY ALL ORDER BY ALL""",
         "outs": f"""
             SELECT {_ENTRY.format("spell_no > 1")} AS entry, true AS counted, until_no IS NOT NULL AS ended, 0 AS entered,
@@ -251,10 +257,14 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
 
 
 def _lists(asked: Asked) -> dict[str, str]:
-    """SQL over `listed` (spells) for the two lists."""
+    """SQL over `listed` (spells) for the two lists.
+
+    An entry is a spell whose household was seen to come (`came`): who is below the line on both sides of a gap, or when
+    first seen, has not entered again.
+    """
     rules, last = asked.rules.spells, asked.as_of + asked.register.step_months - 1
     since = last - rules.frequent_window_months
-    recent = f"count(*) FILTER (WHERE from_no > {since})"
+    recent = f"count(*) FILTER (WHERE came AND from_no > {since})"
     return {
         "long_stays": f"""
             SELECT household_id, arg_max(from_no, from_no) AS since_no, {last} - max(from_no) AS months,
@@ -386,7 +396,8 @@ def _summary(counts: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(_SPELL_KEYS, key, strict=True)) | {
             "spells": int(n.sum()),
             "ended": int(n[group["ended"]].sum()),
-            "open": int(n[~group["ended"]].sum()),
+            "open": int(n[group["open"]].sum()),
+            "lost": int(n[~group["ended"] & ~group["open"]].sum()),
             "start_unknown": int(n[~counted].sum()),
             "entered_later": int(n[group["entered"] > 0].sum()),
         }
@@ -403,7 +414,7 @@ def _summary(counts: pd.DataFrame) -> pd.DataFrame:
                 row[f"beyond_{months}_share"] = float(curve.predict(months)) if last >= months else np.nan
         rows.append(row)
     shown = ["median_months", "median_low", "median_high", *(f"beyond_{m}_share" for m in _TOLD_BY)]
-    names = [*_SPELL_KEYS, "spells", "ended", "open", "start_unknown", "entered_later", *shown]
+    names = [*_SPELL_KEYS, "spells", "ended", "open", "lost", "start_unknown", "entered_later", *shown]
     return pd.DataFrame(rows, columns=names).replace({np.inf: np.nan})
 
 

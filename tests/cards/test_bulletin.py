@@ -89,6 +89,14 @@ def test_a_drift_alarm_comes_with_what_to_do_about_it(page: Page) -> None:
     assert "No alarm in 155 checks" in front(Page(bulletin(asked(), found(drift=none))))
 
 
+def test_a_month_without_any_check_of_drift_does_not_say_that_none_alarmed() -> None:
+    short = ("The register does not reach back to the same month of last year.", "登记数据不足一年。")
+    nothing = Found({"alarms": found()["drift"].tables["alarms"].head(0)}, {"alarms": 0, "tests": 0}, [READING, short])
+    page = Page(bulletin(asked(), found(drift=nothing)))
+    assert short[0] in front(page) and short[1] in front(page, "zh")
+    assert "No alarm in 0" not in front(page)
+
+
 def test_totals_are_held_against_an_earlier_report_where_one_is_named() -> None:
     before = {"as_of": "2024-03", "parts": {"spells": {"long_stays_households": 9, "frequent_entries_households": 11},
                                             "industries": {"projects_fully": 2, "projects_mainly": 3}}}  # fmt: skip
@@ -175,6 +183,23 @@ def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away
     shown = [[cell.en for cell, _ in row] for row in exits.rows]
     assert shown[0][2] == "*", "with the total it would give the other away"
     assert shown[1][2] == "<10"
+
+
+def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
+    few = found()
+    few["misses"].tables["miss_classes"]["misses"] = [0, 1, 0, 14, 34, 40]
+    report = Findings(asked(), few)
+    assert "Of <10 missed returns and 88 alerts" in lists(report)[4].total.en
+    table = next(t for d in details(report) for t in d.tables if t.file == "misses/miss_classes")
+    assert [row[3][0].en for row in table.rows[:3]] == ["*"] * 3, "the interval of nought of one tells the one"
+
+
+def test_help_in_time_keeps_its_days_where_few_were_helped_by_then() -> None:
+    few = found()
+    few["assistance"].tables["help_timeliness"].loc[0, ["helped", "share"]] = [4, 4 / 255]
+    table = next(t for d in details(Findings(asked(), few)) for t in d.tables if t.file == "assistance/help_timeliness")
+    shown = [[cell.en for cell, _ in row] for row in table.rows]
+    assert shown[0][:4] == ["30", "255", "<10", "*"] and shown[1][:3] == ["90", "235", "119"]
 
 
 def test_the_smallest_cell_is_a_rule_of_the_county() -> None:

@@ -10,7 +10,14 @@ import pytest
 
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.features import build_features
-from riskmodel.monitoring.assistance import change_of_measure, help_effects, help_trends, report_assistance, study_rows
+from riskmodel.monitoring.assistance import (
+    change_of_measure,
+    covered,
+    help_effects,
+    help_trends,
+    report_assistance,
+    study_rows,
+)
 from riskmodel.monitoring.known import Answers, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
@@ -118,6 +125,18 @@ def test_coverage_timeliness_and_refusal_are_those_of_the_books(small: Register)
     assert soon.loc[90, ["needs", "helped"]].tolist() == [5, 2], "001 and 002 after 37 days"
     coverage = tables["help_coverage"].set_index("county_id").loc["*"]
     assert coverage["monitored"] == "<10" and np.isnan(coverage["share"]), "fewer than ten households give no share"
+
+
+def test_a_county_of_few_monitored_households_is_not_the_total_less_the_others() -> None:
+    found = pd.DataFrame({"county_id": ["*", "A", "B", "C"], "n": [145, 100, 40, 5], "helped": [105, 80, 20, 5]})
+    told = covered(found).set_index("county_id")
+    assert told["monitored"].to_dict() == {"*": "145", "A": "100", "B": "*", "C": "<10"}
+    assert told["share"].notna().to_dict() == {"*": True, "A": True, "B": False, "C": False}
+
+
+def test_a_share_does_not_tell_of_a_few_households_without_help() -> None:
+    told = covered(pd.DataFrame({"county_id": ["*"], "n": [12], "helped": [11]}))
+    assert told["monitored"].tolist() == ["12"] and told["share"].isna().all() and told["share_high"].isna().all()
 
 
 def test_training_is_followed_to_the_work_after_it(tmp_path: Path) -> None:

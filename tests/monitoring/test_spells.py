@@ -141,6 +141,25 @@ def test_without_spells_the_lists_are_of_those_below_the_line_and_it_is_said(tmp
     assert any("no monitoring spells" in en for en, _ in found.notes)
 
 
+def test_who_is_poor_on_both_sides_of_a_gap_has_not_entered_again(tmp_path: Path) -> None:
+    """As in a rotating panel: seen, out of sight for a year, seen again."""
+    records = pd.concat([
+        monthly("001", "2021-01", [90] * 3), monthly("001", "2022-03", [90] * 3),
+        monthly("002", "2021-01", [150, 90, 90]), monthly("002", "2022-03", [150, 90, 90]),
+        monthly("003", "2021-01", [90] * 2 + [150]), monthly("003", "2022-03", [90] * 3),
+        monthly("004", "2021-01", [150] * 3), monthly("004", "2022-03", [150] * 22),
+    ])  # fmt: skip
+    found = report(make_register(tmp_path, records=records), "2022-05")
+    often = found.tables["frequent_entries"]
+    assert often[["household_id", "entries"]].to_numpy().tolist() == [["002", 2]]
+    whole = kept(found.tables["duration_summary"], kind="poverty", entry="all")
+    assert whole[["spells", "ended", "open", "lost"]].to_numpy().tolist() == [[6, 1, 3, 2]]
+    later = report(make_register(tmp_path / "later", records=records), "2023-12").tables["duration_summary"]
+    assert kept(later, kind="poverty", entry="all")[["open", "lost"]].to_numpy().tolist() == [[0, 5]], (
+        "nobody saw them since"
+    )
+
+
 def test_a_register_without_a_line_or_spells_gives_no_tables_and_says_so(tmp_path: Path) -> None:
     found = report(make_register(tmp_path, records=monthly("001", "2023-01", [150.0, 90]).drop(columns="line")))
     assert found.tables == {}
