@@ -11,7 +11,6 @@ curve by months since the exit.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
