@@ -169,7 +169,7 @@ def score_and_write(
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.processes import get_ready, worth
+    from riskmodel.processes import SCORING, get_ready, worth
     from riskmodel.register import Register
 
     if database is not None:
@@ -179,7 +179,7 @@ def score_and_write(
     with _engine(engine, master, str(register)) as (register_path, counties):
         opened = Register.open(register_path)
         if counties is None and worth(opened, opened.counties, how.get("workers", 2)) > 1:
-            get_ready()
+            get_ready(SCORING)
         facts = register_facts(opened)
         step("model")
         model = load_model(model_uri, tracking_uri)
@@ -248,6 +248,12 @@ def monitor_and_write(
     pdf
         File to print the bulletin to, in that language.
     """
+    from riskmodel.monitoring.counties import get_ready
+    from riskmodel.register import Register, commit_directory
+
+    register = Register.open(register_path)
+    get_ready(register)  # beside the imports of this process
+
     from riskmodel.cards.bulletin import bulletin, earlier_report
     from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
@@ -257,9 +263,7 @@ def monitor_and_write(
     from riskmodel.monitoring.running import run_parts
     from riskmodel.monitoring.writing import write_part, write_summary
     from riskmodel.months import month_text
-    from riskmodel.register import Register, commit_directory
 
-    register = Register.open(register_path)
     month = period_within(register, as_of)
     asked = Asked(
         register=register,

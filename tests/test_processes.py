@@ -16,9 +16,9 @@ def has_kernels(_):
     return "riskmodel.cohort.sweep" in sys.modules
 
 if __name__ == "__main__":
-    from riskmodel.processes import get_ready, pool
-    get_ready()
-    with pool(2) as processes:
+    from riskmodel.processes import SCORING, get_ready, pool
+    get_ready(SCORING)
+    with pool(2, SCORING) as processes:
         print(list(processes.map(has_kernels, range(2))))
 """
 
