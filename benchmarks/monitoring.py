@@ -39,6 +39,7 @@ def cost(register: Register, parts: str, out: Path, model: str | None) -> dict[s
 def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) -> None:
     """One run in this process, as the command makes it; its CPU and memory go into a file."""
     import resource
+    from multiprocessing import forkserver
 
     from scale_job import peak_of_this_process
 
@@ -46,6 +47,7 @@ def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) 
 
     chosen = parts.split(",")
     monitor_and_write(Path(register), as_of, Path(out), lambda what: None, parts=chosen, model_uri=model or None)
+    forkserver._forkserver._stop()  # workers are its children: what they took is known here once it has ended
     own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu = sum(used.ru_utime + used.ru_stime for used in (own, workers))
     peak = (peak_of_this_process() + 2 * workers.ru_maxrss) / 2**20

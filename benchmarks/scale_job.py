@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from riskmodel.processes import get_ready, pool
+from riskmodel.processes import SCORING, get_ready, pool
 
 AS_OF, MONTH_NO = "2023-12", 2023 * 12 + 11
 SHARE = 0.05
@@ -24,13 +24,13 @@ def run(register: Path, model: Path, out: Path, workers: int) -> dict[str, float
     The peak is that of this process and, for each worker, of the largest; what workers share is counted in each.
     """
     if workers > 1:
-        get_ready()
+        get_ready(SCORING)
     from riskmodel.register import Register
 
     counties = Register.open(register).counties
     one = partial(score_one, register, model, out)
     if workers > 1 and len(counties) > 1:
-        with pool(workers) as processes:
+        with pool(workers, SCORING) as processes:
             done = list(processes.map(one, counties))
         peak = peak_of_this_process() + workers * max(worker for _, worker in done)
     else:

@@ -7,18 +7,23 @@ work; elsewhere each process imports for itself.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
+from riskmodel.errors import WorkerLost
+
 if TYPE_CHECKING:
     from riskmodel.register import Register
 
+SCORING, MONITORING = "riskmodel.alerts.worker", "riskmodel.monitoring.worker"
+"""Modules with what processes have at hand that score counties, or report on them."""
 _FOR_A_POOL = 1_000_000
 """Records from which on a pool of processes is worth its start."""
-_AT_HAND = "riskmodel.alerts.worker"
 
 
 def worth(register: Register, counties: Sequence[str], most: int) -> int:
@@ -27,23 +32,50 @@ def worth(register: Register, counties: Sequence[str], most: int) -> int:
     return min(most, len(counties)) if rows >= _FOR_A_POOL else 1
 
 
-def get_ready() -> None:
-    """Have the server start now, beside what this process does until it asks for a pool."""
-    _context()
+def get_ready(at_hand: str) -> None:
+    """Have the server start now, beside what this process does until it asks for a pool.
+
+    `at_hand` is the module that the server imports. There is one server: it keeps what it was first asked to have at hand.
+    """
+    _context(at_hand)
 
 
-def pool(size: int) -> ProcessPoolExecutor:
-    """A pool of processes, none of them with a copy of this one's memory."""
-    return ProcessPoolExecutor(size, mp_context=_context())
+def pool(
+    size: int, at_hand: str, begin: Callable[..., None] | None = None, given: tuple[object, ...] = ()
+) -> ProcessPoolExecutor:
+    """A pool of processes, none of them with a copy of this one's memory; each calls `begin(*given)` first."""
+    return ProcessPoolExecutor(size, mp_context=_context(at_hand), initializer=begin, initargs=given)
+
+
+@contextmanager
+def said_if_lost(advice: str = "") -> Iterator[None]:
+    """Say in a sentence that a process was ended from outside, as systems do that run out of memory.
+
+    Parameters
+    ----------
+    advice
+        Goes on after "run the same command again".
+
+    Raises
+    ------
+    WorkerLost
+        If a process of a pool was.
+    """
+    try:
+        yield
+    except BrokenProcessPool:
+        raise WorkerLost(
+            f"a worker was ended from outside, perhaps for want of memory: run the same command again{advice}."
+        ) from None
 
 
 @cache
-def _context() -> BaseContext:
+def _context(at_hand: str) -> BaseContext:
     try:
         from multiprocessing.forkserver import ensure_running
 
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_AT_HAND])
+        context.set_forkserver_preload([at_hand])
         ensure_running()
     except (ImportError, ValueError, OSError):  # no such system, or no room for its socket (a long path to temporary files)
         return multiprocessing.get_context("spawn")

@@ -165,11 +165,11 @@ def score_and_write(
 
     With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
     """
-    from riskmodel.processes import get_ready, worth
+    from riskmodel.processes import SCORING, get_ready, worth
     from riskmodel.register import Register
 
     if engine == "local" and worth(here := Register.open(register), here.counties, how.get("workers", 2)) > 1:
-        get_ready()  # before this process imports what its helpers import too
+        get_ready(SCORING)  # before this process imports what its helpers import too
 
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
@@ -249,6 +249,12 @@ def monitor_and_write(
     pdf
         File to print the bulletin to, in that language.
     """
+    from riskmodel.monitoring.counties import get_ready
+    from riskmodel.register import Register, commit_directory
+
+    register = Register.open(register_path)
+    get_ready(register)  # beside the imports of this process
+
     from riskmodel.cards.bulletin import bulletin, earlier_report
     from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
@@ -258,9 +264,7 @@ def monitor_and_write(
     from riskmodel.monitoring.running import run_parts
     from riskmodel.monitoring.writing import write_part, write_summary
     from riskmodel.months import month_text
-    from riskmodel.register import Register, commit_directory
 
-    register = Register.open(register_path)
     month = period_within(register, as_of)
     asked = Asked(
         register=register,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from riskmodel.processes import MONITORING, SCORING
+
 PROGRAM = """
 import sys
 
@@ -17,25 +19,26 @@ def has_kernels(_):
 
 if __name__ == "__main__":
     from riskmodel.processes import get_ready, pool
-    get_ready()
-    with pool(2) as processes:
+    get_ready(sys.argv[1])
+    with pool(2, sys.argv[1]) as processes:
         print(list(processes.map(has_kernels, range(2))))
 """
 
 
-def run(folder: Path, temporary: Path) -> str:
+def run(folder: Path, temporary: Path, at_hand: str = SCORING) -> str:
     program = folder / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[1])}
-    found = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment, timeout=120)
+    found = subprocess.run([sys.executable, program, at_hand], capture_output=True, text=True, env=environment, timeout=120)
     assert found.returncode == 0, found.stderr
     return found.stdout.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process may import for itself")
-def test_a_worker_has_its_kernels_before_its_first_county(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_hand", [SCORING, MONITORING])
+def test_a_worker_has_its_kernels_before_its_first_county(at_hand: str, tmp_path: Path) -> None:
     short = Path("/tmp")
-    assert run(tmp_path, short) == "[True, True]"
+    assert run(tmp_path, short, at_hand) == "[True, True]"
 
 
 def test_without_room_for_the_servers_socket_each_process_imports_for_itself(tmp_path: Path) -> None:

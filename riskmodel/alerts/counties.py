@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,11 +23,11 @@ from riskmodel.alerts.month import about_month, facts_of, join_tables, tables_of
 from riskmodel.alerts.scoring import Capacity, score_county
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in
-from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError, WorkerLost
+from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
 from riskmodel.explain.drivers import ready_to_explain
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
-from riskmodel.processes import pool, worth
+from riskmodel.processes import SCORING, pool, said_if_lost, worth
 from riskmodel.register import Register, commit_directory, read_manifest, verify
 from riskmodel.register.commit import MANIFEST, package_version
 
@@ -189,16 +188,12 @@ def on_this_machine(
         return
     size = max(1, min(16, len(counties) // (8 * workers)))
     parts = [counties[start : start + size] for start in range(0, len(counties), size)]
-    with pool(workers) as processes:
+    kept = ", the counties that are finished are kept; --block and --workers lower what is needed"
+    with pool(workers, SCORING) as processes, said_if_lost(kept):
         waiting = [processes.submit(_score_some, job, part) for part in parts]
         try:
             for done in as_completed(waiting):
                 yield from done.result()
-        except BrokenProcessPool:
-            raise WorkerLost(
-                "a worker was ended from outside, perhaps for want of memory: run the same command again, the counties that "
-                "are finished are kept; --block and --workers lower what is needed."
-            ) from None
         finally:
             for part in waiting:
                 part.cancel()

@@ -86,12 +86,15 @@ def _filled(sheet: str, first: int, rows: pd.DataFrame) -> str:
 
 def _cells(values: pd.Series, column: str, style: str, first: int) -> Iterator[str]:
     """The cells of a column, from the first row of the table on."""
+    known: dict[str, str] = {}
     for row, (value, missing) in enumerate(zip(values.tolist(), values.isna().tolist(), strict=True), first):
         place = f'<c r="{column}{row}"{style}'
         if missing:
             yield ""
         elif isinstance(value, str):
-            yield f'{place} t="inlineStr"><is><t xml:space="preserve">{_text(value)}</t></is></c>'
+            if (text := known.get(value)) is None:
+                text = known[value] = _text(value)
+            yield f'{place} t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
         elif isfinite(value):
             yield f"{place}><v>{float(value):.16G}</v></c>"
         else:
@@ -101,6 +104,8 @@ def _cells(values: pd.Series, column: str, style: str, first: int) -> Iterator[s
 def _text(value: str) -> str:
     """Harmless text as XML; what would read as an escaped character is kept as it is written."""
     text = plain(value)[:_MOST_TEXT]
+    if text.isalnum():
+        return text
     if "_x" in text:
         text = _ESCAPED.sub("_x005F_", text)
     for character, written in _WRITTEN:

@@ -109,8 +109,9 @@ def build_features(
             progress(county)
         return frame
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        frames = list(pool.map(one, counties if counties is not None else register.counties))
+    wanted = list(register.counties if counties is None else counties)
+    with ThreadPoolExecutor(max_workers=workers) as pool:  # a thread has a store of memory of its own: none for one county
+        frames = list((pool.map if len(wanted) > 1 else map)(one, wanted))
     frames = [f for f in frames if len(f)]
     if not frames and chosen is not None:
         none = pd.DataFrame({"household_id": [], "as_of": []}, dtype=object)

@@ -782,8 +782,8 @@ class _Groups:
         return pa.concat_tables(parts) if parts else self._file.schema_arrow.empty_table().select(self._columns)
 
     def _read(self, group: int) -> pa.Table:
-        coming = self._coming.pop(group, None) or self._reader.submit(self._read_now, group)
-        return coming.result()
+        coming = self._coming.pop(group, None)
+        return self._read_now(group) if coming is None else coming.result()
 
     def _read_now(self, group: int) -> pa.Table:
         return self._file.read_row_group(group, columns=self._columns, use_threads=False)

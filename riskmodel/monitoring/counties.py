@@ -7,37 +7,37 @@ the number of workers and whichever is done first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import TypeVar
 
 import pyarrow as pa
 
-from riskmodel.errors import WorkerLost
+from riskmodel import processes
 from riskmodel.monitoring.part import Asked
+from riskmodel.register import Register
 
-FOR_A_POOL = 3_000_000
-"""Records from which on processes are worth their start."""
 WORKERS = 2
 
 T = TypeVar("T")
 
 
+def get_ready(register: Register) -> None:
+    """Have processes made ready beside what this one does, where the register is worth them."""
+    if processes.worth(register, register.counties, WORKERS) > 1:
+        processes.get_ready(processes.MONITORING)
+
+
 @contextmanager
 def with_workers(asked: Asked) -> Iterator[Asked]:
     """What is asked, with processes at hand where the register is large and has counties to share out."""
-    counties = asked.counties
-    if len(counties) < 2 or sum(asked.register.rows("records", county) for county in counties) < FOR_A_POOL:
+    workers = processes.worth(asked.register, asked.counties, WORKERS)
+    if workers < 2:
         yield asked
         return
     alone = replace(asked, model=None, progress=_silent)
-    with (
-        _memory_given_back(),
-        ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_begin, initargs=(alone,)) as pool,
-    ):
+    with _memory_given_back(), processes.pool(workers, processes.MONITORING, _begin, (alone,)) as pool:
         yield replace(asked, pool=pool)
 
 
@@ -86,13 +86,10 @@ def side_by_side(asked: Asked, one: Callable[..., T], given: Mapping[str, tuple]
 
 def _read(asked: Asked, told: Sequence[str], waiting: list) -> Iterator[T]:
     try:
-        for what, found in zip(told, waiting, strict=True):
-            yield found.result()
-            asked.progress(what)
-    except BrokenProcessPool:
-        raise WorkerLost(
-            "a worker was ended from outside, perhaps for want of memory: run the same command again."
-        ) from None
+        with processes.said_if_lost():
+            for what, found in zip(told, waiting, strict=True):
+                yield found.result()
+                asked.progress(what)
     finally:
         for found in waiting:
             found.cancel()

@@ -94,7 +94,7 @@ class _Columns(Mapping[str, np.ndarray]):
     `rows`: rows of each county, which of them are of the month, and whose; `size` households.
     """
 
-    rows: tuple[tuple[pd.DataFrame, np.ndarray, np.ndarray], ...]
+    rows: tuple[tuple[Mapping[str, np.ndarray], np.ndarray, np.ndarray], ...]
     kinds: Mapping[str, str]
     size: int
 
@@ -102,7 +102,7 @@ class _Columns(Mapping[str, np.ndarray]):
         number = self.kinds[name] == "number"
         values = np.full(self.size, np.nan) if number else np.full(self.size, None, object)
         for part, at, whose in self.rows:
-            values[whose] = part[name].to_numpy()[at]
+            values[whose] = part[name][at]
         return values
 
     def __iter__(self) -> Iterator[str]:
@@ -357,15 +357,15 @@ def _sampled(asked: Asked, months: Sequence[int]) -> Sample:
     every = max(1, int(rows / span / rules.households))
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(lambda pair: _rows_of(register, *pair, months, list(kinds), every), files))
-    names = np.concatenate([part["household_id"].to_numpy(object) for part in parts])
-    household, ids = pd.factorize(names)
-    of_county = np.concatenate([np.full(len(part), k) for k, part in enumerate(parts)])
+    sizes = [len(part["household_id"]) for part in parts]
+    household, ids = pd.factorize(np.concatenate([part["household_id"] for part in parts]))
+    of_county = np.repeat(np.arange(len(parts)), sizes)
     county = np.zeros(len(ids), int)
     county[household] = of_county
-    mine = np.split(household, np.cumsum([len(part) for part in parts])[:-1])
+    mine = np.split(household, np.cumsum(sizes)[:-1])
     found = {}
     for month in months:
-        at = [np.flatnonzero(part["month_no"].to_numpy() == month) for part in parts]
+        at = [np.flatnonzero(part["month_no"] == month) for part in parts]
         whose = [households[rows] for households, rows in zip(mine, at, strict=True)]
         there = np.zeros(len(ids), bool)
         there[np.concatenate(whose)] = True
@@ -377,8 +377,8 @@ def _sampled(asked: Asked, months: Sequence[int]) -> Sample:
 
 def _rows_of(
     register: Register, county: str, file: Any, months: Sequence[int], columns: list[str], every: int
-) -> pd.DataFrame:
-    """Rows of the months in some groups of rows, each as known at the end of its month; the last version of each."""
+) -> dict[str, np.ndarray]:
+    """Columns of the rows of the months in some groups of rows, each as known at the end of its month, its last version."""
     source = pq.ParquetFile(file)
     known = ["known_at"] if "known_at" in source.schema_arrow.names else []
     groups = range(0, source.num_row_groups, min(every, max(source.num_row_groups, 1)))
@@ -397,19 +397,21 @@ def _rows_of(
             piece = piece.append_column(name, source.read_row_group(group, [name], use_threads=False).filter(keep)[name])
         pieces.append(piece)
     table = pa.concat_tables(pieces)
-    frame = pd.DataFrame({"household_id": table["household_id"].to_pandas()})
     day = pd.to_datetime(table["month"].to_pandas())
-    frame["month_no"] = (day.dt.year * 12 + day.dt.month - 1).to_numpy()
+    month_no = (day.dt.year * 12 + day.dt.month - 1).to_numpy()
+    if known:
+        order = np.argsort(table["known_at"].cast(pa.int32()).to_numpy(), kind="stable")
+        ordered = pd.DataFrame({"household_id": table["household_id"].to_pandas(), "month_no": month_no}).iloc[order]
+        rows = order[~ordered.duplicated(keep="last").to_numpy()]
+        table, month_no = table.take(pa.array(rows)), month_no[rows]
+    found = {"household_id": table["household_id"].to_numpy(), "month_no": month_no}
     for name in columns:
         values = table[name]
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or pa.types.is_dictionary(values.type):
-            frame[name] = values.to_pandas().astype(object).where(pc.is_valid(values).to_pandas(), None)
+            found[name] = values.to_pandas().astype(object).where(pc.is_valid(values).to_pandas(), None).to_numpy()
         else:
-            frame[name] = values.cast(pa.float64()).to_numpy()
-    if known:
-        order = np.argsort(table["known_at"].cast(pa.int32()).to_numpy(), kind="stable")
-        frame = frame.iloc[order].drop_duplicates(["household_id", "month_no"], keep="last")
-    return frame
+            found[name] = values.cast(pa.float64()).to_numpy()
+    return found
 
 
 def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, county: np.ndarray) -> np.ndarray:

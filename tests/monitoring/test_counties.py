@@ -10,7 +10,6 @@ import pytest
 
 from riskmodel.catalogue import load_catalogue
 from riskmodel.errors import WorkerLost
-from riskmodel.monitoring import counties
 from riskmodel.monitoring.counties import by_county, with_workers
 from riskmodel.monitoring.known import needs_on
 from riskmodel.monitoring.part import Asked
@@ -45,7 +44,7 @@ def test_counties_come_back_in_order_and_are_told(asked: Asked) -> None:
 def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = ["spells", "funds", "industries", "drift"]
     in_threads = run_parts(asked, parts)
-    monkeypatch.setattr(counties, "FOR_A_POOL", 0)
+    monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
     in_processes = run_parts(asked, parts)
     for name, found in in_threads.items():
         assert found.figures == in_processes[name].figures and found.tables
@@ -55,7 +54,7 @@ def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_said(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counties, "FOR_A_POOL", 0)
+    monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
     with with_workers(asked) as at_hand, pytest.raises(WorkerLost, match="for want of memory"):
         list(by_county(at_hand, ended_from_outside, "nothing"))
 

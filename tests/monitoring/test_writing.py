@@ -17,7 +17,7 @@ from riskmodel.errors import CatalogueError, UsageError
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS, run_parts
-from riskmodel.monitoring.writing import words_of, write_part
+from riskmodel.monitoring.writing import words_of, write_csv, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
 from tests.county import AS_OF, County
@@ -179,3 +179,28 @@ def test_only_the_parts_that_were_named_are_run(county: County) -> None:
     assert list(run_parts(asked, ["misses"])) == ["misses"]
     with pytest.raises(UsageError, match="no part 'mises': choose from month, spells, assistance, funds, misses"):
         run_parts(asked, ["mises"])
+
+
+@pytest.mark.parametrize("told", ["plain", "0412", 'Li "the elder"', "a, b", "two\nlines", None])
+def test_a_file_of_values_is_the_file_that_pandas_writes(told: str | None, tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "household_id": ["001", "002", told],
+            "paid": [1234.5, 1e-5, None],
+            "planned": [1e16, 3.0, -0.0],
+            "extent": [12345678901.25, float("inf"), 0.00012],
+            "on": pd.to_datetime(["2023-05-01", None, "2024-02-29"]),
+            "months": pd.array([3, None, 12], "Int64"),
+        }
+    )
+    rows.to_csv(tmp_path / "pandas.csv", index=False, encoding="utf-8-sig", lineterminator="\n")
+    write_csv(rows, tmp_path / "ours.csv")
+    assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
+
+
+@pytest.mark.parametrize("odd", [[True, False], ["a", 1.5], [pd.Timestamp("2023-05-01 12:00"), None]])
+def test_a_file_with_values_of_another_kind_is_the_file_that_pandas_writes(odd: list[object], tmp_path: Path) -> None:
+    rows = pd.DataFrame({"household_id": ["001", "002"], "told": odd, "share": [0.5, 1.0]})
+    rows.to_csv(tmp_path / "pandas.csv", index=False, encoding="utf-8-sig", lineterminator="\n")
+    write_csv(rows, tmp_path / "ours.csv")
+    assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
