@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.part import Asked
+from riskmodel.threads import one_thread
 
 FOR_A_POOL = 3_000_000
 """Records from which on processes are worth their start."""
@@ -113,4 +114,5 @@ def _begin(asked: Asked) -> None:
 
 
 def _in_a_process(one: Callable[..., T], *what: object) -> T:
-    return one(_asked, *what)
+    with one_thread():
+        return one(_asked, *what)
