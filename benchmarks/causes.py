@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import math
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 import riskmodel as rm
+from benchmarks.figures import tell
 from riskmodel.alerts.alerts import attribute
 from riskmodel.alerts.scoring import Scores
 from riskmodel.catalogue import Catalogue
@@ -236,12 +235,6 @@ def flat(found: dict[str, object]) -> dict[str, float | int]:
     return plain
 
 
-def as_json(plain: dict[str, object]) -> str:
-    """The figures as JSON; what too few cases leave unknown is null."""
-    known = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in plain.items()}
-    return json.dumps(known, indent=1, ensure_ascii=False, allow_nan=False)
-
-
 def report(cases: Cases) -> tuple[dict[str, object], pd.DataFrame]:
     """Our figures as flat JSON, and a table of ours beside the baselines."""
     ours = cases.judged().verdicts
@@ -305,11 +298,9 @@ def main() -> None:
     plain, table = report(cases)
     plain = {"world": world_of(given.world).name, "seed": given.seed, "households": given.households, **plain}
     print(table.to_string())
-    print(as_json(plain))
     if given.figure:
         draw_curves(cases, given.figure)
-    if given.json:
-        given.json.write_text(as_json(plain), encoding="utf-8")
+    tell(plain, given.json)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 import riskmodel as rm
 from riskmodel.catalogue import load_catalogue
@@ -32,6 +31,7 @@ from riskmodel.evaluation.selection import LOWER_IS_BETTER, RULES, Periods, choo
 from riskmodel.model.choice import Period, candidates, divisions, measured, of_parts
 from riskmodel.model.training import Trainer
 from riskmodel.settings import Choice, Intervals, Run
+from riskmodel.threads import one_thread
 
 CHOOSE_BY = ("pr_auc", "roc_auc", "log_loss", "recall_at_capacity")
 JUDGE_BY = ("recall_at_capacity", "roc_auc")
@@ -156,7 +156,7 @@ def main() -> None:
         print(job, found[0]["events"], "falls", file=sys.stderr, flush=True)
         return found
 
-    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+    with one_thread(), ThreadPoolExecutor(2) as pool:
         found = pd.DataFrame([row for rows in pool.map(work, jobs) for row in rows])
     told = page(found)
     print(told)

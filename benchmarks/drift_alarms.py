@@ -11,7 +11,6 @@ is an alarm `units` on that column, `alone` where no other column alarms. A valu
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.figures import tell
 from benchmarks.national import MONEY, make_register
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.drift import report_drift
@@ -108,16 +108,14 @@ def main() -> None:
         rows = planted(asked.planted, asked.households, Path(folder), asked.first)
     low, high = wilson(alarmed, months)
     figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
-    figures |= {"alarmed_share": alarmed / max(months, 1), "low": low, "high": high, "what": what[:20]}
+    figures |= {"alarmed_share": alarmed / months if months else float("nan"), "low": low, "high": high, "what": what[:20]}
     found_low, found_high = wilson(int(rows["found"].sum()), len(rows))
     figures |= {
         "planted": len(rows), "found": int(rows["found"].sum()), "found_low": found_low, "found_high": found_high,
         "alone": int(rows["alone"].sum()), "by_unit": rows.groupby("unit")["found"].mean().to_dict(),
         "missed": rows.loc[~rows["found"], ["column", "unit"]].to_dict("records"),
     }  # fmt: skip
-    print(json.dumps(figures, indent=1))
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    tell(figures, asked.json)
 
 
 if __name__ == "__main__":

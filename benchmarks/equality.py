@@ -1,12 +1,14 @@
 """Whether a month is the same to the last bit however the work is cut: whole, in blocks, among workers, on Spark, alone.
 
-    python benchmarks/equality.py --households 300000 [--json FILE] [--data FOLDER]
+    python benchmarks/equality.py --households 300000 [--all-tables] [--json FILE] [--data FOLDER]
 
-Makes a register of six unequal counties (`national.py`) and a model of 500 trees on the shipped catalogue, with peers and
-intervals, and scores the last month by `riskmodel score`: in one, two and four processes with other blocks, each county at
-once, on a standalone Spark cluster of two workers (files sent, or read there), and a county whose register holds no other.
-Every column of every table is compared bit by bit, every other file byte by byte, and what `riskmodel explain` prints. Needs
-`pip install 'household-riskmodel[spark]'` and Java 17. With fewer than 42,000 households no pool of processes is used.
+Makes a register of six unequal counties (`national.py`; with `--all-tables` copies of simulated counties, which have help,
+visits, projects and monitoring spells too, and a record in thirty corrected later: `county_copies.py`) and a model of 500
+trees on the shipped catalogue, with peers and intervals, and scores the last month by `riskmodel score`: in one, two and
+four processes with other blocks, each county at once, on a standalone Spark cluster of two workers (files sent, or read
+there), and a county whose register holds no other. Every column of every table is compared bit by bit, every other file
+byte by byte, and what `riskmodel explain` prints. Needs `pip install 'household-riskmodel[spark]'` and Java 17. With fewer
+than 42,000 households no pool of processes is used.
 
 Then counties are taken apart. The largest is cut at the borders of its villages: every feature but those that reach over the
 county. Households of a sample stand in a register that holds each alone: every feature but those that reach over others.
@@ -29,6 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import county_copies
 import national
 import numpy as np
 import pandas as pd
@@ -57,6 +60,7 @@ CAPACITY = "5%"
 SAMPLE = 200
 PARTS = 3
 EXPLAINED = 3
+COPIES, REVISED = 40, 1 / 30
 OF_THE_LIST = ("rank", "action")
 Differences = dict[str, int]
 """Rows that differ, by column; a column that is missing, or of another type or length, differs in all rows."""
@@ -128,12 +132,10 @@ def cut(register: Register, out: Path, parts: Mapping[str, tuple[str, Sequence[s
         for county, names in wanted.items():
             tables = {t: pq.read_table(f, partitioning=None) for t in register.tables if (f := register.file(t, county))}
             if all(parts[name][1] is not None for name in names):
-                asked = [household for name in names for household in parts[name][1]]
-                tables = {t: rows_of(rows, *_key(t, tables, asked)) for t, rows in tables.items()}
+                tables = part_of(tables, [household for name in names for household in parts[name][1]])
             for name in names:
                 chosen = parts[name][1]
-                for table, rows in tables.items():
-                    part = rows if chosen is None else rows_of(rows, *_key(table, tables, chosen))
+                for table, part in (tables if chosen is None else part_of(tables, chosen)).items():
                     if len(part):
                         pq.write_table(part, stage / table_file(table, name), compression="zstd")
 
@@ -142,12 +144,29 @@ def cut(register: Register, out: Path, parts: Mapping[str, tuple[str, Sequence[s
     return Register.open(out)
 
 
-def _key(table: str, tables: Mapping[str, pa.Table], households: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The column by which a table is cut, and the values that some households have in it."""
-    if "household_id" in tables[table].column_names:
-        return "household_id", households
+def part_of(tables: Mapping[str, pa.Table], households: Sequence[str]) -> dict[str, pa.Table]:
+    """What the tables of a county hold of some households: their rows, and those of their villages and projects."""
     here = rows_of(tables["households"], "household_id", households)
-    return "village_id", pc.unique(here["village_id"]).to_pylist()
+    known = {"household_id": households, "village_id": pc.unique(here["village_id"]).to_pylist()}
+    if "household_projects" in tables:
+        links = rows_of(tables["household_projects"], "household_id", households)
+        known["project_id"] = pc.unique(links["project_id"]).to_pylist()
+
+    def own(rows: pa.Table) -> pa.Table:
+        """Rows of the households; of what belongs to none, those of their villages and projects; of all, every row."""
+        among = {
+            name: pc.is_in(rows[name], pa.array(ids, pa.string()))
+            for name, ids in known.items()
+            if name in rows.column_names
+        }
+        kept = among.pop("household_id", None)
+        of_none = pc.is_null(rows["household_id"]) if kept is not None else True
+        for other in among.values():
+            other = pc.and_(other, of_none)
+            kept = other if kept is None else pc.or_(kept, other)
+        return rows if kept is None else rows.filter(kept)
+
+    return {table: own(rows) for table, rows in tables.items()}
 
 
 def features_of(
@@ -344,16 +363,25 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def measure(households: int, data: Path | None, sample: int) -> dict[str, Any]:
+def make_register(folder: Path, sizes: Sequence[int], all_tables: bool) -> Register:
+    """Counties of about these sizes; with all tables of copies of four pieces, of which the largest county has forty."""
+    if not all_tables:
+        national.make_register(folder / "register", sizes)
+        return Register.open(folder / "register")
+    parts = county_copies.pieces(folder, national.MONTHS, max(sizes) // COPIES, first_month=f"{national.FIRST_YEAR}-01")
+    size = sum(map(county_copies.count, parts)) / len(parts)
+    return county_copies.copied(folder / "register", parts, [max(1, round(n / size)) for n in sizes], REVISED)
+
+
+def measure(households: int, data: Path | None, sample: int, all_tables: bool) -> dict[str, Any]:
     """All figures, flat."""
     sizes = [round(households * share) for share in SHARES]
     compared = Compared()
     with tempfile.TemporaryDirectory(prefix="equality-", dir=data) as name:
         folder = Path(name)
         first, bundle = folder / "one_process", folder / "model"
-        national.make_register(folder / "register", sizes)
-        train(folder / "register", bundle)
-        register = Register.open(folder / "register")
+        register = make_register(folder, sizes, all_tables)
+        train(register.path, bundle)
         model = complete(register, bundle)
         with compared.timed("one_process"):
             score(register.path, bundle, first, "--workers", "1")
@@ -386,11 +414,17 @@ def measure(households: int, data: Path | None, sample: int) -> dict[str, Any]:
             alone = households_alone(register, model, month, folder / "lonely", sample)
         for way, where in alone.items():
             compared.keep(way, where)
+    in_counties = [register.rows("households", county) for county in register.counties]
     about: dict[str, Any] = {
-        "households": sum(sizes),
-        "counties": len(sizes),
-        "largest_county": max(sizes),
+        "households": sum(in_counties),
+        "counties": len(in_counties),
+        "largest_county": max(in_counties),
         "sample": sample,
+        **{
+            f"register_{table}": sum(register.rows(table, c) for c in register.counties)
+            for table in register.tables
+            if table != "lines"
+        },
     }
     for table, rows in month.tables.items():
         about |= {f"{table}_rows": len(rows), f"{table}_columns": rows.num_columns}
@@ -400,11 +434,12 @@ def measure(households: int, data: Path | None, sample: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, default=300_000)
+    parser.add_argument("--all-tables", action="store_true", help="copies of simulated counties, with corrected records")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="households that are taken alone")
     parser.add_argument("--data", type=Path, help="folder for the register; default: the system's temporary folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    found = {"machine": machine(), **measure(given.households, given.data, given.sample)}
+    found = {"machine": machine(), **measure(given.households, given.data, given.sample, given.all_tables)}
     text = json.dumps(found, indent=1)
     print(text)
     if given.json:

@@ -20,8 +20,6 @@ with): in those a county of 3,000 has about two such households, too few to meas
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from typing import Any
 import pandas as pd
 
 import riskmodel as rm
+from benchmarks.figures import asked_of_counties, tell
 from riskmodel.alerts.scoring import score
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.training import fit_model
@@ -120,12 +119,7 @@ def by_length(rows: pd.DataFrame, lengths: tuple[int, ...] = (25, 50, 100, 200, 
 
 def main() -> None:
     """Print the figures over all counties."""
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    arguments.add_argument("--world", default="easy", choices=["easy", "hard"])
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    arguments.add_argument("--households", type=int, default=3000)
-    arguments.add_argument("--json", type=Path)
-    asked = arguments.parse_args()
+    asked = asked_of_counties(__doc__, world="easy", seeds=[1, 2, 3], households=3000)
     parts = []
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,9 +127,7 @@ def main() -> None:
     figures: dict[str, Any] = {"world": asked.world, "seeds": asked.seeds, "households": asked.households}
     rows = pd.concat(parts, ignore_index=True)
     figures |= {**figures_of(rows), "by_length": by_length(rows)}
-    print(json.dumps(figures, indent=1))
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    tell(figures, asked.json)
 
 
 if __name__ == "__main__":

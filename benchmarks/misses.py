@@ -18,8 +18,6 @@ class of missed returns and of false alerts would get right.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 import riskmodel as rm
+from benchmarks.figures import asked_of_counties, tell
 from riskmodel.alerts.alerts import explain_alerts
 from riskmodel.alerts.month import write_month
 from riskmodel.alerts.scoring import score
@@ -153,12 +152,7 @@ def figures_of(pairs: pd.DataFrame) -> dict[str, float]:
 
 def main() -> None:
     """Print the figures over all counties, and the table of true against sorted classes."""
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    arguments.add_argument("--world", default="hard", choices=["easy", "hard"])
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[1])
-    arguments.add_argument("--households", type=int, default=4000)
-    arguments.add_argument("--json", type=Path)
-    asked = arguments.parse_args()
+    asked = asked_of_counties(__doc__, world="hard", seeds=[1], households=4000)
     parts = []
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory() as folder:
@@ -166,9 +160,7 @@ def main() -> None:
     pairs = pd.concat(parts, ignore_index=True)
     figures = {"world": asked.world, "seeds": asked.seeds, "households": asked.households, **figures_of(pairs)}
     print(pd.crosstab([pairs["miss"], pairs["true_class"]], pairs["miss_class"], margins=True).to_string())
-    print(json.dumps(figures, indent=1))
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    tell(figures, asked.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from riskmodel.assessment import assess
 from riskmodel.cohort.cohorts import Cohorts
@@ -33,6 +32,7 @@ from riskmodel.model.memory import refuse_what_does_not_fit
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import AUTO, Run
+from riskmodel.threads import one_thread
 
 TEST, DISJOINT = "test", "test_disjoint"
 Say = Callable[[str], None]
@@ -117,6 +117,7 @@ class Comparison:
         return results
 
 
+@one_thread()
 def train(
     cohorts: Cohorts,
     run: Run | None = None,
@@ -169,12 +170,11 @@ def train(
 
     say("final model")
     final_rows = np.flatnonzero(frame["outcome"].notna())
-    with threadpool_limits(1):
-        model = trainer.final(final_rows)
-        say("lists, fairness, misses")
-        tested = trainer.bundled(test.fitted[run.register_model], train_rows)
-        months = [month_text(m) for m in compared.folds[-1].test]
-        assessed = assess(tested, cohorts, months, run)
+    model = trainer.final(final_rows)
+    say("lists, fairness, misses")
+    tested = trainer.bundled(test.fitted[run.register_model], train_rows)
+    months = [month_text(m) for m in compared.folds[-1].test]
+    assessed = assess(tested, cohorts, months, run)
     evidence = {
         **compared.evidence,
         "data": _data_facts(cohorts, train_rows, test_rows),
@@ -213,6 +213,7 @@ def train(
     return log_study(study, cohorts, run.tracking)
 
 
+@one_thread()
 def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, progress: Say | None = None) -> Comparison:
     """All models and baselines on rolling-origin folds inside the training months; on the test only with a reason.
 
@@ -267,7 +268,7 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     trainer = Trainer(cohorts, run, inputs)
     earlier = {f.name: splits[f.name][0] for f in folds[:-1]}
     before_test = splits[TEST][0][0]
-    with threadpool_limits(1), ThreadPoolExecutor(run.threads) as pool:
+    with ThreadPoolExecutor(run.threads) as pool:
         if run.tune.trials:
             within = {name: (train, np.intersect1d(rows, before_test)) for name, (train, rows) in earlier.items()}
             tuned = trainer.tuned(within, say)
@@ -288,6 +289,7 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     return Comparison(run, inputs, tuple(folds), splits, found, leaks, looks, evidence)
 
 
+@one_thread()
 def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dict[str, Any]:
     """A model on months after all that it was trained on, or on counties that its training did not hold.
 

@@ -35,7 +35,9 @@ def test_where_nobody_is_of_low_effort_hardly_an_alert_is_called_subjective() ->
 
 
 def test_figures_are_flat_json_and_null_where_too_few_cases_are_there() -> None:
-    from causes import as_json, report, simulated_cases
+    from causes import report, simulated_cases
+
+    from benchmarks.figures import as_json
 
     plain, _ = report(simulated_cases("hard", 904, 300, 0.0))
     read = json.loads(as_json(plain), parse_constant=pytest.fail)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +65,30 @@ def test_a_household_alone_in_its_register_has_its_records_events_and_village(tm
     among = [row for row in features_of(register, "c00000", catalogue).to_pylist() if row["household_id"] == struck]
     differing = {name for name, value in alone[0].items() if not same(value, among[0][name])}
     assert differing and differing <= reaching_over(catalogue.features, {"county_id", "village_id"})
+
+
+def test_a_household_alone_keeps_its_help_visits_projects_and_corrections(tmp_path: Path) -> None:
+    from county_copies import copied, pieces
+    from equality import cut, features_of, reaching_over
+
+    parts = pieces(tmp_path, 24, households=200, number=1, first_month="2022-01")
+    register = copied(tmp_path / "register", parts, [2], revised=1 / 10)
+    assert register.has_revisions and register.rows("households", "000001") == 400
+    ids = {table: register.read(table)["household_id"] for table in ("assistance", "visits", "household_projects")}
+    twice = register.read("records").groupby(["household_id", "month"]).size().loc[lambda n: n > 1].index.get_level_values(0)
+    household = min(set(twice).intersection(*ids.values()))
+    lonely = cut(register, tmp_path / "lonely", {household: ("000001", [household])})
+    for table in ("records", "assistance", "visits", "household_projects"):
+        there = register.read(table)
+        own = there[there["household_id"] == household].reset_index(drop=True)
+        pd.testing.assert_frame_equal(lonely.read(table), own)
+    links = lonely.read("household_projects")["project_id"]
+    assert lonely.has("projects") and set(links) <= set(lonely.read("projects")["project_id"])
+    catalogue = load_catalogue()
+    alone = features_of(lonely, household, catalogue).to_pylist()
+    among = [row for row in features_of(register, "000001", catalogue).to_pylist() if row["household_id"] == household]
+    differing = {name for name, value in alone[0].items() if not same(value, among[0][name])}
+    assert differing <= reaching_over(catalogue.features, {"county_id", "village_id"})
 
 
 def same(one: object, other: object) -> bool:

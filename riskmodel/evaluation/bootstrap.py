@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from riskmodel.errors import UsageError
 from riskmodel.settings import Intervals
+from riskmodel.threads import one_thread
 
 _FEWEST_VILLAGES = 30
 
@@ -79,6 +79,7 @@ class Resampled:
         }
 
 
+@one_thread()
 def resample(
     measures: Mapping[str, Callable[[np.ndarray | None], Mapping[str, float]]],
     households: pd.Series | np.ndarray,
@@ -103,12 +104,11 @@ def resample(
     point = {name: dict(measure(None)) for name, measure in measures.items()}
     draws = {name: {m: np.empty(intervals.replicates) for m in found} for name, found in point.items()}
     codes, count = household_codes(households)
-    with threadpool_limits(1):
-        for i, drawn in enumerate(household_draws(count, intervals.replicates, seed)):
-            weight = drawn[codes]
-            for name, measure in measures.items():
-                for metric, value in measure(weight).items():
-                    draws[name][metric][i] = value
+    for i, drawn in enumerate(household_draws(count, intervals.replicates, seed)):
+        weight = drawn[codes]
+        for name, measure in measures.items():
+            for metric, value in measure(weight).items():
+                draws[name][metric][i] = value
     return Resampled(point, draws, intervals.level)
 
 

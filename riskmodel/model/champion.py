@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.splits import embargo_months
@@ -18,10 +17,12 @@ from riskmodel.model.tracking import CHAMPION, load_model
 from riskmodel.model.training import Trainer, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import Run
+from riskmodel.threads import one_thread
 
 _FEWEST_EVENTS = 20
 
 
+@one_thread()
 def against_champion(
     cohorts: Cohorts, run: Run, train_rows: np.ndarray, test_rows: np.ndarray, risk: np.ndarray
 ) -> dict[str, Any]:
@@ -75,8 +76,7 @@ def against_champion(
     else:
         how, rows = "recipe", np.ones(len(test_rows), bool)
         again = Trainer(theirs, champion.run, model_inputs(theirs, champion.run))
-        with threadpool_limits(1):
-            their_risk = again.fit(champion.run.register_model, train_rows).risk(again.inputs_of(test_rows))
+        their_risk = again.fit(champion.run.register_model, train_rows).risk(again.inputs_of(test_rows))
     picked = cohorts.labels.iloc[test_rows[rows]]
     lists = (picked["as_of"] + "/" + picked["county_id"]).to_numpy()
     measures = {

@@ -204,7 +204,9 @@ class _Logit(_Model):
         return (design - self._mean) / self._scale if scaled else design
 
     def _risk(self, X: pd.DataFrame) -> np.ndarray:
-        return probability(self._design(X) @ self._coef + self._intercept)
+        # A product of matrices would round a household's sum by the households beside it.
+        parts = np.ascontiguousarray(self._design(X)) * self._coef
+        return probability(parts.sum(axis=1) + self._intercept)
 
     def contributions(self, X: pd.DataFrame) -> tuple[np.ndarray, float]:
         """Log-odds per feature against the training mean (rows x features in), and the base."""

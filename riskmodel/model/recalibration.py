@@ -14,8 +14,10 @@ from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.intervals import VennAbers
 from riskmodel.months import as_of_day, month_number, month_text
+from riskmodel.threads import one_thread
 
 
+@one_thread()
 def recalibrate(
     model: RiskModel,
     cohorts: Cohorts,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.inputs import Inputs
@@ -26,10 +25,12 @@ from riskmodel.model.peers import Peers
 from riskmodel.model.sampling import Drawn, draw_rows, household_lots
 from riskmodel.model.tuning import Tuned, tune_lightgbm
 from riskmodel.settings import AUTO, RICH, Run
+from riskmodel.threads import one_thread
 
 _FEWEST_EVENTS = 20
 
 
+@one_thread()
 def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
     """The model of a run, LightGBM where it names none, fitted on all outcomes of the cohorts: no comparison, no evidence.
 
@@ -46,8 +47,7 @@ def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
     run = run.model_copy(update={"register_model": run.register_model or RICH})
     rows = np.flatnonzero(cohorts.frame["outcome"].notna())
     enough_outcomes(cohorts.frame["outcome"].to_numpy()[rows], "training")
-    with threadpool_limits(1):
-        return Trainer(cohorts, run, model_inputs(cohorts, run)).final(rows)
+    return Trainer(cohorts, run, model_inputs(cohorts, run)).final(rows)
 
 
 @dataclass(frozen=True)

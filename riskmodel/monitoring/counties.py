@@ -17,6 +17,7 @@ import pyarrow as pa
 from riskmodel import processes
 from riskmodel.monitoring.part import Asked
 from riskmodel.register import Register
+from riskmodel.threads import one_thread
 
 WORKERS = 2
 
@@ -110,4 +111,5 @@ def _begin(asked: Asked) -> None:
 
 
 def _in_a_process(one: Callable[..., T], *what: object) -> T:
-    return one(_asked, *what)
+    with one_thread():
+        return one(_asked, *what)

@@ -22,6 +22,7 @@ from scipy.stats import false_discovery_control, norm
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring.rules import EffectRules
+from riskmodel.threads import one_thread
 
 ESTIMATED, NO_OVERLAP, TOO_FEW, PLAIN = "estimated", "no_overlap", "too_few", "plain_only"
 HELPED, EVERYBODY = "helped", "everybody"
@@ -99,6 +100,7 @@ class Effect:
         return bool(self.hidden_low <= 0 <= self.hidden_high)
 
 
+@one_thread()
 def estimate_effect(
     rows: pd.DataFrame,
     treatment: str,

@@ -23,7 +23,6 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
@@ -34,6 +33,7 @@ from riskmodel.monitoring.counties import by_county, side_by_side
 from riskmodel.monitoring.known import among
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
+from riskmodel.threads import one_thread
 
 POVERTY, MONITORING = "poverty", "monitoring"
 MODEL, BASE_RATE, BY_TIME = "hazard_logit", "base_rate", "kaplan_meier"
@@ -319,7 +319,7 @@ class _Hazard:
             terms[begin:end, : first.shape[1]] = _matrix({name: values[rows] for name, values in known.items()}, lead)
         middle = np.array([_median(column) for column in terms.T[: first.shape[1]]])
         outcomes = np.concatenate([event[rows] <= lead for lead, rows in zip(leads, still, strict=True)]).astype(int)
-        with threadpool_limits(1):
+        with one_thread():
             scaler = StandardScaler(copy=False).fit(_filled(terms, middle, gaps))
             logit = LogisticRegression(max_iter=500).fit(scaler.transform(terms), outcomes)
         return cls(middle, gaps, scaler, logit, step)
@@ -328,7 +328,7 @@ class _Hazard:
         """The chance of re-entry within a horizon, shape (n,)."""
         known, stays = _known(frame), np.ones(len(frame))
         terms = np.empty((len(frame), len(self.middle) + len(self.gaps)), order="F")
-        with threadpool_limits(1):
+        with one_thread():
             for lead in range(self.step, horizon + 1, self.step):
                 terms[:, : len(self.middle)] = _matrix(known, lead)
                 _filled(terms, self.middle, self.gaps)
@@ -414,9 +414,8 @@ def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horiz
     def measures(of: Scored) -> Any:
         return lambda weight: of.metrics(weight, METRICS)
 
-    with threadpool_limits(1):
-        by_model = {name: measures(of) for name, of in scored.items()}
-        found = resample(by_model, test["household_id"], rules.intervals, seed=20260101)
+    by_model = {name: measures(of) for name, of in scored.items()}
+    found = resample(by_model, test["household_id"], rules.intervals, seed=20260101)
     figures, gains = found.intervals(), found.differences(BY_TIME)
     rows = []
     for name in scored:

@@ -10,6 +10,7 @@ from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import WORKERS, with_workers
 from riskmodel.monitoring.part import Asked, Found, Part
+from riskmodel.threads import one_thread
 
 PARTS = (
     Part("month", "the month and the months before it", "本月与此前各月", month.report_month),
@@ -45,7 +46,7 @@ def run_parts(
         if name not in known:
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
     wanted = [part for part in PARTS if not names or part.name in names]
-    with with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else AT_ONCE) as at_once:
+    with one_thread(), with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else AT_ONCE) as at_once:
         return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked, found), wanted), strict=True))
 
 

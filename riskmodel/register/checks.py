@@ -311,7 +311,9 @@ def _category(g: str, column: Column) -> str:
 
 
 def expression(field: Field) -> str:
-    """The raw value of a field, before anything is made of it."""
+    """The raw value of a field, before anything is made of it; of a point in time, what the clock showed."""
+    if field.clock is not None:
+        return field.clock
     return identifier(field.raw) if field.raw is not None else f"({field.sql})"
 
 

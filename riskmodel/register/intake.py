@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from riskmodel.register.checks import (
     in_words,
     kind_of,
 )  # fmt: skip
+from riskmodel.register.clocks import is_moment
 from riskmodel.register.commit import commit_directory, sha256_of
 from riskmodel.register.completing import add_welfare_and_line, complete_households, place
 from riskmodel.register.contract import Table, load_contract, meant
@@ -176,6 +177,7 @@ class _Intake:
         opened = self.data.snapshot() if isinstance(self.data, Database) else nullcontext(self.data)
         with duckdb.connect(config=config) as self.connection:
             self.connection.execute(MACROS)
+            self.connection.execute("SET TimeZone = 'UTC'")  # an expression gives the same on every machine
             steps = [name for name in _ORDER if name in self.source.tables or name == "households"]
             with opened as data:
                 reader = Reader(self.connection, self.source, data, work)
@@ -253,7 +255,22 @@ class _Intake:
         lost = [f"{f.name} ({', '.join(n for n in f.reads if n not in raw.columns)})" for f in fields if f not in found]
         if lost:
             self.report.not_found[table.name] = lost
-        return found
+        return [self._on_its_clock(f, table.name, raw) for f in found]
+
+    def _on_its_clock(self, mapped: Field, name: str, raw: Raw) -> Field:
+        """A field that reads points in time by the clock of the zone that their file names."""
+        clock = raw.clocks.get(mapped.raw or "")
+        if clock is None:
+            return mapped
+        doubtful = f"SELECT {FILE}, {ROW} FROM {raw.view} WHERE {clock.in_doubt} ORDER BY ALL LIMIT 1"
+        for file, row in self.connection.execute(doubtful).fetchall():
+            zoned = f"{mapped.name}: {{sql: {mapped.raw} AT TIME ZONE 'Asia/Shanghai'}}"
+            raise ContractError(
+                f"{file}, row {row:,}, column {mapped.raw}: a time of UTC that is not midnight, and the file names no other "
+                f"zone: nobody has told its day. Say whose clock counts, in {self.source.label}, tables.{name}.columns, "
+                f"such as {zoned}; or store days."
+            )
+        return replace(mapped, clock=clock.sql)
 
     def _id_columns(self, origin: TableSource, columns: list[str]) -> list[str]:
         ids = [f for f in origin.resolved(columns) if f.column.type == "text" and f.raw in columns]
@@ -270,6 +287,11 @@ class _Intake:
                 raise ContractError(
                     f"{self.source.label}, tables.{name}.columns.{f.name}: the expression cannot be computed ({why}).{hint}"
                 ) from None
+            if is_moment(row[1]):
+                raise ContractError(
+                    f"{self.source.label}, tables.{name}.columns.{f.name}: the expression gives a point in time, whose day "
+                    "depends on the zone. Name it: (...) AT TIME ZONE 'Asia/Shanghai'."
+                )
             kinds[f.name] = kind_of(row[1])
         return kinds
 

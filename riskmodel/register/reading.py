@@ -13,7 +13,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from riskmodel.errors import ContractError, NotFound
+from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zones_of
 from riskmodel.register.source import Source, TableSource, columns_read
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Raw:
     """A view of what the files of one table hold.
 
     `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that
-    there are no types, as in CSV and Excel.
+    there are no types, as in CSV and Excel. `clocks` says of columns of points in time how they are read.
     """
 
     view: str
@@ -47,6 +48,7 @@ class Raw:
     files: tuple[Path, ...]
     labels: tuple[str, ...]
     text: bool
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
 
 
 class Reader:
@@ -125,8 +127,12 @@ class Reader:
         parts = [self._relation(path, table, exact) for path in paths]
         view = f"raw_{len(self._made)}_{table.name}"
         self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS " + " UNION ALL BY NAME ".join(parts))
-        text = all(path.suffix.lower() != ".parquet" for path in paths)
-        return Raw(view, self._columns(view), tuple(paths), tuple(map(self._label, paths)), text)
+        text = all(not _is_parquet(path) for path in paths)
+        columns, labels = self._columns(view), tuple(map(self._label, paths))
+        zones = {}
+        if any(map(is_moment, columns.values())):
+            zones = {label: zones_in(path) for label, path in zip(labels, paths, strict=True) if _is_parquet(path)}
+        return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones))
 
     def _relation(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
         if path.stat().st_size == 0:
@@ -282,9 +288,11 @@ class Reader:
                 columns.append(pa.array([None if v is None else str(v) for v in frame[column]]))
         rows = pa.table(columns, names=list(frame.columns))
         view = f"raw_{name}"
-        select = self._arrow(f"frame_{name}", f"DataFrame {name}", rows, first_row=1)
+        label = f"DataFrame {name}"
+        select = self._arrow(f"frame_{name}", label, rows, first_row=1)
         self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {select}")
-        return Raw(view, self._columns(view), (), (), text=False)
+        columns = self._columns(view)
+        return Raw(view, columns, (), (), text=False, clocks=_clocks(columns, {label: zones_of(rows.schema)}))
 
     def _arrow(self, name: str, label: str, rows: pa.Table, first_row: int) -> str:
         import pyarrow as pa
@@ -312,6 +320,19 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _clocks(columns: Mapping[str, str], zones: Mapping[str, Mapping[str, str | None]]) -> dict[str, Clock]:
+    """How columns of points in time are read, given the zone of each by file."""
+    return {
+        name: clock_of(identifier(name), FILE, {label: of[name] for label, of in zones.items() if name in of})
+        for name, kind in columns.items()
+        if is_moment(kind)
+    }
 
 
 def _decoded(path: Path, encoding: str) -> Iterator[str | None]:

@@ -6,6 +6,7 @@ import codecs
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,8 @@ class Field:
     """How one column of the register is made: from one raw column, or by an expression over several.
 
     `table` is where the value ends up: what a record says of its household goes to `households`. `codes` maps
-    the text of a raw value to a value of the contract, or to None for unknown.
+    the text of a raw value to a value of the contract, or to None for unknown. `clock` is the SQL that reads a raw column
+    of points in time, once its file is known.
     """
 
     table: str
@@ -39,6 +41,7 @@ class Field:
     factor: float = 1
     codes: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     extra: bool = False
+    clock: str | None = None
 
     @property
     def name(self) -> str:
@@ -218,6 +221,9 @@ class _Reader:
             codecs.lookup(content["encoding"] if content.get("encoding", "auto") != "auto" else "utf-8")
             if content.get("date_format", "auto") != "auto":
                 duckdb.execute("SELECT try_strptime('', ?)", [content["date_format"]]).fetchall()
+            if re.search("%[zZ]", content.get("date_format", "")):
+                why = 'a day counts as it is written, whatever its zone: cut the time off, such as {sql: "left(day, 10)"}'
+                raise self.refuse("top level, date_format", f"%z and %Z are not read; {why}")
         except LookupError:
             raise self.refuse("top level", "encoding must be auto, utf-8, gb18030 or another name") from None
         except duckdb.Error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import drift_alarms
 from benchmarks.drift_alarms import LAST, UNITS, alarms_of, plant, planted, quiet
 from benchmarks.national import make_register as make_synthetic
 from riskmodel.cli import app
@@ -145,6 +147,17 @@ def test_a_scheduler_is_told_by_the_exit_code_and_the_report_is_there(steady: Pa
     assert CliRunner().invoke(app, [*told, str(tmp_path / "calm")]).exit_code == 0
     told[5] = "spells"
     assert isinstance(CliRunner().invoke(app, [*told, str(tmp_path / "none")]).exception, UsageError)
+
+
+def test_shares_of_no_register_are_null(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "figures.json"
+    monkeypatch.setattr("sys.argv", ["drift_alarms.py", "--quiet", "0", "--planted", "0", "--json", str(file)])
+    drift_alarms.main()
+    figures = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert figures["months_without_drift"] == figures["planted"] == 0
+    assert [figures[name] for name in ("alarmed_share", "low", "high", "found_low")] == [None] * 4
 
 
 @pytest.mark.slow
