@@ -168,17 +168,19 @@ def score_and_write(
     from riskmodel.processes import SCORING, get_ready, worth
     from riskmodel.register import Register
 
-    if engine == "local" and worth(here := Register.open(register), here.counties, how.get("workers", 2)) > 1:
-        get_ready(SCORING)  # before this process imports what its helpers import too
+    if database is not None:
+        step(f"reaching {database.label}")
+        database.reach()
+    if engine == "local" and master is None:
+        here = Register.open(register)
+        if worth(here, here.counties, how.get("workers", 2)) > 1:
+            get_ready(SCORING)  # before this process imports what its workers import too
 
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
     from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
 
-    if database is not None:
-        step(f"reaching {database.label}")
-        database.reach()
     room = read_capacity(capacity)
     with _engine(engine, master, str(register)) as (register_path, counties):
         facts = register_facts(Register.open(register_path))

@@ -56,7 +56,7 @@ def test_every_part_of_the_monthly_report_adds_up_on_one_thread(monkeypatch):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
     monkeypatch.setattr(running, "PARTS", (Part("threads", "", "", blas),))
-    asked = SimpleNamespace(counties=[], pool=None, progress=lambda _: None)
+    asked = SimpleNamespace(register=None, counties=[], pool=None, progress=lambda _: None)
     with threadpool_limits(2):
         assert running.run_parts(asked) == {"threads": {1}}
 
