@@ -171,7 +171,8 @@ def score_and_write(
     if database is not None:
         step(f"reaching {database.label}")
         database.reach()
-    if engine == "local" and master is None:
+    place = _engine(engine, master, str(register))
+    if engine == "local":
         here = Register.open(register)
         if worth(here, here.counties, how.get("workers", 2)) > 1:
             get_ready(SCORING)  # before this process imports what its workers import too
@@ -182,7 +183,7 @@ def score_and_write(
     from riskmodel.model.tracking import load_model
 
     room = read_capacity(capacity)
-    with _engine(engine, master, str(register)) as (register_path, counties):
+    with place as (register_path, counties):
         facts = register_facts(Register.open(register_path))
         step("model")
         model = load_model(model_uri, tracking_uri)
