@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 from urllib.parse import quote
 
@@ -36,8 +37,9 @@ def tables_of(scores: Scores, explained: Explained | None) -> dict[str, pd.DataF
     if explained is None:
         return {"by_hand": scores.by_hand}
     alerts = explained.frame
-    length = scores.frame["county_id"].map(alerts["county_id"].value_counts()).fillna(0)
-    by_rank = scores.frame["rank"] <= length
+    code, counties = pd.factorize(scores.frame["county_id"])
+    length = alerts["county_id"].value_counts().reindex(counties, fill_value=0).to_numpy()
+    by_rank = scores.frame["rank"] <= length[code]
     ids = alerts[["household_id"]]
     return {
         "scores": scores.frame.assign(action=actions(scores.frame, by_rank)),
@@ -107,6 +109,9 @@ def join_tables(folders: Iterable[Path], stage: Path) -> None:
     for name in TABLES:
         files = [file for folder in folders if (file := folder / f"{name}.parquet").is_file()]
         if not files:  # everybody at risk goes the manual way
+            continue
+        if len(files) == 1:
+            copyfile(files[0], stage / f"{name}.parquet")
             continue
         schema = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
         with pq.ParquetWriter(stage / f"{name}.parquet", schema) as writer:
