@@ -25,7 +25,7 @@ from riskmodel.model.tracking import load_model, promote
 from riskmodel.monitoring.part import scored_months
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
-from riskmodel.results import explain_household, score_and_write
+from riskmodel.results import explain_household, monitor_and_write, score_and_write
 from riskmodel.settings import Capacity, load_run
 from tests.county import AS_OF, County
 from tests.server import PASSWORD, Server
@@ -174,6 +174,16 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     with pytest.raises(NotFound, match="nobody was ranked"):
         ScoredMonth.open(tmp_path / "month").alerts()
     assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+    report = tmp_path / "report"
+    about = monitor_and_write(
+        tmp_path / "r", AS_OF, report, lambda done: None, alerts=[tmp_path / "month"], parts=["month", "funds"]
+    )["about"]
+    assert [AS_OF in note for note in about["notes"]["month"]].count(True) == 1
+    assert not any("nobody was ranked" in note for note in about["notes"]["funds"]), "the funds read no list"
+    page = (report / "bulletin.html").read_text(encoding="utf-8")
+    front, behind = page.split('<div class="behind">')
+    for said in (f"left out as they have no list: {AS_OF};", f"没有名单，未计入：{AS_OF}；"):
+        assert said in front and said in behind
 
 
 def test_a_group_without_a_subjective_verdict_has_no_ratio_to_print() -> None:

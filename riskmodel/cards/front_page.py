@@ -15,6 +15,7 @@ from riskmodel.cards.rendering import ABSENT, Words, count, decimal, of_100, per
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
+from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
 
@@ -107,10 +108,11 @@ _SIZE = ("recorded",)
 
 
 def not_told(report: Findings) -> list[Words]:
-    """Why figures of the month are missing, each reason once."""
+    """Why figures of the month are missing, each reason once, and which scored months have no list."""
+    unlisted = [Words(*note)] if (note := without_list(report.asked)) else []
     if "month" not in report.found:
-        return [report.why("month")]
-    return [Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())]
+        return [report.why("month"), *unlisted]
+    return [*(Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())), *unlisted]
 
 
 def numbers(report: Findings) -> list[Number]:
