@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
 from riskmodel.cards.findings import KEY, NUMBER, TEXT, Findings, between, household, money, same
-from riskmodel.cards.rendering import ABSENT, Words, count, decimal, of_100, percent, shortened
+from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
@@ -281,7 +281,7 @@ def _no_rise(report: Findings) -> Listing:
     cells = [
         [
             household(r.household_id),
-            same(f"{decimal(r.ratio_then, 2)} → {decimal(r.ratio_now, 2)}"),
+            same(f"{over_line(r.ratio_then)} → {over_line(r.ratio_now)}"),
             report.kinds("assistance", "unanswered", r.unanswered),
         ]
         for r in rows.head(report.list_rows).itertuples()

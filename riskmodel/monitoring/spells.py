@@ -548,7 +548,7 @@ _NO_SPELLS = (
     "登记数据中没有监测台账：长时间与频繁名单按低于监测线的情况统计。",
 )
 _NO_ALERTS = (
-    "No scored month with a list was named (--alerts DIR): the causes behind the two lists, objective or subjective, are not "
-    "shown.",
+    "No scored month with a list was named (--alerts DIR): the causes behind the two lists, objective or subjective, are "
+    "not shown.",
     "未提供有名单的评分月份（--alerts 目录）：两份名单的主客观原因构成无法显示。",
 )

@@ -137,6 +137,18 @@ def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")["household_id"].tolist() == bad
 
 
+def test_a_sheet_keeps_income_below_the_line_as_it_is_and_never_shows_it_as_one(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"household_id": ["h1", "h2"], "ratio_without_support": [0.9974, 1.0026]})
+    write_part(tmp_path, "industries", Found({"support_off": rows}), 10)
+    sheet = openpyxl.load_workbook(tmp_path / "industries.xlsx")["support_off"]
+    assert [sheet.cell(row, 2).value for row in (3, 4)] == [0.9974, 1.0026]
+    (area,) = sheet.conditional_formatting
+    (rule,) = area.rules
+    low, high = (float(bound) for bound in rule.formula)
+    assert str(area.sqref) == "B3:B4" and rule.dxf.numFmt.formatCode == '"0.99"'
+    assert low <= 0.9974 < high < 1 and low == 0.995, "all else has two decimals, rounded"
+
+
 def test_what_is_not_known_is_an_empty_cell(tmp_path: Path) -> None:
     gaps = {"household_id": ["1", None], "helped_on": pd.to_datetime(["2023-01-05", None]), "months": [None, 3]}
     write_part(tmp_path, "spells", Found({"removed_early": pd.DataFrame(gaps)}), 20)
