@@ -20,6 +20,7 @@ from riskmodel.monitoring.running import PARTS, run_parts
 from riskmodel.monitoring.writing import words_of, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
+from tests.cards.page import CJK
 from tests.county import AS_OF, County
 
 LAST = "2023-12"
@@ -114,6 +115,16 @@ def test_words_of_every_part_are_natural_in_both_languages_and_complete() -> Non
         for known in (words.tables, words.columns, *words.values.values()):
             for name, said in known.items():
                 assert said["en"] and said["zh"], name
+
+
+def test_units_and_funds_of_a_simulated_county_have_words_and_others_are_written_as_they_are(county: County) -> None:
+    help_given = pd.read_parquet(county.folder / "source" / "assistance.parquet")
+    for part, column in (("funds", "responsible_unit"), ("funds", "fund_source"), ("industries", "responsible_unit")):
+        for value in help_given[column].dropna().unique():
+            en, zh = words_of(part).value(column, value)
+            assert en == value and CJK.search(zh), (part, column, value)
+            assert column == "fund_source" or CJK.search(words_of("funds").value("of_what", value)[1])
+    assert words_of("funds").value("responsible_unit", "county office") == ("county office", "county office")
 
 
 def test_a_column_without_words_is_refused(tmp_path: Path) -> None:
