@@ -162,7 +162,7 @@ def _back(report: Findings) -> Number:
     general = Words("Back within a year of leaving", "退出后一年内再次进入")
     told = report.table("spells", "reentry_by_month")
     if told is None or not len(told):
-        return Number(general, why=report.why("spells"))
+        return Number(general, why=report.why("spells", "reentry_by_month"))
     kind = "monitoring" if (told["kind"] == "monitoring").any() else "poverty"
     rows = told[(told["kind"] == kind) & (told["entry"] == "all") & (told["months"] <= _YEAR)].sort_values("months")
     if not len(rows) or min(rows["entered"].sum(), rows["at_risk"].iloc[-1]) < report.least:
