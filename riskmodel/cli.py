@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from riskmodel.errors import RiskmodelError
+from riskmodel.errors import RiskmodelError, refused_by_disk
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
@@ -25,7 +24,7 @@ app = typer.Typer(
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
     "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
-    "13 decision refused, 14 drift.",
+    "13 decision refused, 14 drift, 15 disk.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -69,20 +68,18 @@ def main() -> None:
     except RiskmodelError as fault:
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
-    except OSError as fault:
-        if fault.errno not in _DISK:
+    except Exception as fault:
+        if (disk := refused_by_disk(fault)) is None:
             raise
-        where = f"{fault.filename}: " if fault.filename else ""
+        where = f"{disk.filename}: " if disk.filename else ""
         typer.echo(
-            f"error: {where}{os.strerror(fault.errno)}. What was to be written is not there, in whole or in part; free "
+            f"error: {where}{os.strerror(disk.errno)}. What was to be written is not there, in whole or in part; free "
             "space or name a folder that may be written (--out), and run the same command again.",
             err=True,
         )
         sys.exit(_DISK_REFUSES)
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
-"""What a disk says that is full, or may not be read or written, or where a file lies in the way."""
 _DISK_REFUSES = 15
 
 

@@ -3,6 +3,10 @@
 Messages name file, column, row and rule and say what to do. They never contain a household's values.
 """
 
+import errno
+import os
+import re
+
 
 class RiskmodelError(Exception):
     """Base of every error that the package raises on purpose."""
@@ -100,3 +104,25 @@ class DriftFound(RiskmodelError):
     """Drift alarmed: the report is written in full, and a scheduler was to be told (`riskmodel monitor --fail-on-drift`)."""
 
     exit_code = 14
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+"""What a disk says that is full, or may not be read or written, or where a file lies in the way."""
+
+
+def refused_by_disk(fault: BaseException) -> OSError | None:
+    """What the disk said, where it is behind a fault: full, or not to be read or written; else None.
+
+    DuckDB gives no number of its own: it writes the words of the system into its text, or says that what no longer fits
+    into memory cannot be put aside.
+    """
+    if isinstance(fault, OSError):
+        return fault if fault.errno in DISK else None
+    if type(fault).__name__ not in ("IOException", "OutOfMemoryException"):
+        return None
+    text = str(fault)
+    number = next((number for number in DISK if os.strerror(number) in text), None)
+    if number is None and "max_temp_directory_size" in text:
+        number = errno.ENOSPC
+    named = re.search(r'file \\?"([^"\\]+)', text)
+    return None if number is None else OSError(number, os.strerror(number), named[1] if named else None)

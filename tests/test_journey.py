@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,12 +20,12 @@ from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import _apart, app
-from riskmodel.errors import NotFound, RiskmodelError, UsageError
+from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_disk
 from riskmodel.model.tracking import load_model, promote
 from riskmodel.monitoring.part import scored_months
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
-from riskmodel.results import explain_household, score_and_write
+from riskmodel.results import explain_household, monitor_and_write, score_and_write
 from riskmodel.settings import Capacity, load_run
 from tests.county import AS_OF, County
 from tests.server import PASSWORD, Server
@@ -172,6 +174,16 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     with pytest.raises(NotFound, match="nobody was ranked"):
         ScoredMonth.open(tmp_path / "month").alerts()
     assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+    report = tmp_path / "report"
+    about = monitor_and_write(
+        tmp_path / "r", AS_OF, report, lambda done: None, alerts=[tmp_path / "month"], parts=["month", "funds"]
+    )["about"]
+    assert [AS_OF in note for note in about["notes"]["month"]].count(True) == 1
+    assert not any("nobody was ranked" in note for note in about["notes"]["funds"]), "the funds read no list"
+    page = (report / "bulletin.html").read_text(encoding="utf-8")
+    front, behind = page.split('<div class="behind">')
+    for said in (f"left out as they have no list: {AS_OF};", f"没有名单，未计入：{AS_OF}；"):
+        assert said in front and said in behind
 
 
 def test_a_group_without_a_subjective_verdict_has_no_ratio_to_print() -> None:
@@ -180,15 +192,34 @@ def test_a_group_without_a_subjective_verdict_has_no_ratio_to_print() -> None:
     assert "1.6 (0.4-6.6) times as often" in _apart(row | {"ratio": 1.6, "low": 0.4, "high": 6.6})
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path) -> None:
-    small = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from riskmodel.cli import main; main()"
+def _with_files_of(most: int, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command run where no file may be longer than so many bytes: the system says so as it says that a disk is full."""
+    small = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
+    asked = [sys.executable, "-c", f"{small}from riskmodel.cli import main; main()", *command]
+    return subprocess.run(asked, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: Path, county: County) -> None:
+    simulated = _with_files_of(4096, "simulate", str(tmp_path / "county"), "--households", "50", "--months", "13")
+    source = str(county.folder / "source")
+    taken_in = _with_files_of(
+        4096, "ingest", "sources/simulated.yaml", "--data", source, "--out", str(tmp_path / "register")
     )
-    asked = [sys.executable, "-c", small, "simulate", str(tmp_path / "county"), "--households", "50", "--months", "13"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.returncode == 15
-    assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
-    assert not list(tmp_path.iterdir())
+    for done in (simulated, taken_in):
+        assert done.returncode == 15, done.stderr
+        assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
+        assert not list(tmp_path.iterdir())
+
+
+def test_what_duckdb_says_of_a_full_disk_is_told_from_what_it_says_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(duckdb.IOException) as no_file:
+        duckdb.execute(f"SELECT * FROM read_parquet('{tmp_path}/none.parquet')")
+    assert refused_by_disk(no_file.value) is None
+    spilled = duckdb.OutOfMemoryException("failed to offload data block ... set by the 'max_temp_directory_size' setting")
+    full = duckdb.IOException('{"exception_message":"Could not write file \\"x.parquet\\": No space left on device"}')
+    known = [refused_by_disk(fault) for fault in (spilled, full)]
+    assert [(fault.errno, fault.filename) for fault in known if fault] == [(errno.ENOSPC, None), (errno.ENOSPC, "x.parquet")]
+    assert refused_by_disk(duckdb.ConversionException("'No space left on device' is no number")) is None, "a value of a row"
 
 
 def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> None:

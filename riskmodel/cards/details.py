@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_svg
 from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
-from riskmodel.cards.rendering import ABSENT, Words, count, decimal, percent, shortened
+from riskmodel.cards.rendering import ABSENT, Words, count, decimal, over_line, percent, shortened
 from riskmodel.cards.sums import printed_counts
 from riskmodel.evaluation.disclosure import WITHHELD, tells
 from riskmodel.monitoring import writing
@@ -150,6 +150,8 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
 def _number(column: str, value: float) -> str:
     if column in _SHARES or column.endswith("_share"):
         return percent(float(value))
+    if column in writing.OVER_LINE:
+        return over_line(float(value))
     whole = isinstance(value, int | np.integer) or float(value).is_integer() and abs(value) >= 1 or abs(value) >= 1000
     return count(round(value)).replace("-", "−") if whole else decimal(float(value), 2)
 

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
 from riskmodel.cards.findings import KEY, NUMBER, TEXT, Findings, between, household, money, same
-from riskmodel.cards.rendering import ABSENT, Words, count, decimal, of_100, percent, shortened
+from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
+from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
 
@@ -107,10 +108,11 @@ _SIZE = ("recorded",)
 
 
 def not_told(report: Findings) -> list[Words]:
-    """Why figures of the month are missing, each reason once."""
+    """Why figures of the month are missing, each reason once, and which scored months have no list."""
+    unlisted = [Words(*note)] if (note := without_list(report.asked)) else []
     if "month" not in report.found:
-        return [report.why("month")]
-    return [Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())]
+        return [report.why("month"), *unlisted]
+    return [*(Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())), *unlisted]
 
 
 def numbers(report: Findings) -> list[Number]:
@@ -160,7 +162,7 @@ def _back(report: Findings) -> Number:
     general = Words("Back within a year of leaving", "退出后一年内再次进入")
     told = report.table("spells", "reentry_by_month")
     if told is None or not len(told):
-        return Number(general, why=report.why("spells"))
+        return Number(general, why=report.why("spells", "reentry_by_month"))
     kind = "monitoring" if (told["kind"] == "monitoring").any() else "poverty"
     rows = told[(told["kind"] == kind) & (told["entry"] == "all") & (told["months"] <= _YEAR)].sort_values("months")
     if not len(rows) or min(rows["entered"].sum(), rows["at_risk"].iloc[-1]) < report.least:
@@ -279,7 +281,7 @@ def _no_rise(report: Findings) -> Listing:
     cells = [
         [
             household(r.household_id),
-            same(f"{decimal(r.ratio_then, 2)} → {decimal(r.ratio_now, 2)}"),
+            same(f"{over_line(r.ratio_then)} → {over_line(r.ratio_now)}"),
             report.kinds("assistance", "unanswered", r.unanswered),
         ]
         for r in rows.head(report.list_rows).itertuples()

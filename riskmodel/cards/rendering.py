@@ -109,6 +109,15 @@ def decimal(value: float | None, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def over_line(ratio: float) -> str:
+    """Income over the line with two decimals; what lies below the line is never printed as if it reached it.
+
+    >>> over_line(0.9974), over_line(0.954), over_line(1.0026)
+    ('0.99', '0.95', '1.00')
+    """
+    return decimal(min(ratio, 0.99) if ratio < 1 else ratio, 2)
+
+
 def interval(figure: Mapping[str, float | None], digits: int | None = None) -> str:
     """Ends of a figure's interval, out of 100 or with fixed decimals.
 

@@ -151,8 +151,8 @@ _NO_AMOUNTS = (
     "登记数据中没有拨付金额，无法统计拨付情况。",
 )
 _NO_SCORES = (
-    "No scored months were named (--alerts DIR): the list and who is new on it are not shown.",
-    "未提供评分月份（--alerts 目录）：名单及新增户无法显示。",
+    "No scored month with a list was named (--alerts DIR): the list and who is new on it are not shown.",
+    "未提供有名单的评分月份（--alerts 目录）：名单及新增户无法显示。",
 )
 _LACKING = {
     "below_line": _NO_LINE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,8 @@ class Asked:
         `configs/monitoring.yaml`, or a county's own.
     scored
         Scored months not after `as_of`, the oldest first; empty where none were named.
+    unlisted
+        Scored months that were named and have no list, as numbers.
     model
         A model, where one was named.
     progress
@@ -61,6 +63,7 @@ class Asked:
     as_of: int
     rules: Rules
     scored: tuple[ScoredMonth, ...] = ()
+    unlisted: tuple[int, ...] = ()
     model: RiskModel | None = None
     progress: Callable[[str], None] = lambda what: None
     pool: Executor | None = None
@@ -100,12 +103,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the report: its name, its words, and the function that makes it."""
+    """One part of the report: its name, its words, the function that makes it, and whether that reads the scored months."""
 
     name: str
     en: str
     zh: str
     run: Callable[[Asked], Found]
+    reads_lists: bool = False
 
 
 def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:
@@ -118,16 +122,35 @@ def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...
     UsageError
         If one is of a month after `as_of`, or two are of the same month.
     """
-    found = []
+    found = sorted((month for month, listed in _named(folders, as_of) if listed), key=lambda scored: scored.as_of)
+    for earlier, later in zip(found, found[1:], strict=False):
+        if earlier.as_of == later.as_of:
+            raise UsageError(f"{later.folder}: {earlier.folder} is of the same month {month_text(later.as_of)}: name one.")
+    return tuple(found)
+
+
+def unlisted_months(folders: Sequence[Path], as_of: int) -> tuple[int, ...]:
+    """The months that `scored_months` leaves out, as numbers, the oldest first; raises what it raises."""
+    return tuple(sorted({month.as_of for month, listed in _named(folders, as_of) if not listed}))
+
+
+def _named(folders: Sequence[Path], as_of: int) -> Iterator[tuple[ScoredMonth, bool]]:
+    """Each folder with its month, and whether it has a list."""
     for folder in folders:
         manifest = read_manifest(folder, kind="scores")
         month = month_number(manifest["about"]["as_of"])
         if month > as_of:
             raise UsageError(f"{folder}: scored for {month_text(month)}, after the month of the report {month_text(as_of)}.")
-        if "alerts.parquet" in manifest["files"]:
-            found.append(ScoredMonth(Path(folder), month))
-    found.sort(key=lambda scored: scored.as_of)
-    for earlier, later in zip(found, found[1:], strict=False):
-        if earlier.as_of == later.as_of:
-            raise UsageError(f"{later.folder}: {earlier.folder} is of the same month {month_text(later.as_of)}: name one.")
-    return tuple(found)
+        yield ScoredMonth(Path(folder), month), "alerts.parquet" in manifest["files"]
+
+
+def without_list(asked: Asked) -> tuple[str, str] | None:
+    """Which of the months that were named have no list, in English and Chinese; None where all have one."""
+    if not asked.unlisted:
+        return None
+    months = [month_text(month) for month in asked.unlisted]
+    return (
+        f"Scored months in which nobody was ranked, left out as they have no list: {', '.join(months)}; by_hand.parquet in "
+        "their folders names who goes the manual way.",
+        f"以下评分月份无人参与排序、没有名单，未计入：{'、'.join(months)}；须人工处理的农户见其目录中的 by_hand.parquet。",
+    )

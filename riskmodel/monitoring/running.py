@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import WORKERS, with_workers
-from riskmodel.monitoring.part import Asked, Found, Part
+from riskmodel.monitoring.part import Asked, Found, Part, without_list
 from riskmodel.threads import one_thread
 
 PARTS = (
-    Part("month", "the month and the months before it", "本月与此前各月", month.report_month),
-    Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells),
+    Part("month", "the month and the months before it", "本月与此前各月", month.report_month, reads_lists=True),
+    Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells, reads_lists=True),
     Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance),
     Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),
-    Part("misses", "misses sorted", "偏差分类", misses.report_misses),
+    Part("misses", "misses sorted", "偏差分类", misses.report_misses, reads_lists=True),
     Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries),
-    Part("drift", "drift", "漂移监测", drift.report_drift),
+    Part("drift", "drift", "漂移监测", drift.report_drift, reads_lists=True),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
 AT_ONCE = WORKERS + 1
@@ -53,5 +54,7 @@ def run_parts(
 def _run(asked: Asked, found: Callable[[str, Found], None], part: Part) -> Found:
     asked.progress(part.en)
     made = part.run(asked)
+    if part.reads_lists and (note := without_list(asked)):
+        made = replace(made, notes=[*made.notes, note])
     found(part.name, made)
     return made

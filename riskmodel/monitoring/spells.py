@@ -72,8 +72,12 @@ def report_spells(asked: Asked) -> Found:
     tables |= listed
     if "removed" in found:
         tables["removed_early"] = _dated(found["removed"])
+    lacks = {}
+    if tables["duration_summary"]["lost"].sum() > 0:
+        lacks = {name: _OUT_OF_SIGHT for name in ("durations", "reentry_by_month") if not len(tables[name])}
     risk = report_reentry(asked, found["current"])
-    return Found({**tables, **risk.tables}, {**_figures(tables), **risk.figures}, [*notes, *risk.notes])
+    notes += [*dict.fromkeys(lacks.values()), *risk.notes]
+    return Found({**tables, **risk.tables}, {**_figures(tables), **risk.figures}, notes, lacks)
 
 
 def kinds_of(asked: Asked) -> list[str]:
@@ -547,7 +551,13 @@ _NO_SPELLS = (
     "The register holds no monitoring spells: long stays and frequent entries are those below the line.",
     "登记数据中没有监测台账：长时间与频繁名单按低于监测线的情况统计。",
 )
+_OUT_OF_SIGHT = (
+    "Households are out of sight too soon, as where they are visited in turns: how long a spell lasts, or who is back "
+    "within a year of its end, cannot be seen.",
+    "农户很快失去观察（如轮换调查），无法看到每次持续多久、结束后一年内是否再次进入。",
+)
 _NO_ALERTS = (
-    "No scored months were named (--alerts DIR): the causes behind the two lists, objective or subjective, are not shown.",
-    "未提供评分月份（--alerts 目录）：两份名单的主客观原因构成无法显示。",
+    "No scored month with a list was named (--alerts DIR): the causes behind the two lists, objective or subjective, are "
+    "not shown.",
+    "未提供有名单的评分月份（--alerts 目录）：两份名单的主客观原因构成无法显示。",
 )

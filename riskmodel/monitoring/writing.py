@@ -185,6 +185,7 @@ def _write_workbook(path: Path, words: Words, found: Found, sheet_rows: int) -> 
             "whole": book.add_format({"num_format": "#,##0"}),
             "number": book.add_format({"num_format": "#,##0.00"}),
             "text": book.add_format(),
+            "short": book.add_format({"num_format": '"0.99"'}),
         }
         front = book.add_worksheet("notes 说明")
         front.set_column(0, 1, 70, wrap)
@@ -215,6 +216,15 @@ def _write_titles(sheet: Any, words: Words, title: str, rows: pd.DataFrame, form
         sheet.set_column(place, place, 22 if kind == "text" else 14)
         sheet.write_string(1, place, "\n".join(words.column(column)), formats["head"])
         sheet.write_blank(_FIRST - 1, place, None, formats[kind])
+        if column in OVER_LINE:
+            short = {
+                "type": "cell",
+                "criteria": "between",
+                "minimum": 0.995,
+                "maximum": 1 - 1e-12,
+                "format": formats["short"],
+            }
+            sheet.conditional_format(_FIRST - 1, place, last[0], place, short)
     sheet.freeze_panes(_FIRST - 1, 1)
     sheet.autofilter(1, 0, *last)
     sheet.set_landscape()
@@ -239,6 +249,8 @@ def _said(value: Any, column: str, words: Words) -> Any:
     return str(value)[:10] if isinstance(value, dt.date | np.datetime64) else value
 
 
+OVER_LINE = ("ratio", "ratio_then", "ratio_now", "ratio_without_support")
+"""Columns of income over the line: what lies below the line is never shown as 1.00."""
 _SHARES = ("share", "share_low", "share_high")
 """Columns that are shares: these, and whatever ends in `_share`."""
 

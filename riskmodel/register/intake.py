@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from riskmodel.errors import ContractError
+from riskmodel.errors import ContractError, refused_by_disk
 from riskmodel.months import month_number, month_text
 from riskmodel.register.blocked import LOOKS_LIKE
 from riskmodel.register.checks import (
@@ -132,6 +132,8 @@ def ingest(
         If `out` cannot be written, or the URL of a database is malformed.
     DatabaseError
         If the database cannot be reached or read.
+    OSError
+        If the disk is full, or a file or folder may not be read or written.
     """
     checked = load_source(source)
     if isinstance(data, str):
@@ -143,6 +145,8 @@ def ingest(
     try:
         commit_directory(out, lambda stage: about.update(intake.run(stage)), kind="register", about=about)
     except duckdb.Error as fault:  # its own text may quote values
+        if disk := refused_by_disk(fault):
+            raise disk from None
         raise ContractError(
             f"{checked.label}: the data could not be taken in ({type(fault).__name__}). Nothing was written."
         ) from None

@@ -315,6 +315,18 @@ def test_an_earlier_report_must_be_earlier_and_of_the_same_register(tmp_path: Pa
         earlier_report(tmp_path / "nothing", asked())
 
 
+def test_income_below_the_line_is_never_printed_as_if_it_reached_it() -> None:
+    poor = listed(11, "O", village_id="v1", grade="falls_by_books", crosses="line", risk=0.1, risk_without_support=None,
+                  loss=900.0, loss_share=0.1, ratio_without_support=0.9974)  # fmt: skip
+    helped = listed(11, "C", helped_on=pd.Timestamp("2023-05-01"), measures="training", ratio_then=1.0026, ratio_now=0.9974,
+                    unanswered="")  # fmt: skip
+    page = Page(bulletin(asked(), found(industries=Found({"support_off": poor}),
+                                        assistance=Found({"change_of_measure": helped}))))  # fmt: skip
+    behind = page.text("en").split("Households that would or could fall")[1].split("File:")[0]
+    assert "0.99" in behind and "1.00" not in behind
+    assert "1.00 → 0.99" in front(page)
+
+
 def test_lists_without_anybody_say_so() -> None:
     parts = found()
     empty = parts["assistance"].tables["change_of_measure"].head(0)

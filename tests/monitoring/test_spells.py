@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from riskmodel.cards.findings import Findings
+from riskmodel.cards.front_page import numbers
 from riskmodel.errors import UsageError
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules, load_rules
@@ -158,6 +160,20 @@ def test_who_is_poor_on_both_sides_of_a_gap_has_not_entered_again(tmp_path: Path
     assert kept(later, kind="poverty", entry="all")[["open", "lost"]].to_numpy().tolist() == [[0, 5]], (
         "nobody saw them since"
     )
+
+
+def test_households_visited_in_turns_are_out_of_sight_and_not_too_few(tmp_path: Path) -> None:
+    turns = pd.concat([monthly(f"{i:03}", start, [150, 90]) for i in range(30) for start in ("2021-01", "2022-01")])
+    register = make_register(tmp_path / "turns", records=turns)
+    asked = Asked(register, month_number("2022-12"), Rules())
+    found = report_spells(asked)
+    assert not len(found.tables["reentry_by_month"])
+    (said,) = (note for note in found.notes if "out of sight" in note[0])
+    back = numbers(Findings(asked, {"spells": found}))[1]
+    assert back.why is not None and tuple(back.why) == said
+    seen = report(make_register(tmp_path / "seen", records=monthly("001", "2022-01", [150, 90] + [150] * 10)), "2022-12")
+    assert len(seen.tables["reentry_by_month"])
+    assert not any("out of sight" in en for en, _ in seen.notes)
 
 
 def test_a_register_without_a_line_or_spells_gives_no_tables_and_says_so(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from riskmodel.monitoring.running import PARTS, run_parts
 from riskmodel.monitoring.writing import words_of, write_csv, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
+from tests.cards.page import CJK
 from tests.county import AS_OF, County
 
 LAST = "2023-12"
@@ -116,6 +117,16 @@ def test_words_of_every_part_are_natural_in_both_languages_and_complete() -> Non
                 assert said["en"] and said["zh"], name
 
 
+def test_units_and_funds_of_a_simulated_county_have_words_and_others_are_written_as_they_are(county: County) -> None:
+    help_given = pd.read_parquet(county.folder / "source" / "assistance.parquet")
+    for part, column in (("funds", "responsible_unit"), ("funds", "fund_source"), ("industries", "responsible_unit")):
+        for value in help_given[column].dropna().unique():
+            en, zh = words_of(part).value(column, value)
+            assert en == value and CJK.search(zh), (part, column, value)
+            assert column == "fund_source" or CJK.search(words_of("funds").value("of_what", value)[1])
+    assert words_of("funds").value("responsible_unit", "county office") == ("county office", "county office")
+
+
 def test_a_column_without_words_is_refused(tmp_path: Path) -> None:
     found = Found({"long_stays": pd.DataFrame({"household_id": ["1"], "shoe_size": [44]})})
     with pytest.raises(CatalogueError, match="'shoe_size' of part 'spells'"):
@@ -135,6 +146,18 @@ def test_no_cell_is_taken_for_a_formula_or_a_link(tmp_path: Path) -> None:
     assert csv["household_id"].tolist() == ["'=1+1", "'@SUM(A1)", "'+2", "'-3", "https://example.org"]
     assert csv["months"].tolist() == ["18", "19", "-20", "21", "22"], "a number below zero is no formula"
     assert pd.read_parquet(tmp_path / "spells" / "long_stays.parquet")["household_id"].tolist() == bad
+
+
+def test_a_sheet_keeps_income_below_the_line_as_it_is_and_never_shows_it_as_one(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"household_id": ["h1", "h2"], "ratio_without_support": [0.9974, 1.0026]})
+    write_part(tmp_path, "industries", Found({"support_off": rows}), 10)
+    sheet = openpyxl.load_workbook(tmp_path / "industries.xlsx")["support_off"]
+    assert [sheet.cell(row, 2).value for row in (3, 4)] == [0.9974, 1.0026]
+    (area,) = sheet.conditional_formatting
+    (rule,) = area.rules
+    low, high = (float(bound) for bound in rule.formula)
+    assert str(area.sqref) == "B3:B4" and rule.dxf.numFmt.formatCode == '"0.99"'
+    assert low <= 0.9974 < high < 1 and low == 0.995, "all else has two decimals, rounded"
 
 
 def test_what_is_not_known_is_an_empty_cell(tmp_path: Path) -> None:
