@@ -49,24 +49,24 @@ class Asked:
         `configs/monitoring.yaml`, or a county's own.
     scored
         Scored months not after `as_of`, the oldest first; empty where none were named.
-    unlisted
-        Scored months that were named and have no list, as numbers.
     model
         A model, where one was named.
     progress
         Called with what is being done.
     pool
         Processes that counties are worked on in; without it two threads do (`monitoring/counties.py`).
+    unlisted
+        Scored months that were named and have no list, as numbers.
     """
 
     register: Register
     as_of: int
     rules: Rules
     scored: tuple[ScoredMonth, ...] = ()
-    unlisted: tuple[int, ...] = ()
     model: RiskModel | None = None
     progress: Callable[[str], None] = lambda what: None
     pool: Executor | None = None
+    unlisted: tuple[int, ...] = ()
 
     @property
     def counties(self) -> list[str]:
