@@ -469,7 +469,10 @@ def _column(sample: Sample, name: str, kind: str, now: int, month: int, referenc
         yield Comparison(
             check=LEVEL, now=level_a, then=level_b, effect=effect, least_effect=rules.level, p_value=p[0], **whose
         )
-        a, b = a / (level_a if level_a > 0 else 1.0), b / (level_b if level_b > 0 else 1.0)
+        own, then = (level if level > 0 else 1.0 for level in (level_a, level_b))
+        moved, still = (_shape(a / by, of_a, b / then, of_b, whose, rules.psi) for by in (own, then))
+        yield min(moved, still, key=lambda shape: shape.effect)  # sums fixed by a rule stay where the level of others moves
+        return
     yield _shape(a, of_a, b, of_b, whose, rules.psi)
 
 

@@ -69,6 +69,19 @@ def test_a_season_is_no_drift(tmp_path: Path) -> None:
     assert wages["reference_month"] == "2022-12" and wages["effect"] < 1.1
 
 
+def test_a_fixed_sum_that_a_quarter_of_the_households_get_is_no_drift_where_the_sums_of_others_grow(tmp_path: Path) -> None:
+    rows = records()
+    fixed = rows["household_id"] < "100"
+    draw = np.random.default_rng(2)
+    rows.loc[fixed, "wage_income"] = (4000 * draw.lognormal(0, 0.01, fixed.sum())).round(0)
+    rows.loc[~fixed & rows["month"].ge("2023"), "wage_income"] *= 1.08
+    found = report(tmp_path / "grown", rows)
+    assert found.figures["alarms"] == 0
+    rows.loc[~fixed & last(rows), "wage_income"] **= 1.3
+    apart = report(tmp_path / "apart", rows).tables["alarms"]
+    assert ["wage_income", "shape"] in apart[["name", "check"]].to_numpy().tolist(), "who earns much earns far more now"
+
+
 @pytest.mark.parametrize("unit", ["fen_for_yuan", "month_for_year"])
 def test_a_twentieth_of_the_rows_in_another_unit_alarms_for_that_column_alone(
     steady: Path, tmp_path: Path, unit: str
