@@ -67,6 +67,7 @@ def test_a_household_alone_in_its_register_has_its_records_events_and_village(tm
     assert differing and differing <= reaching_over(catalogue.features, {"county_id", "village_id"})
 
 
+@pytest.mark.slow
 def test_a_household_alone_keeps_its_help_visits_projects_and_corrections(tmp_path: Path) -> None:
     from county_copies import copied, pieces
     from equality import cut, features_of, reaching_over
