@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from riskmodel.alerts.month import nobody_ranked
+from riskmodel.alerts.month import has_list, nobody_ranked
 from riskmodel.errors import IntegrityError, NotFound, UsageError
 from riskmodel.evaluation.capacity import alert_states
 from riskmodel.months import month_number, month_text
@@ -52,8 +52,8 @@ class ScoredMonth:
 
     @property
     def ranked(self) -> bool:
-        """Whether anybody was ranked: where all at risk opted out the month has no list."""
-        return "alerts.parquet" in self.manifest["files"]
+        """Whether anybody was ranked (`has_list`)."""
+        return has_list(self.manifest)
 
     def alerts(self) -> pd.DataFrame:
         """The alerts, ids as text.

@@ -139,6 +139,11 @@ def write_lists(stage: Path) -> None:
         write_excel(rows, stage / "workbooks" / f"{quote(str(county), safe='')}.xlsx")
 
 
+def has_list(manifest: Mapping[str, Any]) -> bool:
+    """Whether anybody was ranked in a scored month: where all at risk opted out it has no list."""
+    return "alerts.parquet" in manifest["files"]
+
+
 def nobody_ranked(folder: Path, as_of: str) -> str:
     """What is said of a month without a list."""
     return (
@@ -156,7 +161,7 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
         If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
     """
     manifest = read_manifest(folder, kind="scores")
-    if "alerts.parquet" not in manifest["files"]:
+    if not has_list(manifest):
         raise NotFound(nobody_ranked(folder, manifest["about"]["as_of"]))
     alerts = pd.read_parquet(folder / "alerts.parquet")
     where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))

@@ -136,12 +136,14 @@ def unlisted_months(folders: Sequence[Path], as_of: int) -> tuple[int, ...]:
 
 def _named(folders: Sequence[Path], as_of: int) -> Iterator[tuple[ScoredMonth, bool]]:
     """Each folder with its month, and whether it has a list."""
+    from riskmodel.alerts.month import has_list
+
     for folder in folders:
         manifest = read_manifest(folder, kind="scores")
         month = month_number(manifest["about"]["as_of"])
         if month > as_of:
             raise UsageError(f"{folder}: scored for {month_text(month)}, after the month of the report {month_text(as_of)}.")
-        yield ScoredMonth(Path(folder), month), "alerts.parquet" in manifest["files"]
+        yield ScoredMonth(Path(folder), month), has_list(manifest)
 
 
 def without_list(asked: Asked) -> tuple[str, str] | None:
