@@ -166,7 +166,7 @@ def queried(register: Any, county: str, features: list[Any], threads: int) -> pd
     """The features by the compiled query, as the analyst with DuckDB would have them."""
     from riskmodel.catalogue.catalogue import FEATURE_TABLES
     from riskmodel.catalogue.compiler import CountyFiles, compile_features
-    from riskmodel.cohort.features import engine
+    from riskmodel.engine import engine
     from riskmodel.register import load_contract
 
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}

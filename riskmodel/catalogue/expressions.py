@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-import duckdb
+from riskmodel.engine import database
 
 AGGREGATES = frozenset(
     "sum fsum avg favg min max count count_star count_if arg_min arg_max bool_or bool_and median quantile_cont "
@@ -17,11 +16,6 @@ SCALARS = frozenset(
     "+ - * / % ** ^ abs ceil floor round sign sqrt ln log log2 log10 exp pow power sin cos pi floor_at cap_at nullif "
     "isnan isfinite lower upper trim length year month ~~ !~~".split()
 )
-BOUNDS = {
-    "floor_at": "CREATE TEMP MACRO floor_at(x, lowest) AS CASE WHEN x < lowest THEN lowest ELSE x END",
-    "cap_at": "CREATE TEMP MACRO cap_at(x, most) AS CASE WHEN x > most THEN most ELSE x END",
-}
-"""A value held within a bound; missing stays missing, where DuckDB's `greatest` and `least` give the bound instead."""
 _INSTEAD = {"greatest": "floor_at(x, lowest)", "least": "cap_at(x, most)"}
 _PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
 
@@ -72,11 +66,6 @@ def parse(text: str) -> Expression:
     return Expression(text, columns, frozenset(bare), any(aggregates), tuple(map(frozenset, alternatives)))
 
 
-@lru_cache(maxsize=1)
-def _engine() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect()
-
-
 def select_tree(text: str) -> dict:
     """The engine's own tree of one expression.
 
@@ -108,7 +97,7 @@ def read_ahead(texts: Iterable[str]) -> None:
     new = [text for text in dict.fromkeys(texts) if text not in _SERIALIZED]
     if new:
         asked = "SELECT text, json_serialize_sql('SELECT ' || text) FROM (SELECT unnest(?) AS text)"
-        _SERIALIZED.update(_engine().cursor().execute(asked, [new]).fetchall())
+        _SERIALIZED.update(database().cursor().execute(asked, [new]).fetchall())
 
 
 _SERIALIZED: dict[str, str] = {}

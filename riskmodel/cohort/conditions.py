@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from functools import cache
 from string import Formatter
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from riskmodel.catalogue import Condition
 from riskmodel.catalogue.expressions import Expression
-from riskmodel.cohort.features import engine
+from riskmodel.engine import engine
 
 
 def holds(expressions: Sequence[Expression], features: pd.DataFrame) -> list[pd.Series]:
@@ -47,22 +45,9 @@ def _asked(expressions: Sequence[Expression], features: pd.DataFrame, kind: str)
         columns.append(f"CAST({name} AS DOUBLE) AS {name}" if number else name)
     asked = ", ".join(f"CAST(({e.text}) AS {kind}) AS c{i}" for i, e in enumerate(expressions))
     given = ", ".join(["row_no", *columns])
-    connection = _engine()
-    connection.register("given", pa.table(table))
-    try:
+    with engine() as connection:
+        connection.register("given", pa.table(table))
         return connection.execute(f"SELECT {asked} FROM (SELECT {given} FROM given) ORDER BY row_no").df()
-    finally:
-        connection.unregister("given")
-
-
-_OF_THREAD = threading.local()
-
-
-def _engine() -> duckdb.DuckDBPyConnection:
-    """The engine of this thread: to open one takes as long as most questions do."""
-    if not hasattr(_OF_THREAD, "engine"):
-        _OF_THREAD.engine = engine()
-    return _OF_THREAD.engine
 
 
 def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
-from riskmodel.catalogue.expressions import BOUNDS
 from riskmodel.catalogue.syntax import NotCovered
+from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
 from riskmodel.months import month_text
 from riskmodel.register import Register, load_contract
@@ -49,15 +48,6 @@ class FeatureTable:
     def inputs(self) -> list[str]:
         """Names of the features that models may use."""
         return [f.name for f in self.features if f.input]
-
-
-def engine() -> duckdb.DuckDBPyConnection:
-    """A single-threaded engine, so that sums run in a fixed order."""
-    connection = duckdb.connect()
-    connection.execute("SET threads = 1; SET preserve_insertion_order = true; " + "; ".join(BOUNDS.values()))
-    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
-        connection.execute("SET enable_progress_bar = false")  # on a terminal; a notebook would refuse to be asked
-    return connection
 
 
 def available_in(register: Register, catalogue: Catalogue) -> tuple[list[Feature], dict[str, list[str]]]:

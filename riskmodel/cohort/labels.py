@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import engine
 from riskmodel.cohort.standing import FELL_AS, SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
+from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
 from riskmodel.register import Register

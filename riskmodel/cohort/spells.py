@@ -27,8 +27,8 @@ import pandas as pd
 import pyarrow as pa
 
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
+from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register

@@ -17,7 +17,7 @@ from riskmodel.catalogue.catalogue import Feature
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.catalogue.expressions import parse
 from riskmodel.catalogue.reading import Place
-from riskmodel.cohort.features import engine
+from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.register import Register, load_contract
 from riskmodel.settings import AtRisk, Label

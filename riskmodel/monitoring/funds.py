@@ -19,7 +19,8 @@ import pandas as pd
 
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.features import build_features, engine
+from riskmodel.cohort.features import build_features
+from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import Answers, among, needs_on, of_circumstances, only, open_known

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskmodel.catalogue.compiler import quoted
-from riskmodel.cohort.features import engine
+from riskmodel.engine import engine
 from riskmodel.monitoring.rules import MissRules
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import table_file

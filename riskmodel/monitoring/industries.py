@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import engine
+from riskmodel.engine import engine
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from riskmodel.cohort.features import engine
+from riskmodel.engine import engine
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text

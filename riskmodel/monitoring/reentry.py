@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from riskmodel.cohort.features import engine
 from riskmodel.cohort.runs import Assessments
 from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
+from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.monitoring.counties import by_county, side_by_side

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import engine
 from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
+from riskmodel.engine import engine
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found

@@ -26,7 +26,8 @@ import pandas as pd
 
 from riskmodel.alerts.scoring import room, score_county
 from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.cohort.features import build_features, engine
+from riskmodel.cohort.features import build_features
+from riskmodel.engine import engine
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.known import only
 from riskmodel.monitoring.part import Asked

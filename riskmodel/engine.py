@@ -1,0 +1,55 @@
+"""The engine, DuckDB, one for this process: to start another takes longer than most questions do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+
+import duckdb
+
+BOUNDS = {
+    "floor_at": "CREATE TEMP MACRO floor_at(x, lowest) AS CASE WHEN x < lowest THEN lowest ELSE x END",
+    "cap_at": "CREATE TEMP MACRO cap_at(x, most) AS CASE WHEN x > most THEN most ELSE x END",
+}
+"""A value held within a bound; missing stays missing, where DuckDB's `greatest` and `least` give the bound instead."""
+_NUMBERS = count()
+
+
+@contextmanager
+def engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with tables of its own, which are gone with it; on one thread, so that sums run in a fixed order.
+
+    >>> with engine() as connection:
+    ...     connection.execute("CREATE TABLE incomes AS SELECT 2000 AS welfare")
+    ...     connection.execute("SELECT floor_at(welfare, 3000) FROM incomes").fetchall()  # doctest: +ELLIPSIS
+    <...>
+    [(3000,)]
+    """
+    own = f"own_{next(_NUMBERS)}"
+    with database().cursor() as connection:
+        connection.execute(f"ATTACH ':memory:' AS {own}; USE {own}; {'; '.join(BOUNDS.values())}")
+        if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+            connection.execute("SET enable_progress_bar = false")  # on a terminal; a notebook would refuse to be asked
+        try:
+            yield connection
+        finally:
+            try:
+                connection.execute(f"USE memory; DETACH {own}")
+            except duckdb.Error:  # it answers no more, as after an error of its own
+                _started.cache_clear()
+
+
+def database() -> duckdb.DuckDBPyConnection:
+    """This process's engine, for cursors."""
+    return _started(os.getpid())  # a forked process cannot use its parent's
+
+
+@cache
+def _started(process: int) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1; SET preserve_insertion_order = true; SET enable_external_file_cache = false")
+    connection.execute("SET allocator_background_threads = true")  # what is no longer needed goes back to the system
+    return connection
