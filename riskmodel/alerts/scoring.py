@@ -156,43 +156,39 @@ def score_county(
     features, lacking = available_in(register, model.catalogue)
     order = {f.name: i for i, f in enumerate(model.catalogue.features)}
     standing = Standing.of(register, county, month, model.run.label, model.run.at_risk)
-    beside_them = [column.name for column in standing.columns]
-    scored, kept, places, by_hand, tables = [], [], [], [], []
+    scored, kept, by_hand, tables = [], [], [], []
 
     def at_risk() -> Iterator[pd.DataFrame]:
         """Blocks of those who are at risk and want to be ranked."""
         for frame in county_blocks(register, county, [month], [*features, *standing.columns], block):
-            frame["county_id"] = county
             found = standing.at_risk(frame)
             out = frame["opted_out"].fillna(False).to_numpy(bool) if "opted_out" in frame else np.zeros(len(frame), bool)
-            by_hand.append(frame.loc[found & out, list(KEYS)])
-            yield frame.drop(columns=beside_them)[found & ~out].reset_index(drop=True)
+            by_hand.append(frame.loc[found & out, ["household_id", "as_of"]])
+            yield frame.iloc[np.flatnonzero(found & ~out)]
 
     most = int(room(capacity, model, county, register.rows("households", county)))
     floors = model.run.capacity if capacity is None else None
     done, highest = 0, np.zeros(0)
     with ThreadPoolExecutor(1) as beside:
         for frame, risk in _with_risks(model, at_risk(), beside):
-            scores = frame[list(KEYS)].assign(risk=risk)
             highest = np.sort(np.r_[highest, risk])[::-1][:most]
-            rows = _can_be_listed(scores, frame, highest[-1] if len(highest) else np.inf, floors)
-            scored.append(scores)
-            places.append(frame[[c for c in PLACES if c in frame]])
+            rows = _can_be_listed(frame, risk, highest[-1] if len(highest) else np.inf, floors)
+            scored.append(frame[["household_id", "as_of", *(c for c in PLACES if c in frame)]].assign(risk=risk))
             kept.append(rows + done)
             tables.append(frame.iloc[rows])
             done += len(frame)
-    listed = _together(tables, ["household_id"])
-    scores = _together(scored, [*KEYS, "risk"])
+    listed = _together(tables, ["household_id"]).drop(columns=[c.name for c in standing.columns], errors="ignore")
+    scores = _together(scored, ["household_id", "as_of", "risk"]).assign(county_id=county)
     scores["rank"] = _rank(scores)
     scores["model_version"] = model.version
     interval = model.interval_of(scores["risk"].to_numpy(float))
     scores[list(INTERVAL_COLUMNS)] = np.nan if interval is None else interval.to_numpy()
     return Scores(
         frame=scores[[*SCORE_COLUMNS, *INTERVAL_COLUMNS]],
-        features=listed.assign(fell_as=fell_as(listed)),
+        features=listed.assign(county_id=county, fell_as=fell_as(listed)),
         kept=np.concatenate(kept) if kept else np.zeros(0, np.int64),
-        places=_together(places, []),
-        by_hand=_together(by_hand, list(KEYS)),
+        places=scores[[c for c in PLACES if c in scores]],
+        by_hand=_together(by_hand, ["household_id", "as_of"]).assign(county_id=county)[list(KEYS)],
         model=model,
         available=tuple(sorted(features, key=lambda f: order[f.name])),
         lacking=lacking,
@@ -235,13 +231,15 @@ def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> flo
     return int(capacity)
 
 
-def _can_be_listed(scores: pd.DataFrame, frame: pd.DataFrame, least: float, floors: object) -> np.ndarray:
+def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: object) -> np.ndarray:
     """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
-    wanted = scores["risk"].to_numpy() >= least
+    wanted = risk >= least
     for name, place in (("township_floor", "township_id"), ("village_floor", "village_id")):
         floor = getattr(floors, name, 0)
         if floor and place in frame:
-            wanted |= _rank(scores.assign(county_id=frame[place].astype(str))) <= floor
+            area = frame[place].astype(str).to_numpy()
+            scores = pd.DataFrame({"household_id": frame["household_id"].to_numpy(), "county_id": area, "risk": risk})
+            wanted |= _rank(scores) <= floor
     return np.flatnonzero(wanted)
 
 

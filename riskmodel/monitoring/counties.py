@@ -6,10 +6,9 @@ the number of workers and whichever is done first.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -21,9 +20,6 @@ from riskmodel.register import Register
 from riskmodel.threads import one_thread
 
 WORKERS = 2
-
-_MMAP_THRESHOLD, _LARGE = -3, 4 << 20
-"""For glibc's `mallopt`: from so many bytes on, memory is asked of the system piece by piece, and goes back at once."""
 
 T = TypeVar("T")
 
@@ -112,8 +108,6 @@ def _begin(asked: Asked) -> None:
     global _asked
     _asked = asked
     pa.set_memory_pool(pa.system_memory_pool())
-    with suppress(AttributeError, OSError):  # a system with another library of C
-        0 and ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _in_a_process(one: Callable[..., T], *what: object) -> T:
