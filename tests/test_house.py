@@ -14,8 +14,8 @@ import riskmodel
 ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "months", "display", "settings", "register", "processes", "threads", "engine", "catalogue", "cohort",
-    "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review", "simulation", "telling",
-    "results", "demo", "cli",
+    "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review", "simulation",
+    "telling", "results", "demo", "cli",
 ]  # fmt: skip
 
 
