@@ -1,11 +1,16 @@
-"""How often drift alarms without drift, and how surely it finds unit errors, on synthetic registers.
+"""How often drift alarms without drift, and how surely it finds unit errors, on synthetic registers and simulated counties.
 
 **Without drift**: registers of `benchmarks/national.py` (40 columns, no trend) are reported on in each month of the second
 year, and the months with any alarm are counted. **Planted**: in copies of a register, on 5 % of the rows of one month one
-column of money is written in another unit (fen, thousand yuan, ten thousand yuan, the month for the year, and back); found
-is an alarm `units` on that column, `alone` where no other column alarms. A value of nothing stays nothing in any unit.
+column of money is written in another unit (fen, thousand yuan, ten thousand yuan, the month for the year, and back), or has
+a digit too many or too few; found is an alarm `units` on that column, `alone` where no other column alarms. A value of
+nothing stays nothing in any unit.
+
+**Simulated counties** (`--counties`), of both worlds, are reported on in each month that has one of the year before, and the
+errors are planted in the last one, every unit in every column of money: rare amounts are found more rarely.
 
     python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
+    python benchmarks/drift_alarms.py --quiet 0 --planted 0 --counties 4 --json figures.json
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,18 +32,21 @@ import pyarrow.parquet as pq
 from benchmarks.figures import tell
 from benchmarks.national import MONEY, make_register
 from riskmodel.evaluation.metrics import wilson
-from riskmodel.monitoring.drift import report_drift
+from riskmodel.monitoring.drift import is_amount, report_drift
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
-from riskmodel.months import first_day, month_number
-from riskmodel.register import Register
+from riskmodel.months import first_day, month_number, month_text
+from riskmodel.register import Register, ingest
+from riskmodel.settings import find_config
+from riskmodel.simulation import simulate
 
 LAST = month_number("2023-12")
 UNITS = {
     "fen_for_yuan": 100.0, "yuan_for_fen": 0.01, "yuan_for_thousand": 1000.0, "thousand_for_yuan": 0.001,
-    "ten_thousand_for_yuan": 0.0001, "month_for_year": 1 / 12, "year_for_month": 12.0,
+    "ten_thousand_for_yuan": 0.0001, "month_for_year": 1 / 12, "year_for_month": 12.0, "digit_more": 10.0, "digit_less": 0.1,
 }  # fmt: skip
 SHARE = 0.05
+WORLDS = ("easy", "hard")
 
 
 def alarms_of(register: Register, month: int) -> pd.DataFrame:
@@ -94,11 +104,64 @@ def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd
     return pd.DataFrame(rows, columns=["column", "unit", "found", "alone"])
 
 
+def make_county(out: Path, world: str, households: int, seed: int) -> Register:
+    """The register of a simulated county of three years."""
+    with tempfile.TemporaryDirectory() as source:
+        simulate(Path(source) / "tables", world=world, households=households, months=36, seed=seed, with_truth=False)
+        ingest(find_config("sources/simulated.yaml"), Path(source) / "tables", out)
+    return Register.open(out)
+
+
+def in_counties(
+    counties: int, households: int, folder: Path, first: int = 0, units: Iterable[str] = tuple(UNITS)
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row per quiet month with what alarmed, and one per planted error: as `planted`, with the values more than 0."""
+    months, errors = [], []
+    for world, seed in product(WORLDS, range(first, first + counties)):
+        out = folder / f"{world}{seed}"
+        register = make_county(out, world, households, seed)
+        last = month_number(register.last_month)
+        whose = {"world": world, "county": seed}
+        for month in range(month_number(register.first_month) + 12, last + 1):
+            found = alarms_of(register, month)
+            months.append({**whose, "month": month_text(month), "alarms": "; ".join(found["check"] + " " + found["name"])})
+        records = pq.read_table(next((out / "tables" / "records").glob("*.parquet")), partitioning=None)
+        now = records.filter(pc.equal(records["month"], pa.scalar(first_day(last), pa.date32())))
+        for column, unit in product(filter(is_amount, register.columns("records")), units):
+            made = plant(out, folder / "copy", column, UNITS[unit], seed, last)
+            found = alarms_of(made, last)
+            errors.append({
+                **whose, "column": column, "unit": unit, "values": pc.sum(pc.greater(now[column], 0)).as_py(),
+                "found": column in set(found.loc[found["check"] == "units", "name"]),
+                "alone": set(found["name"]) == {column},
+            })  # fmt: skip
+            shutil.rmtree(folder / "copy")
+        shutil.rmtree(out)
+    return pd.DataFrame(months), pd.DataFrame(errors)
+
+
+def told_of_counties(months: pd.DataFrame, errors: pd.DataFrame) -> dict[str, Any]:
+    """Counts with Wilson intervals: months with an alarm, and errors found by world and column."""
+    alarmed = int(months["alarms"].ne("").sum())
+    low, high = wilson(alarmed, len(months))
+    by_column = errors.groupby(["world", "column"]).agg(
+        values=("values", "mean"), planted=("found", "size"), found=("found", "sum"), alone=("alone", "sum")
+    )
+    return {
+        "county_months": len(months), "county_months_alarmed": alarmed, "low": low, "high": high,
+        "what": months.loc[months["alarms"].ne(""), ["world", "county", "month", "alarms"]].to_dict("records"),
+        "planted_in_counties": len(errors), "found": int(errors["found"].sum()), "alone": int(errors["alone"].sum()),
+        "by_column": by_column.reset_index().to_dict("records"),
+        "by_unit": errors.groupby("unit")["found"].mean().to_dict(),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Print counts with Wilson intervals."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--quiet", type=int, default=40, help="registers without drift, twelve months each")
-    arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, seven each")
+    arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, nine each")
+    arguments.add_argument("--counties", type=int, default=0, help="simulated counties of each world")
     arguments.add_argument("--households", type=int, default=3000)
     arguments.add_argument("--first", type=int, default=0, help="first seed")
     arguments.add_argument("--json", type=Path)
@@ -106,6 +169,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder), asked.first)
         rows = planted(asked.planted, asked.households, Path(folder), asked.first)
+        counties = in_counties(asked.counties, asked.households, Path(folder), asked.first) if asked.counties else None
     low, high = wilson(alarmed, months)
     figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
     figures |= {"alarmed_share": alarmed / months if months else float("nan"), "low": low, "high": high, "what": what[:20]}
@@ -115,7 +179,7 @@ def main() -> None:
         "alone": int(rows["alone"].sum()), "by_unit": rows.groupby("unit")["found"].mean().to_dict(),
         "missed": rows.loc[~rows["found"], ["column", "unit"]].to_dict("records"),
     }  # fmt: skip
-    tell(figures, asked.json)
+    tell(figures | ({"counties": told_of_counties(*counties)} if counties else {}), asked.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, p
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
+from riskmodel.monitoring.drift import INPUTS
 from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
@@ -64,17 +65,20 @@ class Listing:
 
 
 def alarms(report: Findings) -> dict[str, Any]:
-    """Drift of the data: the gravest alarms with what to do, and how many there are."""
+    """Drift: the gravest alarms with what to do, those of the register's own columns first, and how many there are."""
     found = report.table("drift", "alarms")
     if found is None:
         return {"why": report.why("drift")}
     drift = report.found["drift"]
     if not drift.figures["tests"] and len(drift.notes) > 1:
         return {"why": Words(*drift.notes[1])}  # nothing was checked: that nothing alarmed would say nothing
-    first = [Words(shortened(r.action_en, 240), shortened(r.action_zh, 160)) for r in found.head(_MOST_ALARMS).itertuples()]
+    of_data = found["about"].eq(INPUTS)  # what the features, scores and causes rest on: mended first
+    gravest = pd.concat([found[of_data], found[~of_data]]).head(_MOST_ALARMS)
+    first = [Words(shortened(r.action_en, 320), shortened(r.action_zh, 160)) for r in gravest.itertuples()]
     return {
         "why": None,
         "n": len(found),
+        "of_data": int(of_data.sum()),
         "tests": drift.figures["tests"],
         "first": first,
         "earlier": report.earlier("drift", "alarms"),

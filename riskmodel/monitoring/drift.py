@@ -9,13 +9,15 @@ the same village stands on both sides, so that a drought that strikes a whole vi
 
 A change of a column is told apart by what mends it: rows that are missing, values that are missing, values nobody knew,
 single values in another unit (`units`), a whole column that moved (`level`), another distribution once that is taken out
-(`shape`). The shape is measured by the population stability index (Siddiqi 2006), which is never read without the test, and
-shown with the Kolmogorov-Smirnov distance.
+(`shape`). What has moved alike in equal stretches of the past (`stretches`) is a trend, and no alarm. The shape is measured
+by the population stability index (Siddiqi 2006), which is never read without the test, and shown with the
+Kolmogorov-Smirnov distance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import stats
+from scipy import special, stats
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import in_order
@@ -44,6 +46,7 @@ ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values",
 _LEAST_CLUSTERS = 12
 _FEW_VALUES = 12
 _OWN_BIN = 0.1
+_TYPES = frozenset({"number", "integer", "boolean", "category"})
 _NOT_COMPARED = {"household_id", "month", "known_at", "county_id", "township_id", "village_id", "visited_on"}
 
 
@@ -87,6 +90,10 @@ class Month:
     columns: Mapping[str, np.ndarray]
 
 
+Course = Callable[[], Sequence[np.ndarray]]
+"""Samples of a column at the months of `stretches`, made only where something moved."""
+
+
 @dataclass(frozen=True)
 class _Columns(Mapping[str, np.ndarray]):
     """Columns of a month, each made when it is asked for: all of all months would be held twice.
@@ -128,11 +135,11 @@ def report_drift(asked: Asked) -> Found:
         tests += _of_model(asked, notes)
     tests += _of_causes(asked, notes)
     check = _calibration(asked, notes)
-    limit = asked.rules.drift.false_alarms / max(len(tests) + (check is not None), 1)
+    limits = _limits([test.check for test in tests] + [RATIO] * (check is not None), asked.rules.drift.false_alarms)
     if check is not None:
-        tests.append(_ratio(asked, *check, limit))
-    table = comparisons_of(tests, limit)
-    alarms = _alarms(asked, tests, limit)
+        tests.append(_ratio(asked, *check, limits[False]))
+    table = comparisons_of(tests, limits)
+    alarms = _alarms(asked, tests, limits)
     figures = {"alarms": len(alarms), "tests": len(tests)}
     figures |= {
         f"alarms_{about}": int(alarms["about"].eq(about).sum()) for about in (INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES)
@@ -140,12 +147,19 @@ def report_drift(asked: Asked) -> Found:
     return Found({"alarms": alarms, "comparisons": table}, figures, notes)
 
 
-def comparisons_of(tests: Sequence[Comparison], limit: float) -> pd.DataFrame:
+def _limits(checks: Sequence[str], chance: float) -> dict[bool, float]:
+    """P-value at which a test alarms, by whether it is of units: these few share half of the chance, all others the rest."""
+    units = sum(check == UNITS for check in checks)
+    share = chance / 2 if 0 < units < len(checks) else chance
+    return {True: share / max(units, 1), False: share / max(len(checks) - units, 1)}
+
+
+def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) -> pd.DataFrame:
     """All tests as a table, alarms first, then by p-value."""
     columns = [c for c in Comparison.__dataclass_fields__ if c != "extra"]
     rows = pd.DataFrame([{c: getattr(test, c) for c in columns} for test in tests], columns=columns)
-    rows["limit"] = limit
-    rows["alarm"] = [test.alarms(limit) for test in tests]
+    rows["limit"] = [limits[test.check == UNITS] for test in tests]
+    rows["alarm"] = [test.alarms(limit) for test, limit in zip(tests, rows["limit"], strict=True)]
     return rows.sort_values(["alarm", "p_value"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
@@ -255,6 +269,9 @@ def _binned(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def unit_steps(now: np.ndarray, then: np.ndarray, factors: Sequence[float], window: float) -> np.ndarray:
     """Which step of a unit each value made: bin 0 for none, then each factor up, then each down; -1 where not compared.
 
+    The usual step of the column, its median, is taken out: where all values grow or shrink, those in another unit stand out
+    from them. A median as large as half the least factor is no growth and stays.
+
     Parameters
     ----------
     now, then
@@ -262,17 +279,78 @@ def unit_steps(now: np.ndarray, then: np.ndarray, factors: Sequence[float], wind
     window
         Half-width, in logarithms, of what counts as the factor: a household's own change comes on top.
 
-    >>> unit_steps(np.array([10000.0, 110, 1, 0]), np.array([100.0, 100, 100, 5]), [12, 100], 0.6).tolist()
-    [2, 0, 4, -1]
+    >>> unit_steps(np.array([10000.0, 110, 1, 0, 90]), np.array([100.0, 100, 100, 5, 90]), [12, 100], 0.6).tolist()
+    [2, 0, 4, -1, 0]
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         step = np.log(now / then)
     compared = (now > 0) & (then > 0) & np.isfinite(step)
     steps = np.log(np.asarray(factors, float))
-    away = np.abs(np.where(compared, step, 0.0)[:, None] - np.concatenate([steps, -steps]))
+    usual = float(np.median(step[compared])) if compared.any() else 0.0
+    step = np.where(compared, step - (usual if abs(usual) < steps.min() / 2 else 0.0), 0.0)
+    away = np.abs(step[:, None] - np.concatenate([steps, -steps]))
     nearest = away.argmin(axis=1)
     code = np.where(away[np.arange(len(now)), nearest] <= window, nearest + 1, 0)
     return np.where(compared, code, -1)
+
+
+def more_than_usual(
+    now: np.ndarray, usual: Sequence[np.ndarray], cluster: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of each bin now and in the usual months, and the chance of so many more now.
+
+    Rare steps are counts: of all made now and in the usual months together, those now are binomial where nothing changed
+    (Przyborowski & Wilenski 1940). Where they come in bunches, of villages or of months, a bunch counts as one
+    (quasi-Poisson).
+
+    Parameters
+    ----------
+    now, usual
+        Bin of each household's value, -1 where not compared, shape (households,) each.
+    cluster
+        Cluster of each household, shape (households,).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Share now, share in the usual months, one-sided p-values, shape (bins,) each.
+
+    >>> rare = np.zeros(300, int)
+    >>> hit = np.where(np.arange(300) % 20 == 0, 1, 0)
+    >>> share, before, p = more_than_usual(hit, [rare, rare, rare], np.arange(300) // 10, 2)
+    >>> float(share[1]), float(before[1]), bool(p[1] < 1e-8)
+    (0.05, 0.0, True)
+    """
+    number = int(cluster.max(initial=-1)) + 1
+
+    def counted(code: np.ndarray) -> np.ndarray:
+        known = code >= 0
+        cells = cluster[known].astype(np.int64) * bins + code[known]
+        return np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float)
+
+    cells = [counted(now), *map(counted, usual)]
+    of = [cell.sum(axis=1, keepdims=True) for cell in cells]
+    here, there = cells[0].sum(axis=0), sum(cell.sum(axis=0) for cell in cells[1:])
+    n_here, n_there = max(of[0].sum(), 1.0), max(sum(n.sum() for n in of[1:]), 1.0)
+    share, before = here / n_here, there / n_there
+    by_month = [(cell.sum(axis=0), n.sum() * before) for cell, n in zip(cells[1:], of[1:], strict=True)]
+    bunched = [
+        _bunching(cells[0], of[0] * share),
+        _bunching(np.vstack(cells[1:]), np.vstack(of[1:]) * before),
+        _bunching(*(np.vstack(side) for side in zip(*by_month, strict=True))),
+    ]
+    count_as = np.maximum(np.max(bunched, axis=0), 1.0)
+    made = np.maximum(here, 1e-9) / count_as
+    return share, before, special.betainc(made, there / count_as + 1, n_here / (n_here + n_there))
+
+
+def _bunching(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Variance of the counts of cells over that of independent ones, shape (bins,); 0 where it cannot be told."""
+    cells, whole = int((expected.sum(axis=1) > 0).sum()), expected.sum(axis=0)
+    if cells < 2:
+        return np.zeros(counts.shape[1])
+    spread = ((counts - expected) ** 2).sum(axis=0)
+    return np.divide(spread, whole, out=np.zeros_like(whole), where=whole > 0) * cells / (cells - 1)
 
 
 # --- the register's columns
@@ -289,24 +367,40 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     trained = _training_month(asked, first)
     if trained is not None and trained not in references.values():
         references[TRAINING] = trained
-    pairs = _pairs(now, first, step)
-    if pairs is None:
-        notes.append(_NO_UNITS)
-    months = sorted({now, *references.values(), *(m for pair in pairs or () for m in pair)})
     asked.progress("drift of the register's columns")
-    sample = _sampled(asked, months)
+    trends = {reference: stretches(now, month, first, step) for reference, month in references.items()}
+    sample = _sampled(asked, sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)}))
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
-    contract = load_contract().tables["records"].columns
     for reference, month in references.items():
         yield _rows(sample, now, month, reference, rules.rows_change)
     for name in sample.kinds:
-        kind = sample.kinds[name]
         for reference, month in references.items():
-            yield from _column(sample, name, kind, now, month, reference, rules)
-        column = contract.get(name)
-        if kind == "number" and pairs and column is not None and column.type == "number":
-            yield _units(sample, name, pairs, rules)
+            yield from _column(sample, name, now, month, reference, trends[reference], rules)
+    del sample
+    yield from _of_units(asked, first, step, notes)
+
+
+def _of_units(asked: Asked, first: int, step: int, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
+    """Single values in another unit: each against the household's own values of the months before and of the year before.
+
+    What is usual is told by the same steps at every earlier month that is read, the same month of last year among them.
+    """
+    now = asked.as_of
+    read = [m for year in (0, 12) for k in range(6 if not year else 4) if (m := now - year - k * step) >= first]
+    lately = {m: [e for k in (1, 2, 3) if (e := m - k * step) in read] for m in read}
+    steps = {MONTH_BEFORE: {m: months for m, months in lately.items() if months}}
+    told_by = now - 12 if now - 24 >= first else now - step  # steps of last month may be those of an error that stayed
+    steps[LAST_YEAR] = {m: [m - 12] for m in (now, told_by) if m - 12 >= first}
+    steps = {reference: made for reference, made in steps.items() if now in made and len(made) > 1}
+    if not steps:
+        notes.append(_NO_UNITS)
+        return
+    months = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
+    sample = _sampled(asked, months, {"number"})
+    for name in sample.kinds:
+        yield min((_units(sample, name, now, step, *made, len(steps), asked.rules.drift) for made in steps.items()),
+                  key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
 
 
 def _training_month(asked: Asked, first: int) -> int | None:
@@ -318,13 +412,21 @@ def _training_month(asked: Asked, first: int) -> int | None:
     return month if first <= month < asked.as_of else None
 
 
-def _pairs(now: int, first: int, step: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Months whose values are held against each other, and the pair that tells what is usual."""
-    if now - 24 >= first:
-        return (now, now - 12), (now - 12, now - 24)
-    if now - 12 - step >= first:
-        return (now, now - 12), (now - step, now - step - 12)
-    return ((now, now - step), (now - step, now - 2 * step)) if now - 2 * step >= first else None
+def stretches(now: int, then: int, first: int, step: int) -> tuple[int, ...]:
+    """Months, latest first, that cut the past into equal stretches, by which a steady trend is told; () where none can be.
+
+    The stretch from `then` to now and the one before it; where the register begins too late for that, the years in between,
+    or of a single year its quarters, which no season makes all alike.
+
+    >>> stretches(36, 24, 0, 1), stretches(36, 12, 0, 1), stretches(36, 24, 20, 1), stretches(60, 24, 20, 1)
+    ((36, 24, 12), (36, 24, 12), (36, 33, 30, 27, 24), ())
+    """
+    gap = now - then
+    if then - gap >= first:
+        return now, then, then - gap
+    if gap % 24 == 0:
+        return now, now - gap // 2, then
+    return tuple(range(now, then - 1, -3)) if gap == 12 and 3 % step == 0 else ()
 
 
 @dataclass(frozen=True)
@@ -339,18 +441,19 @@ class Sample:
     drawn: bool
 
 
-def _sampled(asked: Asked, months: Sequence[int]) -> Sample:
-    """Read the months; of a large register every k-th group of rows of each county, so that about `households` are seen."""
+def _sampled(asked: Asked, months: Sequence[int], types: Container[str] = _TYPES) -> Sample:
+    """Read the columns of these types of the months.
+
+    Of a large register every k-th group of rows of each county is read, so that about `households` are seen.
+    """
     register, rules = asked.register, asked.rules.drift
     contract = load_contract().tables["records"].columns
     held = [c for c in register.columns("records") if c in contract and c not in _NOT_COMPARED]
     kinds = {}
     for name in held:
         kind = contract[name].type
-        if kind in ("number", "integer", "boolean"):
-            kinds[name] = "number"
-        elif kind == "category":
-            kinds[name] = "category"
+        if kind in types:
+            kinds[name] = "category" if kind == "category" else "number"
     files = [(county, file) for county in register.counties if (file := register.file("records", county))]
     rows = sum(pq.read_metadata(file).num_rows for _, file in files)
     span = (month_number(register.last_month) - month_number(register.first_month)) // register.step_months + 1
@@ -449,34 +552,55 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     )  # fmt: skip
 
 
-def _column(sample: Sample, name: str, kind: str, now: int, month: int, reference: str, rules: Any) -> Iterator[Comparison]:
+def _column(
+    sample: Sample, name: str, now: int, month: int, reference: str, trend: Sequence[int], rules: Any
+) -> Iterator[Comparison]:
     here, there = sample.months[now], sample.months[month]
     at, of = np.flatnonzero(here.there), np.flatnonzero(there.there)
     a, b, of_a, of_b = here.columns[name][at], there.columns[name][of], sample.cluster[at], sample.cluster[of]
     whose = {"about": INPUTS, "name": name, "reference": reference, "reference_month": month_text(month)}
-    if kind == "category":
+    if sample.kinds[name] == "category":
         missing_a, missing_b = np.array([x is None for x in a], bool), np.array([x is None for x in b], bool)
         yield _missing(missing_a, of_a, missing_b, of_b, whose, rules.missing_change)
         yield from _categories(a, of_a, b, of_b, whose, rules)
         return
     yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, whose, rules.missing_change)
-    if _is_amount(name):
-        level_a, level_b = (float(np.median(x[x > 0])) if (x > 0).any() else np.nan for x in (a, b))
-        side_a, side_b = (np.where(x > 0, (x > level_b).astype(int), -1) for x in (a, b))
-        _, _, p = shares_differ(side_a, of_a, side_b, of_b, 2)
-        factor = level_a / level_b if level_a and level_b else np.nan
-        effect = max(factor, 1 / factor) if np.isfinite(factor) and factor > 0 else 1.0
-        yield Comparison(
-            check=LEVEL, now=level_a, then=level_b, effect=effect, least_effect=rules.level, p_value=p[0], **whose
-        )
-        own, then = (level if level > 0 else 1.0 for level in (level_a, level_b))
-        moved, still = (_shape(a / by, of_a, b / then, of_b, whose, rules.psi) for by in (own, then))
-        yield min(moved, still, key=lambda shape: shape.effect)  # sums fixed by a rule stay where the level of others moves
+
+    def course() -> list[np.ndarray]:
+        return [sample.months[m].columns[name] for m in trend]
+
+    if not is_amount(name):
+        yield _shape(a, of_a, b, of_b, whose, rules.psi, course)
         return
-    yield _shape(a, of_a, b, of_b, whose, rules.psi)
+    yield _level(a, of_a, b, of_b, whose, rules.level, course)
+    moved = _shape(*(side for x, of in ((a, of_a), (b, of_b)) for side in (x / _typical(x), of)), whose, rules.psi,
+                   lambda: [x / _typical(x) for x in course()])  # fmt: skip
+    still = _shape(a, of_a, b, of_b, whose, rules.psi, course)
+    yield min(moved, still, key=lambda shape: shape.effect)  # sums fixed by a rule stay where the level of others moves
 
 
-def _is_amount(name: str) -> bool:
+def _typical(values: np.ndarray) -> float:
+    """Median of those that are more than nothing, 1 where there are none."""
+    return float(np.median(values[values > 0])) if (values > 0).any() else 1.0
+
+
+def _level(
+    a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, whose: Mapping[str, Any], least: float, course: Course
+) -> Comparison:
+    """Whether the median of an amount moved, beyond a trend that it has had all along."""
+    known = (a > 0).any() and (b > 0).any()
+    now, then = (_typical(x) if (x > 0).any() else np.nan for x in (a, b))
+    side_a, side_b = (np.where(x > 0, (x > then).astype(int), -1) for x in (a, b))
+    _, _, p = shares_differ(side_a, of_a, side_b, of_b, 2)
+    effect = float(np.exp(abs(np.log(now / then)))) if known else 1.0
+    if effect >= least and len(samples := course()) > 2 and all((x > 0).any() for x in samples):
+        levels = np.log([_typical(x) for x in samples])
+        straight = np.linspace(levels[0], levels[-1], len(levels))
+        effect = min(effect, float(np.exp(2 * np.abs(levels - straight).max())))  # a jump in the middle: the whole of it
+    return Comparison(check=LEVEL, now=now, then=then, effect=effect, least_effect=least, p_value=p[0], **whose)
+
+
+def is_amount(name: str) -> bool:
     """Whether a column is an amount whose level moves with the times, as money does."""
     column = load_contract().tables["records"].columns[name]
     return column.type == "number" and str(column.unit or "").startswith(("yuan", "currency"))
@@ -492,18 +616,52 @@ def _missing(
 
 
 def _shape(
-    a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, whose: Mapping[str, Any], least: float
+    a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, whose: Mapping[str, Any], least: float, course: Course
 ) -> Comparison:
+    """Whether values are distributed otherwise, beyond a shift that goes on as it did before."""
     bins, (code_b, code_a) = bins_of(b, a)
     now, then, p = shares_differ(code_a, of_a, code_b, of_b, bins)
     known_a, known_b = a[np.isfinite(a)], b[np.isfinite(b)]
     enough = len(known_a) and len(known_b)
-    psi = stability_index(now, then, len(known_a), len(known_b)) if enough else np.nan
+    psi = effect = stability_index(now, then, len(known_a), len(known_b)) if enough else np.nan
+    if enough and psi >= least and len(samples := course()) == 3:
+        effect = min(psi, _beyond(*(x[np.isfinite(x)] for x in samples)))
     mean_a, mean_b = (float(x.mean()) if len(x) else np.nan for x in (known_a, known_b))
     return Comparison(
-        check=SHAPE, now=mean_a, then=mean_b, effect=psi if enough else 0.0, least_effect=least,
+        check=SHAPE, now=mean_a, then=mean_b, effect=effect if enough else 0.0, least_effect=least,
         p_value=min(float(p.min()) * bins, 1.0), psi=psi, ks=ks_distance(known_a, known_b), **whose,
     )  # fmt: skip
+
+
+def _beyond(now: np.ndarray, middle: np.ndarray, early: np.ndarray) -> float:
+    """Stability index of now against the middle sample, moved on as that came from the early one.
+
+    Each step is told in tenths of where it began: what a counter gains in a year is alike in those of each year. Infinite
+    where a sample is empty.
+    """
+    if not len(now) or not len(middle) or not len(early):
+        return np.inf
+    values, counts = np.unique(middle, return_counts=True)
+    held = values[counts >= _OWN_BIN * len(middle)]
+
+    def shares(then: np.ndarray, later: np.ndarray) -> list[np.ndarray]:
+        if len(values) <= _FEW_VALUES:
+            edges, own = (values[1:] + values[:-1]) / 2, values[:0]
+        else:
+            rest = then[~np.isin(then, held)]
+            edges, own = np.quantile(rest if len(rest) else then, np.linspace(0.1, 0.9, 9)), held
+        return [_shares(x, edges, own) for x in (then, later)]
+
+    (at, reached), (came, to) = shares(middle, now), shares(early, middle)
+    expected = np.maximum(at + to - came, 0.0)
+    return stability_index(reached, expected / expected.sum(), len(now), len(middle))
+
+
+def _shares(sample: np.ndarray, edges: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Shares of a sample between the edges, then of each value with a bin of its own."""
+    apart = np.isin(sample, own)
+    between = np.bincount(np.searchsorted(edges, sample[~apart], side="left"), minlength=len(edges) + 1)
+    return np.append(between, [(sample == value).sum() for value in own]) / len(sample)
 
 
 def _categories(
@@ -536,25 +694,41 @@ def _categories(
     )  # fmt: skip
 
 
-def _units(sample: Sample, name: str, pairs: tuple[tuple[int, int], tuple[int, int]], rules: Any) -> Comparison:
-    """Whether single values made a step of a unit more often than is usual."""
+def _units(
+    sample: Sample, name: str, now: int, step: int, reference: str, made: Mapping[int, Sequence[int]], tries: int, rules: Any
+) -> Comparison:
+    """Whether single values made a step of a unit more often than is usual.
+
+    `made`: months whose values are looked at, now among them, each with the months that it is held against.
+    """
     factors = rules.unit_factors
-    codes = [
-        unit_steps(sample.months[late].columns[name], sample.months[early].columns[name], factors, rules.unit_window)
-        for late, early in pairs
-    ]
+    codes = {}
+    for late, months in made.items():
+        then = np.vstack([sample.months[m].columns[name] for m in months])
+        codes[late] = unit_steps(sample.months[late].columns[name], _median(then), factors, rules.unit_window)
     bins = 2 * len(factors) + 1
-    now, then, p = shares_differ(codes[0], sample.cluster, codes[1], sample.cluster, bins)
-    more = (now - then)[1:]
+    earlier = [late for late in codes if late != now]
+    share, usual, p = more_than_usual(codes[now], [codes[late] for late in earlier], sample.cluster, bins)
+    season = codes.get(now - 12)
+    if season is not None:  # what a season brings each year is usual, however rare in other months
+        usual = np.maximum(usual, np.bincount(season[season >= 0], minlength=bins) / max((season >= 0).sum(), 1))
+    more = (share - usual)[1:]
     most = int(more.argmax())
     factor = factors[most % len(factors)]
-    county = _most(codes[0], most + 1, sample)
-    reference = LAST_YEAR if pairs[0][0] - pairs[0][1] == 12 else MONTH_BEFORE
+    month = now - 12 if reference == LAST_YEAR else now - step
     return Comparison(
-        INPUTS, name, UNITS, reference, month_text(pairs[0][1]), float(now[most + 1]), float(then[most + 1]),
-        float(more[most]), rules.unit_share, min(float(p[most + 1]) * (bins - 1), 1.0),
-        detail=f"{'x' if most < len(factors) else '/'} {factor:g}", extra={"county_id": county},
+        INPUTS, name, UNITS, reference, month_text(month), float(share[most + 1]), float(usual[most + 1]),
+        float(more[most]), rules.unit_share, min(float(p[most + 1]) * (bins - 1) * tries, 1.0),
+        detail=f"{'x' if most < len(factors) else '/'} {factor:g}",
+        extra={"county_id": _most(codes[now], most + 1, sample)},
     )  # fmt: skip
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Median over the rows of those that are known, shape (columns,); of two the smaller."""
+    order = np.sort(values, axis=0)  # NaN last
+    known = np.isfinite(values).sum(axis=0)
+    return order[np.maximum(known - 1, 0) // 2, np.arange(values.shape[1])]
 
 
 def _most(codes: np.ndarray, step: int, sample: Sample) -> str:
@@ -583,9 +757,10 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
     if not references:
         return
     asked.progress("drift of features and scores")
-    now = _scored(asked, asked.as_of, counties)
+    scored = functools.cache(lambda month: _scored(asked, month, counties))
+    now = scored(asked.as_of)
     for reference, month in references.items():
-        then = _scored(asked, month, counties)
+        then, trend = scored(month), stretches(asked.as_of, month, first, register.step_months)
         if not len(now) or not len(then):
             continue
         code, villages = pd.factorize(pd.concat([now["cluster"], then["cluster"]]))
@@ -601,9 +776,16 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
             a, b = now[name].to_numpy(float), then[name].to_numpy(float)
             whose = {"about": FEATURES, "name": name, "reference": reference, "reference_month": month_text(month)}
             yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, whose, rules.missing_change)
-            yield _shape(a, of_a, b, of_b, whose, rules.psi)
+            yield _shape(a, of_a, b, of_b, whose, rules.psi, functools.partial(_course, scored, trend, name))
         whose = {"about": SCORES, "name": "risk", "reference": reference, "reference_month": month_text(month)}
-        yield _shape(now["risk"].to_numpy(float), of_a, then["risk"].to_numpy(float), of_b, whose, rules.psi_scores)
+        yield _shape(now["risk"].to_numpy(float), of_a, then["risk"].to_numpy(float), of_b, whose, rules.psi_scores,
+                     functools.partial(_course, scored, trend, "risk"))  # fmt: skip
+
+
+def _course(scored: Callable[[int], pd.DataFrame], trend: Sequence[int], name: str) -> list[np.ndarray]:
+    """A feature at the months of a trend that can be laid over each other; an empty one where nobody was at risk."""
+    frames = [scored(month) for month in trend] if len(trend) == 3 else []
+    return [frame[name].to_numpy(float) if len(frame) else np.empty(0) for frame in frames]
 
 
 def _shared_by_places(model: RiskModel) -> frozenset[str]:
@@ -717,18 +899,19 @@ def _of_causes(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
 # --- words
 
 
-def _alarms(asked: Asked, tests: Sequence[Comparison], limit: float) -> pd.DataFrame:
+def _alarms(asked: Asked, tests: Sequence[Comparison], limits: Mapping[bool, float]) -> pd.DataFrame:
     """One row per alarm with what to do, the gravest first."""
     rows = []
     for test in sorted(tests, key=lambda t: t.p_value):
-        if not test.alarms(limit):
+        if not test.alarms(limits[test.check == UNITS]):
             continue
         english, chinese = _named(asked, test)
         told = {
             "now": test.now, "then": test.then, "detail": test.detail, "month": test.reference_month,
             "county": test.extra.get("county_id", ""),
         }  # fmt: skip
-        en, zh = _ACTIONS[test.check]
+        more = test.now > test.then if test.check == ROWS else test.now < test.then  # fewer missing are more known
+        en, zh = _ACTIONS[_WHERE_MORE.get(test.check, test.check) if more else test.check]
         rows.append({
             "about": test.about, "name": test.name, "name_en": english, "name_zh": chinese, "check": test.check,
             "reference": test.reference, "reference_month": test.reference_month, "now": test.now, "then": test.then,
@@ -754,15 +937,29 @@ def _named(asked: Asked, test: Comparison) -> tuple[str, str]:
 
 
 _NAMES = {"*": ("records", "记录"), "risk": ("risk", "风险"), "verdict": ("cause of the alerts", "预警原因判断")}
+MORE_ROWS, FULLER = "more_rows", "fuller"
+_WHERE_MORE = {ROWS: MORE_ROWS, MISSING: FULLER}
 _ACTIONS = {
     ROWS: (
         "{now:,.0f} households have a record, {then:,.0f} in {month}: ask which areas have not reported before scoring.",
         "本月有记录的户数为{now:,.0f}，{month}为{then:,.0f}：评分前请核实哪些地方尚未上报。",
     ),
+    MORE_ROWS: (
+        "{now:,.0f} households have a record, {then:,.0f} in {month}: ask which areas or kinds of household have joined, "
+        "and whether some are delivered twice under two ids, before scoring.",
+        "本月有记录的户数为{now:,.0f}，{month}为{then:,.0f}：评分前请核实新增了哪些地方或哪类农户，是否有同一户以不同编号重复上报。",
+    ),
     MISSING: (
         "{name}: missing for {now:.0%}, in {month} for {then:.0%}. Ask the source whether the field was dropped or renamed; "
         "have it delivered again before scoring.",
         "{name}：缺失{now:.0%}，{month}为{then:.0%}。请向数据来源核实字段是否取消或改名，补报后再评分。",
+    ),
+    FULLER: (
+        "{name}: missing for {now:.0%}, in {month} for {then:.0%}: it is known for more households than then. Ask the "
+        "source whether others are asked now or gaps are filled in (a 0 for not known); with a longer history on record it "
+        "is in order.",
+        "{name}：缺失{now:.0%}，{month}为{then:.0%}，掌握情况的户数增多。请向数据来源核实填报范围是否变化、空缺是否改填为0；"
+        "如因历史记录增多，则属正常。",
     ),
     VALUES: (
         "{name}: {now:.1%} of rows hold values not seen in {month} ({detail}). Map them in the source's "

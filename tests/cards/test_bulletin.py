@@ -89,6 +89,17 @@ def test_a_drift_alarm_comes_with_what_to_do_about_it(page: Page) -> None:
     assert "No alarm in 155 checks" in front(Page(bulletin(asked(), found(drift=none))))
 
 
+def test_an_alarm_of_the_data_stands_on_the_first_page_before_those_of_features_however_many() -> None:
+    data = found()["drift"].tables["alarms"]
+    features = [data.assign(about="features", action_en=f"Feature {k}.", action_zh=f"特征{k}。") for k in range(5)]
+    many = Found({"alarms": pd.concat([*features, data], ignore_index=True)}, {"alarms": 6, "tests": 400})
+    page = Page(bulletin(asked(), found(drift=many)))
+    assert "6 alarms of drift in 400 checks, in the columns of the register: 1" in front(page)
+    assert "400项漂移检查中6项报警，其中台账字段1项" in front(page, "zh")
+    assert ACTIONS[0] in front(page) and ACTIONS[1] in front(page, "zh")
+    assert "Feature 0." in front(page) and "Feature 1." not in front(page)
+
+
 def test_a_month_without_any_check_of_drift_does_not_say_that_none_alarmed() -> None:
     short = ("The register does not reach back to the same month of last year.", "登记数据不足一年。")
     nothing = Found({"alarms": found()["drift"].tables["alarms"].head(0)}, {"alarms": 0, "tests": 0}, [READING, short])

@@ -16,7 +16,7 @@ from benchmarks.national import make_register as make_synthetic
 from riskmodel.cli import app
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
-from riskmodel.monitoring.drift import _ratio, report_drift, shares_differ
+from riskmodel.monitoring.drift import _beyond, _ratio, more_than_usual, report_drift, shares_differ
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
@@ -97,6 +97,71 @@ def test_a_column_that_is_no_longer_delivered_alarms(tmp_path: Path) -> None:
     rows.loc[last(rows) & (rows["household_id"] < "200"), "wage_income"] = None
     alarms = report(tmp_path, rows).tables["alarms"]
     assert ["wage_income", "missing"] in alarms[["name", "check"]].to_numpy().tolist()
+
+
+def test_a_column_that_is_known_for_more_households_is_not_said_to_have_been_dropped(tmp_path: Path) -> None:
+    rows = records()
+    rows.loc[~last(rows) & (rows["household_id"] < "200"), "wage_income"] = None
+    alarms = report(tmp_path, rows).tables["alarms"].set_index("check")
+    told = alarms.loc["missing"]
+    assert "missing for 0%, in 2022-12 for 50%: it is known for more households" in told["action_en"]
+    assert "dropped" not in told["action_en"] and "取消" not in told["action_zh"] and "户数增多" in told["action_zh"]
+
+
+def test_households_that_have_joined_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    rows = records()
+    joined = ~last(rows) & (rows["household_id"] < "100")
+    alarms = report(tmp_path, rows[~joined]).tables["alarms"]
+    assert alarms["check"].tolist() == ["rows"] and "have joined" in alarms["action_en"].item()
+    assert "重复上报" in alarms["action_zh"].item()
+
+
+def falling(years: int, yearly: float = 0.4) -> pd.DataFrame:
+    """Debt that is paid off by the same share each month, up to the end of 2023."""
+    months = pd.period_range(end="2023-12", periods=12 * years, freq="M")
+    draw = np.random.default_rng(3)
+    ids = np.repeat([f"{k:03d}" for k in range(HOUSEHOLDS)], len(months))
+    owed = np.repeat(draw.lognormal(9, 0.9, HOUSEHOLDS), len(months)) * np.tile(
+        yearly ** (np.arange(len(months)) / 12), HOUSEHOLDS
+    )
+    return pd.DataFrame({
+        "household_id": ids, "month": np.tile(months.strftime("%Y-%m-01"), HOUSEHOLDS),
+        "known_at": np.tile(months.to_timestamp(how="end").strftime("%Y-%m-%d"), HOUSEHOLDS), "welfare": 9000.0,
+        "line": 7600.0, "debt": (owed * draw.lognormal(0, 0.02, len(ids))).round(2),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("years", [2, 3])
+def test_debt_that_falls_alike_every_year_is_no_drift_and_debt_that_jumps_is(tmp_path: Path, years: int) -> None:
+    rows = falling(years)
+    assert report(tmp_path / "steady", rows).figures["alarms"] == 0
+    rows.loc[rows["month"].ge("2023-09"), "debt"] *= 8
+    alarms = report(tmp_path / "jump", rows).tables["alarms"]
+    assert ["debt", "level"] in alarms[["name", "check"]].to_numpy().tolist()
+
+
+def test_debts_in_another_unit_are_found_though_all_debts_fall(tmp_path: Path) -> None:
+    rows = falling(3)
+    some = last(rows) & rows["household_id"].str[-1].eq("7") & rows["household_id"].str[0].lt("2")
+    rows.loc[some, "debt"] *= 100
+    alarms = report(tmp_path, rows).tables["alarms"]
+    assert alarms[["name", "check", "detail"]].to_numpy().tolist() == [["debt", "units", "x 100"]]
+
+
+def test_a_counter_that_grows_by_a_year_each_year_moves_on_as_it_did() -> None:
+    draw = np.random.default_rng(5)
+    since = {
+        year: np.where(draw.random(4000) < 0.6, 60, draw.integers(0, 12 * year, 4000)).astype(float) for year in (3, 4, 5)
+    }
+    assert _beyond(since[5], since[4], since[3]) < 0.1
+    assert _beyond(np.full(4000, 60.0), since[4], since[3]) > 1, "nobody is identified any more"
+
+
+def test_steps_of_a_whole_village_count_as_one() -> None:
+    village, rare = np.repeat(np.arange(40), 25), np.zeros(1000, int)
+    spread, one = np.where(np.arange(1000) % 20 == 0, 1, 0), np.where(village == 3, 1, 0)
+    usual = [rare] * 4
+    assert more_than_usual(spread, usual, village, 2)[2][1] < 1e-10 < 0.05 < more_than_usual(one, usual, village, 2)[2][1]
 
 
 def test_a_word_not_known_before_alarms_with_the_word(tmp_path: Path) -> None:
