@@ -288,9 +288,11 @@ def unit_steps(now: np.ndarray, then: np.ndarray, factors: Sequence[float], wind
     steps = np.log(np.asarray(factors, float))
     usual = float(np.median(step[compared])) if compared.any() else 0.0
     step = np.where(compared, step - (usual if abs(usual) < steps.min() / 2 else 0.0), 0.0)
-    away = np.abs(step[:, None] - np.concatenate([steps, -steps]))
+    code = np.zeros(len(now), int)
+    large = np.flatnonzero(np.abs(step) >= steps.min() - window)
+    away = np.abs(step[large, None] - np.concatenate([steps, -steps]))
     nearest = away.argmin(axis=1)
-    code = np.where(away[np.arange(len(now)), nearest] <= window, nearest + 1, 0)
+    code[large] = np.where(away[np.arange(len(large)), nearest] <= window, nearest + 1, 0)
     return np.where(compared, code, -1)
 
 
