@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from county_copies import make_register
 
 from riskmodel.register import Register
@@ -26,14 +28,29 @@ PARTS = ("spells", "industries", "funds", "drift")
 
 
 def cost(register: Register, parts: str, out: Path, model: str | None) -> dict[str, float]:
-    """Seconds, CPU seconds and peak memory (of the process, and of its largest worker counted twice) of one run."""
+    """Seconds, CPU seconds and memory of a run: peaks added (its own, the largest worker's twice), and held at once."""
     told = out.with_suffix(".cost.json")
     command = [sys.executable, __file__, "--run", register.path, register.last_month, out, parts, model or "", told]
     start = time.perf_counter()
-    subprocess.run([str(word) for word in command], check=True)
-    found = {"seconds": round(time.perf_counter() - start, 1), **json.loads(told.read_text(encoding="utf-8"))}
+    process = subprocess.Popen([str(word) for word in command])
+    together = held_at_once(process)
+    seconds = round(time.perf_counter() - start, 1)
+    if process.returncode:
+        raise SystemExit(f"{parts}: the run ended with code {process.returncode}")
+    found = {"seconds": seconds, **json.loads(told.read_text(encoding="utf-8")), "at_once_gib": round(together, 2)}
     print(parts, found, file=sys.stderr, flush=True)
     return found
+
+
+def held_at_once(process: subprocess.Popen) -> float:
+    """GiB that a process and those below it hold at one time, the most seen: a page that n share counts 1/n for each."""
+    most = 0
+    while process.poll() is None:
+        with suppress(psutil.Error):  # one may end while it is looked at
+            top = psutil.Process(process.pid)
+            most = max(most, sum(each.memory_full_info().pss for each in (top, *top.children(recursive=True))))
+        time.sleep(0.5)
+    return most / 2**30
 
 
 def run(register: str, as_of: str, out: str, parts: str, model: str, told: str) -> None:
