@@ -32,12 +32,16 @@ _LANGS = ("en", "zh")
 
 @dataclass(frozen=True)
 class Words:
-    """English and Chinese of tables, columns and values of one part; `bulletin`: what the bulletin shows of tables."""
+    """English and Chinese of tables, columns and values of one part.
+
+    `named_by`: by column, which other column says whose words hold for its values; `bulletin`: what the bulletin shows.
+    """
 
     part: str
     tables: Mapping[str, Mapping[str, str]]
     columns: Mapping[str, Mapping[str, str]]
     values: Mapping[str, Mapping[str, Mapping[str, str]]]
+    named_by: Mapping[str, Mapping[str, Mapping[str, str]]]
     bulletin: Mapping[str, Sequence[str]]
 
     def table(self, name: str) -> tuple[str, str]:
@@ -59,6 +63,12 @@ class Words:
         ]
         return "; ".join(texts[0]), "；".join(texts[1])
 
+    def naming(self, column: str, row: Mapping[str, Any]) -> str:
+        """The column whose words hold for a value in its row: the same word may be a kind of help and a unit."""
+        for by, names in self.named_by.get(column, {}).items():
+            return names[row[by]]
+        return column
+
     def _both(self, known: Mapping[str, Mapping[str, str]], name: str, what: str) -> tuple[str, str]:
         if name not in known:
             raise CatalogueError(f"{_WORDS}: {what} of part {self.part!r} has no words: add its en and zh.")
@@ -73,7 +83,7 @@ def words_of(part: str) -> Words:
     kinds = {kind: {**common.get(kind, {}), **own.get(kind, {})} for kind in ("tables", "columns", "values")}
     defined = {name for name, words in kinds["values"].items() if isinstance(words, str)}
     kinds["values"] |= {name: {**_defined(kinds["values"][name]), "*": _EVERY} for name in defined}
-    return Words(part, **kinds, bulletin=own.get("bulletin", {}))
+    return Words(part, **kinds, named_by=own.get("named_by", {}), bulletin=own.get("bulletin", {}))
 
 
 @cache
@@ -198,7 +208,7 @@ def _write_workbook(path: Path, words: Words, found: Found, sheet_rows: int) -> 
                 title += f"\n{sheet_rows:,} of {len(rows):,} rows, all in {name}.csv / 共{len(rows)}行，全部见 {name}.csv"
             shown = rows[:sheet_rows]
             _write_titles(book.add_worksheet(name[:31]), words, title, shown, formats)
-            tables[len(tables) + 2] = (_FIRST, pd.DataFrame({c: _in_words(shown[c], words) for c in shown}))
+            tables[len(tables) + 2] = (_FIRST, pd.DataFrame({c: _in_words(shown, c, words) for c in shown}))
     write_filled(empty, path, tables)
 
 
@@ -231,13 +241,17 @@ def _write_titles(sheet: Any, words: Words, title: str, rows: pd.DataFrame, form
     sheet.fit_to_pages(1, 0)
 
 
-def _in_words(column: pd.Series, words: Words) -> pd.Series:
+def _in_words(rows: pd.DataFrame, name: str, words: Words) -> pd.Series:
     """The values of a column as a sheet shows them: numbers as they are, all else as text in both languages."""
+    column = rows[name]
+    if name in words.named_by:
+        said = [_said(row[name], words.naming(name, row), words) for row in rows.to_dict("records")]
+        return pd.Series(said, rows.index, object)
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column
-    if isinstance(column.dtype, pd.StringDtype) and not words.values.get(column.name):
+    if isinstance(column.dtype, pd.StringDtype) and not words.values.get(name):
         return column  # an id is said as it is
-    said = {value: _said(value, column.name, words) for value in column.dropna().unique()}
+    said = {value: _said(value, name, words) for value in column.dropna().unique()}
     return column.astype(object).map(said)
 
 
