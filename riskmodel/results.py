@@ -261,7 +261,7 @@ def monitor_and_write(
     from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.monitoring.part import Asked, scored_months, unlisted_months
+    from riskmodel.monitoring.part import Asked, scored_months
     from riskmodel.monitoring.rules import load_rules
     from riskmodel.monitoring.running import run_parts
     from riskmodel.monitoring.writing import write_part, write_summary
@@ -272,8 +272,7 @@ def monitor_and_write(
         register=register,
         as_of=month,
         rules=load_rules(rules) if isinstance(rules, str) else rules or load_rules(),
-        scored=scored_months(alerts, month),
-        unlisted=unlisted_months(alerts, month),
+        named=scored_months(alerts, month),
         model=load_model(model_uri, tracking_uri) if model_uri else None,
         progress=step,
     )

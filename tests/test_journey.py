@@ -22,7 +22,8 @@ from riskmodel.alerts.scoring import score
 from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_disk
 from riskmodel.model.tracking import load_model, promote
-from riskmodel.monitoring.part import scored_months
+from riskmodel.monitoring.part import Asked, scored_months
+from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, monitor_and_write, score_and_write
@@ -173,7 +174,10 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
         read_alert(tmp_path / "month", someone)
     with pytest.raises(NotFound, match="nobody was ranked"):
         ScoredMonth.open(tmp_path / "month").alerts()
-    assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+    asked = Asked(
+        Register.open(tmp_path / "r"), month_number(AS_OF), Rules(), scored_months([tmp_path / "month"], month_number(AS_OF))
+    )
+    assert not asked.scored and [month.as_of for month in asked.unlisted] == [AS_OF], "no list, nothing to report on"
     report = tmp_path / "report"
     about = monitor_and_write(
         tmp_path / "r", AS_OF, report, lambda done: None, alerts=[tmp_path / "month"], parts=["month", "funds"]
