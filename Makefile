@@ -8,7 +8,7 @@ EXTRAS ?= test
 STAMP := .venv/.installed-$(EXTRAS)
 CONSTRAINTS := $(abspath constraints.txt)
 
-.PHONY: env demo test test-slow docs bench clean
+.PHONY: env demo test test-slow docs examples bench clean
 
 env: $(STAMP)
 
@@ -35,6 +35,9 @@ test-slow: env
 
 docs: env
 	$(BIN)/python -m pytest tests/test_docs.py
+
+examples: env
+	$(BIN)/python docs/examples/make.py
 
 bench: env
 	$(BIN)/python benchmarks/panels.py

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from riskmodel.errors import RiskmodelError, refused_by_disk
+from riskmodel.errors import RiskmodelError, refused_by_disk, told_of_disk
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
@@ -30,6 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+
+Option, Argument = partial(typer.Option, readable=False), partial(typer.Argument, readable=False)
+"""What a command is given. Whether a file may be read shows where it is opened, and has an exit code of its own."""
 
 
 class Engine(StrEnum):
@@ -54,10 +58,10 @@ class Area(StrEnum):
     village = "village"
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+Out = Annotated[Path, Option("--out", help="Folder to write.", show_default=False)]
 TrackingUri = Annotated[
     str | None,
-    typer.Option("--tracking-uri", help="MLflow store; default $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
+    Option("--tracking-uri", help="MLflow store; default $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
 ]
 
 
@@ -71,12 +75,7 @@ def main() -> None:
     except Exception as fault:
         if (disk := refused_by_disk(fault)) is None:
             raise
-        where = f"{disk.filename}: " if disk.filename else ""
-        typer.echo(
-            f"error: {where}{os.strerror(disk.errno)}. What was to be written is not there, in whole or in part; free "
-            "space or name a folder that may be written (--out), and run the same command again.",
-            err=True,
-        )
+        typer.echo(f"error: {told_of_disk(disk)}", err=True)
         sys.exit(_DISK_REFUSES)
 
 
@@ -121,9 +120,9 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 @app.command()
 def demo(
     out: Out = Path("riskmodel-demo"),
-    households: Annotated[int, typer.Option(min=200, help="Households to simulate.")] = 5000,
-    months: Annotated[int, typer.Option(min=24, help="Months to simulate.")] = 36,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
+    households: Annotated[int, Option(min=200, help="Households to simulate.")] = 5000,
+    months: Annotated[int, Option(min=24, help="Months to simulate.")] = 36,
+    seed: Annotated[int, Option(help="Seed of the simulation.")] = 1,
 ) -> None:
     """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets, bulletin."""
     from riskmodel.demo import run_demo
@@ -146,14 +145,14 @@ def demo(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for the source tables.")],
-    world: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
-    households: Annotated[int, typer.Option(min=50, help="Households.")] = 5000,
-    months: Annotated[int, typer.Option(min=13, help="Months.")] = 36,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    out: Annotated[Path, Argument(help="Folder for the source tables.")],
+    world: Annotated[str, Option(help="easy or hard.")] = "easy",
+    households: Annotated[int, Option(min=50, help="Households.")] = 5000,
+    months: Annotated[int, Option(min=13, help="Months.")] = 36,
+    seed: Annotated[int, Option(help="Seed.")] = 0,
     low_effort: Annotated[
         float | None,
-        typer.Option(min=0, max=0.5, help="Share of able households ever in an episode of low effort; 0.1 in both worlds."),
+        Option(min=0, max=0.5, help="Share of able households ever in an episode of low effort; 0.1 in both worlds."),
     ] = None,
 ) -> None:
     """Write the source tables of a simulated county, and apart from them the truth (truth.parquet)."""
@@ -166,11 +165,11 @@ def simulate(
 
 @app.command()
 def ingest(
-    source: Annotated[str, typer.Argument(help="Source mapping, such as configs/sources/simulated.yaml.")],
-    out: Annotated[Path, typer.Option("--out", help="Register to write.")],
+    source: Annotated[str, Argument(help="Source mapping, such as configs/sources/simulated.yaml.")],
+    out: Annotated[Path, Option("--out", help="Register to write.")],
     data: Annotated[
         str | None,
-        typer.Option(help="Data folder or file, or postgresql://... or env:NAME; default: beside the mapping."),
+        Option(help="Data folder or file, or postgresql://... or env:NAME; default: beside the mapping."),
     ] = None,
 ) -> None:
     """Check a county's data against the contract, quarantine what breaks it, and keep the rest by county."""
@@ -184,11 +183,11 @@ def ingest(
 
 @app.command()
 def train(
-    run_file: Annotated[str, typer.Argument(metavar="RUN.yaml", help="Settings, such as configs/runs/default.yaml.")],
-    register: Annotated[Path, typer.Option(help="Register from `riskmodel ingest`.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Results; default results/<run name>.")] = None,
+    run_file: Annotated[str, Argument(metavar="RUN.yaml", help="Settings, such as configs/runs/default.yaml.")],
+    register: Annotated[Path, Option(help="Register from `riskmodel ingest`.")],
+    out: Annotated[Path | None, Option("--out", help="Results; default results/<run name>.")] = None,
     tracking_uri: TrackingUri = None,
-    reason: Annotated[str | None, typer.Option(help="Why the test months are looked at; kept in the ledger.")] = None,
+    reason: Annotated[str | None, Option(help="Why the test months are looked at; kept in the ledger.")] = None,
 ) -> None:
     """Fit and compare models and baselines on temporal folds; register the model as challenger."""
     from riskmodel.results import train_and_write
@@ -212,17 +211,17 @@ def train(
 @app.command()
 def evaluate(
     what: Annotated[
-        str, typer.Argument(metavar="RUN_OR_MODEL", help="A run file (RUN.yaml), or MLflow URI or folder of a model.")
+        str, Argument(metavar="RUN_OR_MODEL", help="A run file (RUN.yaml), or MLflow URI or folder of a model.")
     ],
-    register: Annotated[Path, typer.Option(help="Register from `riskmodel ingest`.")],
+    register: Annotated[Path, Option(help="Register from `riskmodel ingest`.")],
     horizons: Annotated[
-        str | None, typer.Option(help="Of a run: horizons in months to compare, such as 3,6,12.", metavar="M,M,...")
+        str | None, Option(help="Of a run: horizons in months to compare, such as 3,6,12.", metavar="M,M,...")
     ] = None,
     look: Annotated[
         str | None,
-        typer.Option(help="Why the test months are looked at too; kept in the ledger. A run without it shows folds only."),
+        Option(help="Why the test months are looked at too; kept in the ledger. A run without it shows folds only."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for evaluation.json.")] = None,
+    out: Annotated[Path | None, Option("--out", help="Folder for evaluation.json.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare a run's models over time, or judge a model on months and counties that it has not seen."""
@@ -247,9 +246,9 @@ def evaluate(
 
 @app.command()
 def promote(
-    version: Annotated[str, typer.Argument(help="Version number, or challenger.")],
+    version: Annotated[str, Argument(help="Version number, or challenger.")],
     reason: Annotated[
-        str | None, typer.Option(help="Why, where the version was not found better; it is stored with the version.")
+        str | None, Option(help="Why, where the version was not found better; it is stored with the version.")
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -264,27 +263,27 @@ def promote(
 @app.command()
 def score(
     register: Annotated[
-        str, typer.Argument(help="Register from `riskmodel ingest`; for Spark also hdfs://..., s3a://..., file:///...")
+        str, Argument(help="Register from `riskmodel ingest`; for Spark also hdfs://..., s3a://..., file:///...")
     ],
-    as_of: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
+    as_of: Annotated[str, Option(help="Month, YYYY-MM.")],
     out: Out,
-    model: Annotated[str, typer.Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
+    model: Annotated[str, Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
     capacity: Annotated[
-        str | None, typer.Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
+        str | None, Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="Processes of this machine, or a Spark cluster.")] = Engine.local,
+    engine: Annotated[Engine, Option(help="Processes of this machine, or a Spark cluster.")] = Engine.local,
     master: Annotated[
-        str | None, typer.Option(help="Spark master, such as spark://HOST:7077 or yarn; local[*] by default.")
+        str | None, Option(help="Spark master, such as spark://HOST:7077 or yarn; local[*] by default.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Counties worked on at once on this machine.")] = 2,
+    workers: Annotated[int, Option(min=1, help="Counties worked on at once on this machine.")] = 2,
     block: Annotated[
-        int, typer.Option(min=1, help="Households of a county in memory at once; it changes memory, and no figure.")
+        int, Option(min=1, help="Households of a county in memory at once; it changes memory, and no figure.")
     ] = 20_000,
     to: Annotated[
         str | None,
-        typer.Option(help="Write the month to PostgreSQL too: postgresql://..., or env:NAME for a variable that holds it."),
+        Option(help="Write the month to PostgreSQL too: postgresql://..., or env:NAME for a variable that holds it."),
     ] = None,
-    schema: Annotated[str, typer.Option(help="Schema in that database.")] = "riskmodel",
+    schema: Annotated[str, Option(help="Schema in that database.")] = "riskmodel",
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Score every household at risk and write the month's alerts with drivers, causes and measures."""
@@ -315,15 +314,15 @@ def score(
 
 @app.command()
 def explain(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
-    household: Annotated[str, typer.Option(help="Household id.")],
-    lang: Annotated[Language, typer.Option(help="Language.")] = Language.en,
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
+    household: Annotated[str, Option(help="Household id.")],
+    lang: Annotated[Language, Option(help="Language.")] = Language.en,
     since: Annotated[
         str | None,
-        typer.Option(help="Earlier month, YYYY-MM or a folder; default: the last beside DIR.", show_default=False),
+        Option(help="Earlier month, YYYY-MM or a folder; default: the last beside DIR.", show_default=False),
     ] = None,
     register: Annotated[
-        Path | None, typer.Option(help="Register that both were scored from: tells what changed.", show_default=False)
+        Path | None, Option(help="Register that both were scored from: tells what changed.", show_default=False)
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -349,26 +348,22 @@ def explain(
 
 @app.command()
 def monitor(
-    register: Annotated[Path, typer.Argument(help="Register from `riskmodel ingest`.")],
-    as_of: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
+    register: Annotated[Path, Argument(help="Register from `riskmodel ingest`.")],
+    as_of: Annotated[str, Option(help="Month, YYYY-MM.")],
     out: Out,
     alerts: Annotated[
-        list[Path] | None, typer.Option(help="Folder from `riskmodel score`; may be given for several months.")
+        list[Path] | None, Option(help="Folder from `riskmodel score`; may be given for several months.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
-    rules: Annotated[str | None, typer.Option(help="Rules, by default configs/monitoring.yaml.")] = None,
-    parts: Annotated[str | None, typer.Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    model: Annotated[str | None, Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
+    rules: Annotated[str | None, Option(help="Rules, by default configs/monitoring.yaml.")] = None,
+    parts: Annotated[str | None, Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
     before: Annotated[
-        Path | None, typer.Option(help="An earlier report of this command, to hold the totals of the lists against.")
+        Path | None, Option(help="An earlier report of this command, to hold the totals of the lists against.")
     ] = None,
-    lang: Annotated[
-        Language, typer.Option(help="Language that the bulletin shows first; the reader can switch.")
-    ] = Language.zh,
-    pdf: Annotated[
-        Path | None, typer.Option(help="Print the bulletin to this PDF file too; needs Chromium on the PATH.")
-    ] = None,
+    lang: Annotated[Language, Option(help="Language that the bulletin shows first; the reader can switch.")] = Language.zh,
+    pdf: Annotated[Path | None, Option(help="Print the bulletin to this PDF file too; needs Chromium on the PATH.")] = None,
     fail_on_drift: Annotated[
-        bool, typer.Option("--fail-on-drift", help="End with exit code 14 where drift alarms; the report is written.")
+        bool, Option("--fail-on-drift", help="End with exit code 14 where drift alarms; the report is written.")
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -405,15 +400,15 @@ def monitor(
 
 @app.command()
 def card(
-    model: Annotated[str, typer.Argument(help="MLflow URI or folder of a model.")],
-    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
-    lang: Annotated[Language, typer.Option(help="Language shown first; the reader can switch.")] = Language.zh,
+    model: Annotated[str, Argument(help="MLflow URI or folder of a model.")],
+    out: Annotated[Path, Option("--out", help="HTML file to write.")],
+    lang: Annotated[Language, Option(help="Language shown first; the reader can switch.")] = Language.zh,
     oversight: Annotated[
-        Path | None, typer.Option(help="Reviewers' decisions so far, from `riskmodel review report --out FILE.json`.")
+        Path | None, Option(help="Reviewers' decisions so far, from `riskmodel review report --out FILE.json`.")
     ] = None,
-    pdf: Annotated[Path | None, typer.Option(help="Print to this PDF file too; needs Chromium on the PATH.")] = None,
+    pdf: Annotated[Path | None, Option(help="Print to this PDF file too; needs Chromium on the PATH.")] = None,
     smallest_cell: Annotated[
-        int | None, typer.Option(min=5, help="Fewest households a cell may stand for; default: the run's setting.")
+        int | None, Option(min=5, help="Fewest households a cell may stand for; default: the run's setting.")
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -436,26 +431,26 @@ def card(
 review = typer.Typer(help="Decisions of people on alerts.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(review, name="review")
 DecisionsAt = Annotated[
-    str, typer.Option("--decisions", help="SQLite file, or URL such as postgresql://user@host/database.", metavar="FILE|URL")
+    str, Option("--decisions", help="SQLite file, or URL such as postgresql://user@host/database.", metavar="FILE|URL")
 ]
-Scored = Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")]
+Scored = Annotated[Path, Argument(metavar="DIR", help="Folder from `riskmodel score`.")]
 
 
 @review.command()
 def serve(
     folder: Scored,
     decisions: DecisionsAt,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port; 0 takes a free one.")] = 8000,
     user_header: Annotated[
-        str | None, typer.Option(help="Header in which a reverse proxy names the reviewer, such as X-Remote-User.")
+        str | None, Option(help="Header in which a reverse proxy names the reviewer, such as X-Remote-User.")
     ] = None,
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address of that proxy; repeatable. Default: this machine.")
+        list[str] | None, Option(help="Address of that proxy; repeatable. Default: this machine.")
     ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="Host name under which it is reached; repeatable.")] = None,
+    allow_host: Annotated[list[str] | None, Option(help="Host name under which it is reached; repeatable.")] = None,
     blind_half: Annotated[
-        bool, typer.Option("--blind-half", help="Hide half of the proposed causes until somebody has judged them.")
+        bool, Option("--blind-half", help="Hide half of the proposed causes until somebody has judged them.")
     ] = False,
 ) -> None:
     """Serve the review app: a queue, a page per household, a form."""
@@ -479,7 +474,7 @@ def serve(
 def export(
     folder: Scored,
     decisions: DecisionsAt,
-    out: Annotated[Path, typer.Option("--out", help="File to write: .csv, .parquet or .xlsx.")],
+    out: Annotated[Path, Option("--out", help="File to write: .csv, .parquet or .xlsx.")],
 ) -> None:
     """Write the alerts of a month with the decisions on them; the chain is checked first."""
     from riskmodel.review.decisions import Decisions
@@ -495,11 +490,11 @@ def export(
 
 @review.command(name="import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workbooks from `riskmodel sheets`, filled in.")],
+    files: Annotated[list[Path], Argument(metavar="FILE...", help="Workbooks from `riskmodel sheets`, filled in.")],
     decisions: DecisionsAt,
     alerts: Annotated[
         Path | None,
-        typer.Option(help="Folder from `riskmodel score`; default: the one the workbook names.", show_default=False),
+        Option(help="Folder from `riskmodel score`; default: the one the workbook names.", show_default=False),
     ] = None,
 ) -> None:
     """Record the decisions of filled workbooks; rows that break a rule go to FILE.quarantine.csv with what to do."""
@@ -526,7 +521,7 @@ def import_(
 @review.command()
 def verify(
     decisions: DecisionsAt,
-    head: Annotated[str | None, typer.Option(help="Head from an earlier export: it must still be in the chain.")] = None,
+    head: Annotated[str | None, Option(help="Head from an earlier export: it must still be in the chain.")] = None,
 ) -> None:
     """Check that no decision was changed, put in or removed."""
     from riskmodel.review.decisions import Decisions
@@ -538,11 +533,11 @@ def verify(
 @review.command()
 def report(
     decisions: DecisionsAt,
-    register: Annotated[Path | None, typer.Option(help="Register, for what happened after the horizon.")] = None,
+    register: Annotated[Path | None, Option(help="Register, for what happened after the horizon.")] = None,
     model: Annotated[
-        str, typer.Option(help="With --register: model whose label says what a return is.")
+        str, Option(help="With --register: model whose label says what a return is.")
     ] = "models:/return-risk@champion",
-    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    out: Annotated[Path | None, Option("--out", help="JSON file to write.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Agreement of reviewers with each other and the model, overrides, anchoring, and whether overrides were right."""
@@ -556,12 +551,12 @@ def report(
 
 @review.command()
 def thresholds(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders from `riskmodel score`.")],
+    folders: Annotated[list[Path], Argument(metavar="DIR...", help="Folders from `riskmodel score`.")],
     decisions: DecisionsAt,
     model: Annotated[
-        str | None, typer.Option(help="Model that scored them; default: the one that the first folder names.")
+        str | None, Option(help="Model that scored them; default: the one that the first folder names.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write: a verdict.yaml with the new margin.")] = None,
+    out: Annotated[Path | None, Option("--out", help="File to write: a verdict.yaml with the new margin.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Set the verdict's margin on causes that people have adjudicated, where there are enough."""
@@ -586,19 +581,19 @@ def thresholds(
 
 @app.command()
 def sheets(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder from `riskmodel score`.")],
     out: Out,
-    by: Annotated[Area, typer.Option(help="A page for each of these.")] = Area.county,
-    lang: Annotated[Language, typer.Option(help="Language shown first, and that of the workbooks.")] = Language.zh,
+    by: Annotated[Area, Option(help="A page for each of these.")] = Area.county,
+    lang: Annotated[Language, Option(help="Language shown first, and that of the workbooks.")] = Language.zh,
     earlier: Annotated[
-        list[Path] | None, typer.Option(help="Earlier scored months; default: the folders beside DIR.", show_default=False)
+        list[Path] | None, Option(help="Earlier scored months; default: the folders beside DIR.", show_default=False)
     ] = None,
     register: Annotated[
-        Path | None, typer.Option(help="Register that DIR was scored from: the sheets then say what changed.")
+        Path | None, Option(help="Register that DIR was scored from: the sheets then say what changed.")
     ] = None,
-    decisions: Annotated[str | None, typer.Option(help="Decisions so far: a file, or postgresql://...")] = None,
+    decisions: Annotated[str | None, Option(help="Decisions so far: a file, or postgresql://...")] = None,
     public_notice: Annotated[
-        bool, typer.Option("--public-notice", help="Also a public notice of what people confirmed; needs --decisions.")
+        bool, Option("--public-notice", help="Also a public notice of what people confirmed; needs --decisions.")
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:

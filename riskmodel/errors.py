@@ -117,6 +117,8 @@ def refused_by_disk(fault: BaseException) -> OSError | None:
     into memory cannot be put aside.
     """
     if isinstance(fault, OSError):
+        if fault.errno in DISK and fault.filename is None and (named := re.search(r"file '([^']+)'", str(fault))):
+            fault.filename = named[1]  # Arrow names it in its text alone
         return fault if fault.errno in DISK else None
     if type(fault).__name__ not in ("IOException", "OutOfMemoryException"):
         return None
@@ -126,3 +128,37 @@ def refused_by_disk(fault: BaseException) -> OSError | None:
         number = errno.ENOSPC
     named = re.search(r'file \\?"([^"\\]+)', text)
     return None if number is None else OSError(number, os.strerror(number), named[1] if named else None)
+
+
+def told_of_disk(refused: OSError) -> str:
+    """What a disk refused and what to do, in one sentence: a right that is missing is named with its file or folder."""
+    lost = "What was to be written is not there, in whole or in part"
+    more = " ".join(["", *getattr(refused, "__notes__", [])])
+    if refused.filename and refused.errno in (errno.EACCES, errno.EPERM):
+        place, right = _missing_right(os.path.abspath(os.fsdecode(refused.filename)))
+        return (
+            f"{place}: this account may not {right} ({os.strerror(errno.EACCES)}). {lost}; ask its owner for the right, or "
+            f"name another place, and run the same command again.{more}"
+        )
+    where = f"{os.fsdecode(refused.filename)}: " if refused.filename else ""
+    return (
+        f"{where}{os.strerror(refused.errno or 0)}. {lost}; free space or name a folder that may be written (--out), and "
+        f"run the same command again.{more}"
+    )
+
+
+def _missing_right(path: str) -> tuple[str, str]:
+    """The file or folder that an account may not use for a path, and what it may not do there."""
+    above = path
+    while (above := os.path.dirname(inner := above)) != inner:
+        if os.path.isdir(above) and not os.access(above, os.X_OK):
+            return above, "enter this folder"
+    if os.path.isdir(path) and not os.access(path, os.R_OK):
+        return path, "list this folder"
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return path, "read this file"
+    if os.path.isfile(path) and not os.access(path, os.W_OK):
+        return path, "write this file"
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path, "write in this folder"

@@ -172,10 +172,9 @@ def score_and_write(
         step(f"reaching {database.label}")
         database.reach()
     place = _engine(engine, master, str(register))
-    if engine == "local":
-        here = Register.open(register)
-        if worth(here, here.counties, how.get("workers", 2)) > 1:
-            get_ready(SCORING)  # before this process imports what its workers import too
+    here = Register.open(register) if engine == "local" else None
+    if here is not None and worth(here, here.counties, how.get("workers", 2)) > 1:
+        get_ready(SCORING)  # before this process imports what its workers import too
 
     from riskmodel.alerts.alerts import read_capacity
     from riskmodel.alerts.counties import score_month
@@ -184,16 +183,16 @@ def score_and_write(
 
     room = read_capacity(capacity)
     with place as (register_path, counties):
-        facts = register_facts(Register.open(register_path))
+        opened = here or Register.open(register_path)
         step("model")
         model = load_model(model_uri, tracking_uri)
         asked = capacity if capacity is not None else model.run.capacity.model_dump(exclude_none=True)
         manifest = score_month(
-            register_path,
+            opened,
             model,
             as_of,
             out,
-            inputs={"register": facts, "model": model_uri, "capacity": asked},
+            inputs={"register": register_facts(opened), "model": model_uri, "capacity": asked},
             capacity=room,
             engine=counties,
             progress=lambda county, done, of: step(f"{done:,} of {of:,} counties"),
@@ -262,7 +261,7 @@ def monitor_and_write(
     from riskmodel.cards.printing import lacks_chinese_font, write_pdf
     from riskmodel.cohort.cohorts import period_within, register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.monitoring.part import Asked, scored_months, unlisted_months
+    from riskmodel.monitoring.part import Asked, scored_months
     from riskmodel.monitoring.rules import load_rules
     from riskmodel.monitoring.running import run_parts
     from riskmodel.monitoring.writing import write_part, write_summary
@@ -273,8 +272,7 @@ def monitor_and_write(
         register=register,
         as_of=month,
         rules=load_rules(rules) if isinstance(rules, str) else rules or load_rules(),
-        scored=scored_months(alerts, month),
-        unlisted=unlisted_months(alerts, month),
+        named=scored_months(alerts, month),
         model=load_model(model_uri, tracking_uri) if model_uri else None,
         progress=step,
     )

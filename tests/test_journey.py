@@ -22,7 +22,8 @@ from riskmodel.alerts.scoring import score
 from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_disk
 from riskmodel.model.tracking import load_model, promote
-from riskmodel.monitoring.part import scored_months
+from riskmodel.monitoring.part import Asked, scored_months
+from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, monitor_and_write, score_and_write
@@ -173,7 +174,10 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
         read_alert(tmp_path / "month", someone)
     with pytest.raises(NotFound, match="nobody was ranked"):
         ScoredMonth.open(tmp_path / "month").alerts()
-    assert scored_months([tmp_path / "month"], month_number(AS_OF)) == (), "no list, nothing to report on"
+    asked = Asked(
+        Register.open(tmp_path / "r"), month_number(AS_OF), Rules(), scored_months([tmp_path / "month"], month_number(AS_OF))
+    )
+    assert not asked.scored and [month.as_of for month in asked.unlisted] == [AS_OF], "no list, nothing to report on"
     report = tmp_path / "report"
     about = monitor_and_write(
         tmp_path / "r", AS_OF, report, lambda done: None, alerts=[tmp_path / "month"], parts=["month", "funds"]
@@ -209,6 +213,99 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
         assert done.returncode == 15, done.stderr
         assert "Traceback" not in done.stderr and "run the same command again" in done.stderr
         assert not list(tmp_path.iterdir())
+
+
+_OBEY_MODES = """
+import ctypes, os, sys
+if os.geteuid() == 0:  # root reads whatever it likes, until it has given up the two rights to do so, and begun anew
+    for right in (1, 2):
+        ctypes.CDLL(None).prctl(24, right, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-m", "riskmodel.cli", *sys.argv[1:]])
+"""
+
+
+def _as_anybody(*command: object) -> subprocess.CompletedProcess[str]:
+    """A command run by an account that has to obey the modes of files."""
+    asked = [sys.executable, "-c", _OBEY_MODES, *map(str, command)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("closed", ["records.parquet", "records.csv", "records.xlsx", "", "own.yaml"])
+def test_a_file_or_folder_that_may_not_be_read_is_no_damaged_file(tmp_path: Path, closed: str) -> None:
+    rows = pd.DataFrame({"household_id": ["7"], "month": ["2023-01-01"]})
+    folder = tmp_path / "data"
+    folder.mkdir()
+    if closed.endswith("parquet"):
+        rows.to_parquet(folder / closed)
+    elif closed.endswith("xlsx"):
+        rows.to_excel(folder / closed, index=False)
+    else:
+        rows.to_csv(folder / ("records.csv" if closed == "own.yaml" else closed or "records.csv"), index=False)
+    source = tmp_path / "own.yaml"
+    source.write_text("source: own\ntables: {records: {file: 'records.*'}}\n", encoding="utf-8")
+    place = source if closed == "own.yaml" else folder / closed
+    place.chmod(0)
+    try:
+        done = _as_anybody("ingest", source, "--data", folder, "--out", tmp_path / "register")
+    finally:
+        place.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{place}: this account may not" in done.stderr and "Permission denied" in done.stderr
+    assert "ask its owner for the right" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "register").exists()
+
+
+def test_a_place_that_may_not_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        done = _as_anybody("simulate", tmp_path / "county", "--households", 50, "--months", 13)
+    finally:
+        tmp_path.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{tmp_path}: this account may not write in this folder" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("closed", "what"), [("spec.json", "read this file"), ("", "enter this folder")])
+def test_a_model_that_may_not_be_read_is_no_damaged_model(tmp_path: Path, county: County, closed: str, what: str) -> None:
+    load_model("models:/return-risk@champion", county.tracking.uri).save(tmp_path / "model")
+    place = tmp_path / "model" / closed
+    place.chmod(0)
+    try:
+        done = _as_anybody("card", tmp_path / "model", "--out", tmp_path / "card.html")
+    finally:
+        place.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{place}: this account may not {what}" in done.stderr
+
+
+def test_a_store_of_models_that_may_not_be_read_is_said_at_once(tmp_path: Path) -> None:
+    store = tmp_path / "mlflow.db"
+    store.touch()
+    store.chmod(0)
+    done = _as_anybody("card", "models:/x/1", "--tracking-uri", f"sqlite:///{store}", "--out", tmp_path / "card.html")
+    assert done.returncode == 15, done.stderr
+    assert f"{store}: this account may not read this file" in done.stderr
+
+
+def test_decisions_and_filled_workbooks_that_may_not_be_read_are_no_damaged_ones(tmp_path: Path) -> None:
+    for command, name in ((["review", "verify", "--decisions"], "decisions.db"), (["review", "import"], "filled.xlsx")):
+        file = tmp_path / name
+        file.write_bytes(b"x")
+        file.chmod(0)
+        done = _as_anybody(*command, file, *(["--decisions", tmp_path / "new.db"] if "import" in command else []))
+        assert done.returncode == 15, done.stderr
+        assert f"{file}: this account may not read this file" in done.stderr
+
+
+def test_a_register_that_may_not_be_read_is_named_by_every_command_that_asks_for_it(tmp_path: Path, county: County) -> None:
+    county.register.chmod(0)
+    try:
+        done = _as_anybody("monitor", county.register, "--as-of", AS_OF, "--out", tmp_path / "monitoring")
+    finally:
+        county.register.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{county.register}: this account may not enter this folder" in done.stderr
 
 
 def test_what_duckdb_says_of_a_full_disk_is_told_from_what_it_says_of_a_file(tmp_path: Path) -> None:

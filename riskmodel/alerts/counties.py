@@ -60,7 +60,7 @@ Engine = Callable[[Job, list[str]], Iterable[str]]
 
 
 def score_month(
-    register_path: Path,
+    register: Register,
     model: RiskModel,
     as_of: str,
     out: Path,
@@ -103,7 +103,6 @@ def score_month(
     NotEnoughData
         If nobody is at risk.
     """
-    register = Register.open(register_path)
     month = period_within(register, as_of)
     if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(register.counties))):
         raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")

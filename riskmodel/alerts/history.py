@@ -46,6 +46,11 @@ class ScoredMonth:
         return self.about["as_of"]
 
     @property
+    def number(self) -> int:
+        """The month as a number (`riskmodel.months`)."""
+        return month_number(self.as_of)
+
+    @property
     def source(self) -> str | None:
         """Name of the register's source."""
         return self.about.get("inputs", {}).get("register", {}).get("source")
@@ -54,6 +59,10 @@ class ScoredMonth:
     def ranked(self) -> bool:
         """Whether anybody was ranked (`has_list`)."""
         return has_list(self.manifest)
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One of its tables, such as `scores`, as it is on disk."""
+        return pd.read_parquet(self.folder / f"{table}.parquet", columns=list(columns) if columns else None)
 
     def alerts(self) -> pd.DataFrame:
         """The alerts, ids as text.
@@ -65,7 +74,7 @@ class ScoredMonth:
         """
         if not self.ranked:
             raise NotFound(nobody_ranked(self.folder, self.as_of))
-        table = pd.read_parquet(self.folder / "alerts.parquet")
+        table = self.read("alerts")
         return table.assign(household_id=table["household_id"].astype(str))
 
     def scores_of(self, households: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:

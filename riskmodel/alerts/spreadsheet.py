@@ -9,17 +9,23 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
-from collections.abc import Iterator, Mapping
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from math import ceil, isfinite
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
 import pandas as pd
 
 from riskmodel.display import plain
 
 _SHARES = ("risk", "objective_share", "subjective_share", "verdict_confidence")
 _LONG, _WIDE = ("reason",), ("measures", "household_id")
+_LINE, _HIGHEST = 15, 405
+"""Height of a line of text, and of the highest row that Excel takes, points."""
+_ROOM = 1.1
+"""Characters of text in the room of a digit, by which columns are measured."""
 _MOST_TEXT = 32_767
 """Characters that a cell holds."""
 _ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
@@ -28,10 +34,54 @@ _WRITTEN = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\ufffe", ""), ("\uff
 
 def write_excel(alerts: pd.DataFrame, path: Path) -> None:
     """Write a table as a workbook; missing values are empty cells. The same table gives the same bytes."""
-    write_filled(_without_rows(alerts), path, {1: (2, alerts)})
+    write_filled(_without_rows(alerts), path, {1: (2, alerts)}, {1: _heights(alerts)})
 
 
-def write_filled(empty: io.BytesIO, path: Path, tables: Mapping[int, tuple[int, pd.DataFrame]]) -> None:
+def row_height(cells: Iterable[tuple[str, float]]) -> float:
+    """Height of a row, points, that shows wrapped texts whole, each with the width of its column.
+
+    Excel would find it by itself where a file says nothing; other programs put the lines over the next rows.
+
+    >>> row_height([("one line", 20), ("两行中的第一行，很长很长很长\\n第二行", 30)])
+    30
+    """
+    return min(_LINE * max((_lines(text, width) for text, width in cells), default=1), _HIGHEST)
+
+
+def text_width(text: str) -> int:
+    """Characters that a text takes in one line; a wide one takes the room of two, as it does in bytes of GB 18030.
+
+    >>> text_width("3户")
+    3
+    """
+    return len(text.encode("gb18030", "replace"))
+
+
+def _lines(text: str, width: float) -> int:
+    if "\n" in text:
+        return sum(_lines(part, width) for part in text.split("\n"))
+    return max(1, ceil(text_width(text) / (width * _ROOM)))
+
+
+def _width(name: str) -> int:
+    return 70 if name.startswith(_LONG) else 24 if name in _WIDE else max(14, len(name) + 2)
+
+
+def _heights(alerts: pd.DataFrame) -> list[float]:
+    """The height of each row of the alerts."""
+    lines = np.ones(len(alerts))
+    for name in alerts.select_dtypes(exclude=["number", "bool"]):
+        known = {text: _lines(text, _width(name)) for text in alerts[name].dropna().unique() if isinstance(text, str)}
+        lines = np.maximum(lines, alerts[name].map(known).fillna(1).to_numpy(float))
+    return np.minimum(_LINE * lines, _HIGHEST).tolist()
+
+
+def write_filled(
+    empty: io.BytesIO,
+    path: Path,
+    tables: Mapping[int, tuple[int, pd.DataFrame]],
+    heights: Mapping[int, Sequence[float]] | None = None,
+) -> None:
     """Write a workbook with the rows of tables in it; missing values are empty cells.
 
     Parameters
@@ -41,8 +91,10 @@ def write_filled(empty: io.BytesIO, path: Path, tables: Mapping[int, tuple[int, 
     tables
         By the sheet's number, from 1: the number of its row of blanks, where the table begins, and the table. What stands
         below that row is replaced.
+    heights
+        By the sheet's number, the height of each row of its table, points; where there is none, a line of text.
     """
-    filled = {f"xl/worksheets/sheet{sheet}.xml": table for sheet, table in tables.items()}
+    filled = {f"xl/worksheets/sheet{n}.xml": (*table, (heights or {}).get(n)) for n, table in tables.items()}
     with ZipFile(empty) as parts, ZipFile(path, "w", ZIP_DEFLATED) as book:
         for part in parts.infolist():
             content = parts.read(part)
@@ -65,22 +117,28 @@ def _without_rows(alerts: pd.DataFrame) -> io.BytesIO:
         last = max(len(alerts), 1), len(alerts.columns) - 1
         sheet.write_blank(*last, None, wrap)
         for column, name in enumerate(alerts.columns):
-            sheet.set_column(column, column, 70 if name.startswith(_LONG) else 24 if name in _WIDE else 14)
+            sheet.set_column(column, column, _width(name))
             sheet.write_string(0, column, name, head)
             sheet.write_blank(1, column, None, share if name in _SHARES else wrap)
+        sheet.set_row(0, row_height((name, _width(name)) for name in alerts))
         sheet.freeze_panes(1, 1)
         sheet.autofilter(0, 0, *last)
         sheet.set_landscape()
         sheet.fit_to_pages(1, 0)
+        sheet.repeat_rows(0)
     return made
 
 
-def _filled(sheet: str, first: int, rows: pd.DataFrame) -> str:
+def _filled(sheet: str, first: int, rows: pd.DataFrame, heights: Sequence[float] | None) -> str:
     """The sheet's XML with the rows of the table in place of its rows of blanks."""
     above, blanks, below = re.split(rf'(?=<row r="{first}")|(?=</sheetData>)', sheet)
     looks = re.findall(rf'<c r="([A-Z]+){first}"((?: s="\d+")?)/>', blanks)
     columns = [_cells(rows[name], *look, first) for name, look in zip(rows, looks, strict=True)]
-    made = (f'<row r="{number}">{"".join(cells)}</row>' for number, cells in enumerate(zip(*columns, strict=True), first))
+    high = repeat("") if heights is None else (f' ht="{height:g}" customHeight="1"' for height in heights)
+    made = (
+        f'<row r="{number}"{height}>{"".join(cells)}</row>'
+        for number, (height, cells) in enumerate(zip(high, zip(*columns, strict=True), strict=False), first)
+    )
     return "".join((above, *made, below))
 
 

@@ -11,7 +11,7 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -19,6 +19,7 @@ from riskmodel.cards.rendering import LANGUAGES, Language, Words, decimal, of_10
 from riskmodel.cards.wording import NATURES
 from riskmodel.display import plain
 
+_Point = TypeVar("_Point")
 _ENDS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
 _TICKS_BY_RANK = (0, 1, 0.5, 0.1, 0.01, 0.2, 0.05, 0.02, 0.3, 0.4, 0.6, 0.8, 0.005, 0.001)
 _TICK_GAP = 24
@@ -151,6 +152,8 @@ class Series:
 def over_time_svg(periods: Sequence[str], series: Sequence[Series], scale: Words) -> Markup:
     """Up to three lines of shares over periods, told apart by mark and dash, with their intervals.
 
+    A line joins periods that follow each other; where a figure is missing there is a gap.
+
     Parameters
     ----------
     periods
@@ -172,21 +175,18 @@ def over_time_svg(periods: Sequence[str], series: Sequence[Series], scale: Words
     lines = []
     for k, one in enumerate(series):
         aside = 7 * (k - (len(series) - 1) / 2)
-        lines.append(
-            {
-                "words": one.words,
-                "points": [
-                    {
-                        "x": round(left + step * (i + 0.5) + aside, 1),
-                        "y": y(f["value"]),
-                        "low": y(f["low"]) if f["low"] is not None else None,
-                        "high": y(f["high"]) if f["high"] is not None else None,
-                    }
-                    for i, f in enumerate(one.figures)
-                    if f is not None and f["value"] is not None
-                ],
+        points = [
+            None
+            if f is None or f["value"] is None
+            else {
+                "x": round(left + step * (i + 0.5) + aside, 1),
+                "y": y(f["value"]),
+                "low": y(f["low"]) if f["low"] is not None else None,
+                "high": y(f["high"]) if f["high"] is not None else None,
             }
-        )
+            for i, f in enumerate(one.figures)
+        ]
+        lines.append({"words": one.words, "runs": _runs(points)})
     every = max(1, math.ceil((7 * max(map(len, periods), default=1) + 3) / step))
     labels = [{"x": round(left + step * (i + 0.5), 1), "text": p} for i, p in enumerate(periods) if i % every == 0]
     ticks = [{"y": y(end * part / 4), "text": f"{25 * end * part:g}"} for part in range(5)]
@@ -223,19 +223,22 @@ def share_bars_svg(bars: Sequence[ShareBar], title: Words) -> Markup:
 
 
 def course_svg(values: Sequence[float | None], tall: bool = False) -> Markup:
-    """A figure over periods as a small line from nothing up, its last point marked; a gap where a value is missing."""
+    """A figure over periods, from nothing up: a small line where periods follow each other, its last point marked.
+
+    A gap is left where a value is missing; a value with a gap on both sides is a point on a stem.
+    """
     width, height, room = (132, 66, 6) if tall else (120, 22, 3)
     known = [v for v in values if v is not None]
     highest = max(known, default=1.0) or 1.0
     step = (width - 2 * room) / max(len(values) - 1, 1)
-    lines: list[list[tuple[float, float]]] = [[]]
-    for i, value in enumerate(values):
-        if value is None:
-            lines.append([])
-        else:
-            lines[-1].append((round(room + step * i, 1), round(height - room - (height - 2 * room) * value / highest, 1)))
-    drawn = [line for line in lines if line]
-    return _inline("course", lines=drawn, last=drawn[-1][-1] if drawn else None, width=width, height=height, room=room)
+    points = [
+        None
+        if value is None
+        else (round(room + step * i, 1), round(height - room - (height - 2 * room) * value / highest, 1))
+        for i, value in enumerate(values)
+    ]
+    runs = _runs(points)
+    return _inline("course", runs=runs, last=runs[-1][-1] if runs else None, width=width, height=height, room=room)
 
 
 @dataclass(frozen=True)
@@ -448,6 +451,21 @@ def waterfall_steps(
     for label, nature, change in changes:
         steps.append(_Step(label, nature, steps[-1].end if steps else base, change))
     return steps
+
+
+def _runs(points: Sequence[_Point | None]) -> list[list[_Point]]:
+    """The points that follow each other, parted where one is missing.
+
+    >>> _runs([1, 2, None, None, 3])
+    [[1, 2], [3]]
+    """
+    runs: list[list[_Point]] = [[]]
+    for point in points:
+        if point is None:
+            runs.append([])
+        else:
+            runs[-1].append(point)
+    return [run for run in runs if run]
 
 
 def _inline(name: str, **values: object) -> Markup:

@@ -134,7 +134,8 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
     if isinstance(value, str):
         if column.endswith("_id") and value != ALL:
             return household(value), None
-        return Words(*(shortened(text, _LONGEST_TEXT) for text in writing.words_of(part).value(column, value))), None
+        words = writing.words_of(part)
+        return Words(*(shortened(text, _LONGEST_TEXT) for text in words.value(words.naming(column, row), value))), None
     if value is None or pd.isna(value):
         return same(ABSENT), None
     if isinstance(value, bool | np.bool_):
@@ -221,7 +222,7 @@ def _paid_by_kind(report: Findings) -> Drawing | None:
         subset="paid_share"
     )
     bars = [
-        ShareBar(report.said("funds", "of_what", r.of_what), min(r.paid_share, 1.0))
+        ShareBar(report.said("funds", "measure", r.of_what), min(r.paid_share, 1.0))
         for r in rows.head(_MOST_BARS).itertuples()
     ]
     return _bars(Words("Paid of 100 yuan planned, by kind of help", "各类帮扶每100元计划资金中已拨付"), bars)

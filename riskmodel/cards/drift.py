@@ -49,12 +49,17 @@ def _tells(model: RiskModel, found: Mapping[str, Any] | None) -> bool:
 
 def _chart(months: list[dict[str, Any]]) -> str:
     """Observed against predicted risk by month, of the months whose rate is printed."""
-    told = [row for row in months if row["rate"] is not None and row["expected"] is not None]
-    if len(told) < 2:
+    told = [row["rate"] is not None and row["expected"] is not None for row in months]
+    if sum(told) < 2:
         return ""
-    observed = [dict(zip(("low", "high"), wilson(r["events"], r["rows"]), strict=True), value=r["rate"]) for r in told]
-    expected = [{"value": r["expected"], "low": None, "high": None} for r in told]
-    return over_time_svg([r["group"] for r in told], [Series(_OBSERVED, observed), Series(_EXPECTED, expected)], _OBSERVED)
+    observed = [
+        dict(zip(("low", "high"), wilson(r["events"], r["rows"]), strict=True), value=r["rate"]) if tells else None
+        for r, tells in zip(months, told, strict=True)
+    ]
+    expected = [
+        {"value": r["expected"], "low": None, "high": None} if tells else None for r, tells in zip(months, told, strict=True)
+    ]
+    return over_time_svg([r["group"] for r in months], [Series(_OBSERVED, observed), Series(_EXPECTED, expected)], _OBSERVED)
 
 
 def _evaluation(model: RiskModel, one: Mapping[str, Any]) -> dict[str, Any]:

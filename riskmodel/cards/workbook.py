@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from riskmodel.alerts.spreadsheet import row_height
 from riskmodel.cards.alert_sheet import Sheet
 from riskmodel.cards.rendering import Language, Words
 from riskmodel.display import plain
@@ -234,6 +235,8 @@ def _write_rows(
                 page.write_number(number, place, value, looks["number"])
             else:
                 page.write_string(number, place, value, looks[column.kind])
+        shown = [column for column in COLUMNS if column.kind == "locked" and column.name not in _NUMBERS]
+        page.set_row(number, row_height((cells[column.name], column.width) for column in shown))
 
 
 def _write_lists(book: Workbook, lists: Mapping[str, Mapping[str, str]], scored: str) -> dict[str, str]:
@@ -311,6 +314,7 @@ def _write_help(book: Workbook, page: Worksheet, rules: ReviewRules) -> None:
     ]  # fmt: skip
     row = 2
     for zh, en in told:
+        page.set_row(row, row_height([(zh, 70), (en, 70)]))
         page.write_string(row, 1, zh, looks["wrap"])
         page.write_string(row, 2, en, looks["wrap"])
         row += 1
@@ -322,6 +326,7 @@ def _write_help(book: Workbook, page: Worksheet, rules: ReviewRules) -> None:
         page.write_string(row, 0, title, looks["bold"])
         for name, zh, en in given:
             row += 1
+            page.set_row(row, row_height([(zh, 70), (en, 70)]))
             page.write_string(row, 0, name)
             page.write_string(row, 1, zh, looks["wrap"])
             page.write_string(row, 2, en, looks["wrap"])

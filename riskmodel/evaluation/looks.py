@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from riskmodel.errors import UsageError
+from riskmodel.errors import UsageError, refused_by_disk
 from riskmodel.register.commit import package_version
 
 FILE = "looks.jsonl"
@@ -71,7 +71,9 @@ def record_look(ledger: Path, look: Look) -> list[Look]:
     Raises
     ------
     UsageError
-        If the ledger cannot be written, or holds a line that is no look.
+        If the ledger lies where none can be, or holds a line that is no look.
+    OSError
+        If the disk is full, or the ledger may not be read or written.
     """
     earlier = [found for found in read_looks(ledger) if found.shares_months(look)]
     line = json.dumps(asdict(look), ensure_ascii=False) + "\n"
@@ -81,9 +83,11 @@ def record_look(ledger: Path, look: Look) -> list[Look]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as fault:
-        raise UsageError(
-            f"{ledger}: the ledger of looks cannot be written ({fault.strerror}). Name a place for it under split.ledger."
-        ) from None
+        hint = "Name a place for it under split.ledger."
+        if refused_by_disk(fault):
+            fault.add_note(f"It is the ledger of looks. {hint}")
+            raise
+        raise UsageError(f"{ledger}: the ledger of looks cannot be written ({fault.strerror}). {hint}") from None
     return earlier
 
 

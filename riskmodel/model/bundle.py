@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,18 @@ from riskmodel.model.intervals import VennAbers
 from riskmodel.model.peers import FILE as PEERS
 from riskmodel.model.peers import Peers
 from riskmodel.register import commit_directory, read_manifest, verify
+from riskmodel.register.commit import sha256_of
 from riskmodel.settings import Run
 
 if TYPE_CHECKING:
     import shap
 
 FORMAT = 1
+_CIRCUMSTANCES = "circumstances.json"
+_ONCE = ("looks", "champion", "need", "machine")
+"""What evidence tells of one training alone: when it looked at the test months, beside which champion, on what machine."""
+_PLACES = ("machine", "tracking")
+"""Settings of a run that move no figure."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,12 @@ class RiskModel:
         return dict(self.evidence.get("lacking", {}))
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the bundle to `folder`; gives its manifest."""
+        """Write the bundle to `folder`; gives its manifest.
+
+        `spec.json` holds the hashes of all that the model is made of, and its own hash is the version of a folder: the same
+        training on the same data by the same code gives the same. What one training was beside that, such as the moment of
+        its look at the test months, lies in `circumstances.json`.
+        """
 
         def write(stage: Path) -> None:
             save_estimator(self.estimator, stage)
@@ -132,16 +143,20 @@ class RiskModel:
                 self.peers.save(stage)
             if self.intervals is not None:
                 self.intervals.save(stage)
+            evidence, once = _parted(self.evidence, _ONCE)
+            run, places = _parted(self.run.model_dump(mode="json"), _PLACES)
             spec = {
                 "format": FORMAT,
                 "estimator": self.estimator.name,
                 "inputs": self.inputs,
                 "calibration": dataclasses.asdict(self.calibration),
-                "run": self.run.model_dump(mode="json"),
+                "run": run,
+                "files": {path.name: sha256_of(path) for path in sorted(stage.iterdir())},
                 "catalogue_sha256": self.catalogue.sha256,
-                "evidence": self.evidence,
+                "evidence": evidence,
             }
-            (stage / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=1), encoding="utf-8")
+            for name, content in (("spec.json", spec), (_CIRCUMSTANCES, {"evidence": once, "run": places})):
+                (stage / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
             (stage / "catalogue").mkdir()
             for name, text in self.catalogue.sources:
                 (stage / "catalogue" / name).write_text(text, encoding="utf-8")
@@ -164,6 +179,8 @@ class RiskModel:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         if spec.get("format") != FORMAT:
             raise IntegrityError(f"{folder}: bundle format {spec.get('format')}, this version reads {FORMAT}.")
+        aside = folder / _CIRCUMSTANCES  # bundles of before this file have all in their spec
+        once = json.loads(aside.read_text(encoding="utf-8")) if aside.is_file() else {"evidence": {}, "run": {}}
         files = folder / "catalogue"
         names = [p.name for p in sorted(files.glob("*.yaml"))]
         order = {Path(n).name: i for i, n in enumerate(spec["run"]["catalogue"])}
@@ -171,15 +188,20 @@ class RiskModel:
         return cls(
             estimator=load_estimator(spec["estimator"], folder),
             calibration=Calibration(**spec["calibration"]),
-            run=Run(**spec["run"]),
+            run=Run(**spec["run"], **once["run"]),
             catalogue=load_catalogue(
                 [files / n for n in features], files / "drivers.yaml", files / "measures.yaml", files / "verdict.yaml"
             ),
-            evidence=spec["evidence"],
+            evidence={**spec["evidence"], **once["evidence"]},
             peers=Peers.load(folder) if (folder / PEERS).is_file() else None,
             intervals=VennAbers.load(folder) if (folder / INTERVALS).is_file() else None,
             version=version or manifest["files"]["spec.json"]["sha256"][:12],
         )
+
+
+def _parted(content: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a mapping holds but for some names, and what it holds under these."""
+    return {k: v for k, v in content.items() if k not in names}, {k: content[k] for k in names if k in content}
 
 
 class _PyFunc:

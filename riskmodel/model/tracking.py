@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from riskmodel.errors import NotFound, UsageError
+from riskmodel.errors import NotFound, UsageError, refused_by_disk
 from riskmodel.model.bundle import RiskModel, example_rows, temporary_bundle
 from riskmodel.settings import CAPACITY_METRIC, SIMPLE, Tracking
 
@@ -38,7 +38,9 @@ def _client(uri: str | None) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     where = store_uri(uri)
     if where.startswith("sqlite:///"):
-        Path(where.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
+        store = Path(where.removeprefix("sqlite:///")).resolve()
+        store.parent.mkdir(parents=True, exist_ok=True)
+        store.open("rb" if store.exists() else "ab").close()  # MLflow tries a store that may not be opened again and again
     mlflow.set_tracking_uri(where)
     mlflow.set_registry_uri(where)
     return mlflow
@@ -192,6 +194,8 @@ def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     try:
         local = Path(mlflow.artifacts.download_artifacts(text))
     except (MlflowException, OSError) as fault:
+        if refused_by_disk(fault):
+            raise
         raise NotFound(f"{text}: not found in {store_uri(tracking_uri)} ({type(fault).__name__}).") from None
     found = sorted(local.rglob("spec.json"))
     if not found:

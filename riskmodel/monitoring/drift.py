@@ -884,7 +884,7 @@ def _ratio(asked: Asked, month: int, rows: pd.DataFrame, limit: float) -> Compar
 
 def _of_causes(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
     """Verdicts on the alerts of the month against those of the same month last year."""
-    by_month = {scored.as_of: scored for scored in asked.scored}
+    by_month = {scored.number: scored for scored in asked.scored}
     if not {asked.as_of, asked.as_of - 12} <= set(by_month):
         notes.append(_NO_CAUSES)
         return

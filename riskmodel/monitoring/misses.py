@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.scoring import score_county
 from riskmodel.cohort.labels import build_labels
 from riskmodel.errors import UsageError
@@ -37,8 +38,8 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
-from riskmodel.monitoring.part import Asked, Found, ScoredMonth
-from riskmodel.months import as_of_day, month_number, month_text
+from riskmodel.monitoring.part import Asked, Found
+from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
 
 MISSED, FALSE = "missed_return", "false_alert"
@@ -79,7 +80,7 @@ def report_misses(asked: Asked) -> Found:
     if not asked.scored or asked.model is None:
         return Found({}, notes=[_NEEDS])
     label = asked.model.run.label
-    over = [month for month in asked.scored if month.as_of + label.horizon_months <= asked.as_of]
+    over = [month for month in asked.scored if month.number + label.horizon_months <= asked.as_of]
     if not over:
         return Found({}, notes=[_TOO_EARLY])
     notes = [_READING]
@@ -104,7 +105,7 @@ def report_misses(asked: Asked) -> Found:
 
 def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Misses of one scored month, sorted, and the counts of the month."""
-    asked.progress(f"misses of {month_text(month.as_of)}")
+    asked.progress(f"misses of {month.as_of}")
     scores = month.read("scores")
     versions = scores["model_version"].unique().tolist()
     if versions != [model.version]:
@@ -114,7 +115,7 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         )
     alerts = month.read("alerts", ["household_id"])
     scores["listed"] = scores["household_id"].isin(alerts["household_id"])
-    outcomes = _outcomes(asked.register, asked, model, month.as_of, scores["county_id"].unique())
+    outcomes = _outcomes(asked.register, asked, model, month.number, scores["county_id"].unique())
     scores = scores.merge(outcomes, "left", "household_id")
     known = scores["outcome"].notna()
     returned = scores["outcome"].eq(1)
@@ -122,7 +123,7 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         [known & returned & ~scores["listed"], known & ~returned & scores["listed"]], [MISSED, FALSE], ""
     )
     counts = {
-        "as_of": month_text(month.as_of),
+        "as_of": month.as_of,
         "scored": len(scores),
         "listed": int(scores["listed"].sum()),
         "not_known": int((~known).sum()),
@@ -133,7 +134,7 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     }
     least = scores[scores["listed"]].groupby("county_id")["risk"].min().rename("least_listed")
     misses = scores[scores["miss"].ne("")].merge(least, "left", on="county_id").reset_index(drop=True)
-    misses["miss_class"], misses["sure"] = _sorted(asked, model, month.as_of, misses)
+    misses["miss_class"], misses["sure"] = _sorted(asked, model, month.number, misses)
     places = _places(asked.register, misses["county_id"].unique())
     columns = ["household_id", "county_id", "as_of", "miss", "miss_class", "sure", "risk", "rank", "outcome_month"]
     return misses[columns].merge(places, "left", "household_id"), counts

@@ -114,7 +114,7 @@ def _lists(asked: Asked) -> pd.DataFrame:
         now = set(alerts.itertuples(index=False, name=None))
         rows.append(
             {
-                "as_of": month_text(month.as_of),
+                "as_of": month.as_of,
                 "listed": len(now),
                 "new_on_list": None if before is None else len(now - before),
             }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring.rules import Rules
-from riskmodel.months import as_of_day, month_number, month_text
-from riskmodel.register import Register, read_manifest
+from riskmodel.months import as_of_day, month_text
+from riskmodel.register import Register
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -18,21 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from riskmodel.alerts.history import ScoredMonth
     from riskmodel.model.bundle import RiskModel
-
-
-@dataclass(frozen=True)
-class ScoredMonth:
-    """A folder from `riskmodel score`; `as_of` is the number of its month."""
-
-    folder: Path
-    as_of: int
-
-    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One of its tables, such as `scores` or `alerts`."""
-        import pandas as pd
-
-        return pd.read_parquet(self.folder / f"{table}.parquet", columns=list(columns) if columns else None)
 
 
 @dataclass(frozen=True)
@@ -47,7 +34,7 @@ class Asked:
         First month of the period that is reported on, as a number; nothing known after `day` may count.
     rules
         `configs/monitoring.yaml`, or a county's own.
-    scored
+    named
         Scored months not after `as_of`, the oldest first; empty where none were named.
     model
         A model, where one was named.
@@ -55,18 +42,25 @@ class Asked:
         Called with what is being done.
     pool
         Processes that counties are worked on in; without it two threads do (`monitoring/counties.py`).
-    unlisted
-        Scored months that were named and have no list, as numbers.
     """
 
     register: Register
     as_of: int
     rules: Rules
-    scored: tuple[ScoredMonth, ...] = ()
+    named: tuple[ScoredMonth, ...] = ()
     model: RiskModel | None = None
     progress: Callable[[str], None] = lambda what: None
     pool: Executor | None = None
-    unlisted: tuple[int, ...] = ()
+
+    @property
+    def scored(self) -> list[ScoredMonth]:
+        """The named months that have a list: where nobody was ranked there is none."""
+        return [month for month in self.named if month.ranked]
+
+    @property
+    def unlisted(self) -> list[ScoredMonth]:
+        """The named months that have none."""
+        return [month for month in self.named if not month.ranked]
 
     @property
     def counties(self) -> list[str]:
@@ -113,44 +107,33 @@ class Part:
 
 
 def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:
-    """Folders from `riskmodel score`, the oldest first; a month in which nobody was ranked has no list and is left out.
+    """Folders from `riskmodel score`, the oldest first.
 
     Raises
     ------
     NotFound
         If one holds no scores.
     UsageError
-        If one is of a month after `as_of`, or two are of the same month.
+        If one is of a month after `as_of`, or two with a list are of the same month.
     """
-    found = sorted((month for month, listed in _named(folders, as_of) if listed), key=lambda scored: scored.as_of)
-    for earlier, later in zip(found, found[1:], strict=False):
+    from riskmodel.alerts.history import ScoredMonth
+
+    found = sorted((ScoredMonth.open(Path(folder)) for folder in folders), key=lambda month: month.as_of)
+    for month in found:
+        if month.number > as_of:
+            raise UsageError(f"{month.folder}: scored for {month.as_of}, after the month of the report {month_text(as_of)}.")
+    listed = [month for month in found if month.ranked]
+    for earlier, later in zip(listed, listed[1:], strict=False):
         if earlier.as_of == later.as_of:
-            raise UsageError(f"{later.folder}: {earlier.folder} is of the same month {month_text(later.as_of)}: name one.")
+            raise UsageError(f"{later.folder}: {earlier.folder} is of the same month {later.as_of}: name one.")
     return tuple(found)
-
-
-def unlisted_months(folders: Sequence[Path], as_of: int) -> tuple[int, ...]:
-    """The months that `scored_months` leaves out, as numbers, the oldest first; raises what it raises."""
-    return tuple(sorted({month.as_of for month, listed in _named(folders, as_of) if not listed}))
-
-
-def _named(folders: Sequence[Path], as_of: int) -> Iterator[tuple[ScoredMonth, bool]]:
-    """Each folder with its month, and whether it has a list."""
-    from riskmodel.alerts.month import has_list
-
-    for folder in folders:
-        manifest = read_manifest(folder, kind="scores")
-        month = month_number(manifest["about"]["as_of"])
-        if month > as_of:
-            raise UsageError(f"{folder}: scored for {month_text(month)}, after the month of the report {month_text(as_of)}.")
-        yield ScoredMonth(Path(folder), month), has_list(manifest)
 
 
 def without_list(asked: Asked) -> tuple[str, str] | None:
     """Which of the months that were named have no list, in English and Chinese; None where all have one."""
     if not asked.unlisted:
         return None
-    months = [month_text(month) for month in asked.unlisted]
+    months = list(dict.fromkeys(month.as_of for month in asked.unlisted))
     return (
         f"Scored months in which nobody was ranked, left out as they have no list: {', '.join(months)}; by_hand.parquet in "
         "their folders names who goes the manual way.",

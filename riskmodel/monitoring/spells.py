@@ -478,7 +478,7 @@ def _alerts(asked: Asked) -> pd.DataFrame | None:
     """Alerts of the scored months within the window, with their verdicts; None where no month was named."""
     since = asked.as_of - asked.rules.spells.frequent_window_months
     wanted = ["household_id", "as_of", "verdict"]
-    found = [month.read("alerts", wanted) for month in asked.scored if month.as_of > since]
+    found = [month.read("alerts", wanted) for month in asked.scored if month.number > since]
     return pd.concat(found, ignore_index=True) if found else None
 
 

@@ -198,7 +198,7 @@ def _standing(register: Register, model: RiskModel, as_of: int, county: str, hou
 def _listed(asked: Asked, model: RiskModel) -> pd.Series | None:
     """The list of the month as it was drawn, where its folder was named and this model scored it."""
     for month in asked.scored:
-        if month.as_of == asked.as_of and month.read("scores", ["model_version"])["model_version"].eq(model.version).all():
+        if month.number == asked.as_of and month.read("scores", ["model_version"])["model_version"].eq(model.version).all():
             return month.read("alerts", ["household_id"])["household_id"]
     return None
 

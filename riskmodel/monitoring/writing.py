@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import yaml
 from pyarrow import csv as arrow_csv
 
-from riskmodel.alerts.spreadsheet import write_filled
+from riskmodel.alerts.spreadsheet import row_height, text_width, write_filled
 from riskmodel.display import cells, plain
 from riskmodel.errors import CatalogueError
 from riskmodel.monitoring.part import Found
@@ -32,12 +32,16 @@ _LANGS = ("en", "zh")
 
 @dataclass(frozen=True)
 class Words:
-    """English and Chinese of tables, columns and values of one part; `bulletin`: what the bulletin shows of tables."""
+    """English and Chinese of tables, columns and values of one part.
+
+    `named_by`: by column, which other column says whose words hold for its values; `bulletin`: what the bulletin shows.
+    """
 
     part: str
     tables: Mapping[str, Mapping[str, str]]
     columns: Mapping[str, Mapping[str, str]]
     values: Mapping[str, Mapping[str, Mapping[str, str]]]
+    named_by: Mapping[str, Mapping[str, Mapping[str, str]]]
     bulletin: Mapping[str, Sequence[str]]
 
     def table(self, name: str) -> tuple[str, str]:
@@ -59,6 +63,12 @@ class Words:
         ]
         return "; ".join(texts[0]), "；".join(texts[1])
 
+    def naming(self, column: str, row: Mapping[str, Any]) -> str:
+        """The column whose words hold for a value in its row: the same word may be a kind of help and a unit."""
+        for by, names in self.named_by.get(column, {}).items():
+            return names[row[by]]
+        return column
+
     def _both(self, known: Mapping[str, Mapping[str, str]], name: str, what: str) -> tuple[str, str]:
         if name not in known:
             raise CatalogueError(f"{_WORDS}: {what} of part {self.part!r} has no words: add its en and zh.")
@@ -73,7 +83,7 @@ def words_of(part: str) -> Words:
     kinds = {kind: {**common.get(kind, {}), **own.get(kind, {})} for kind in ("tables", "columns", "values")}
     defined = {name for name, words in kinds["values"].items() if isinstance(words, str)}
     kinds["values"] |= {name: {**_defined(kinds["values"][name]), "*": _EVERY} for name in defined}
-    return Words(part, **kinds, bulletin=own.get("bulletin", {}))
+    return Words(part, **kinds, named_by=own.get("named_by", {}), bulletin=own.get("bulletin", {}))
 
 
 @cache
@@ -180,41 +190,57 @@ def _write_workbook(path: Path, words: Words, found: Found, sheet_rows: int) -> 
         head = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
         wrap = book.add_format({"text_wrap": True, "valign": "top"})
         formats = {
+            "title": book.add_format({"bold": True}),
             "head": head,
             "share": book.add_format({"num_format": "0.0%"}),
             "whole": book.add_format({"num_format": "#,##0"}),
             "number": book.add_format({"num_format": "#,##0.00"}),
             "text": book.add_format(),
+            "day": book.add_format({"num_format": "yyyy-mm-dd"}),
             "short": book.add_format({"num_format": '"0.99"'}),
         }
         front = book.add_worksheet("notes 说明")
-        front.set_column(0, 1, 70, wrap)
+        front.set_column(0, 1, _NOTE, wrap)
+        front.set_landscape()
+        front.fit_to_pages(1, 0)
         for row, (en, zh) in enumerate([words.table("notes"), *found.notes]):
+            front.set_row(row, row_height([(en, _NOTE), (zh, _NOTE)]))
             front.write_string(row, 0, plain(en), head if row == 0 else wrap)
             front.write_string(row, 1, plain(zh), head if row == 0 else wrap)
         for name, rows in found.tables.items():
             title = "  ".join(words.table(name))
             if len(rows) > sheet_rows:
-                title += f"\n{sheet_rows:,} of {len(rows):,} rows, all in {name}.csv / 共{len(rows)}行，全部见 {name}.csv"
+                title += f"  ({sheet_rows:,} of {len(rows):,} rows, all in {name}.csv / 共{len(rows)}行，全部见 {name}.csv)"
             shown = rows[:sheet_rows]
-            _write_titles(book.add_worksheet(name[:31]), words, title, shown, formats)
-            tables[len(tables) + 2] = (_FIRST, pd.DataFrame({c: _in_words(shown[c], words) for c in shown}))
+            told = pd.DataFrame({c: _in_words(shown, c, words) for c in shown})
+            _write_titles(book.add_worksheet(name[:31]), words, title, shown, told, formats)
+            tables[len(tables) + 2] = (_FIRST, told)
     write_filled(empty, path, tables)
 
 
+_NOTE, _NARROW, _WIDEST = 70, 14, 48
+"""Widths of columns, characters: of a note, of a number, and most of a text."""
+_BOLD = 0.75
+"""Room that is left where letters are bold and lines break between words."""
 _FIRST = 3
 """Row of a sheet at which its table begins: the title and the headings stand above."""
 
 
-def _write_titles(sheet: Any, words: Words, title: str, rows: pd.DataFrame, formats: Mapping[str, Any]) -> None:
-    """All of a sheet but its rows, in whose place a row of blanks shows the look of each column."""
+def _write_titles(
+    sheet: Any, words: Words, title: str, rows: pd.DataFrame, told: pd.DataFrame, formats: Mapping[str, Any]
+) -> None:
+    """All of a sheet but its rows as they are `told`, in whose place a row of blanks shows the look of each column."""
     last = max(len(rows) + 1, _FIRST - 1), max(len(rows.columns) - 1, 0)
-    sheet.write_string(0, 0, title, formats["head"])
+    sheet.write_string(0, 0, title, formats["title"])
+    heads: list[tuple[str, float]] = []
     sheet.write_blank(*last, None, formats["text"])
     for place, column in enumerate(rows):
         kind = _kind(rows[column])
-        sheet.set_column(place, place, 22 if kind == "text" else 14)
-        sheet.write_string(1, place, "\n".join(words.column(column)), formats["head"])
+        width = min(max(_NARROW, *(text_width(text) + 2 for text in _texts(told[column]))), _WIDEST)
+        head = "\n".join(words.column(column))
+        heads.append((head, width * _BOLD))
+        sheet.set_column(place, place, width)
+        sheet.write_string(1, place, head, formats["head"])
         sheet.write_blank(_FIRST - 1, place, None, formats[kind])
         if column in OVER_LINE:
             short = {
@@ -225,19 +251,34 @@ def _write_titles(sheet: Any, words: Words, title: str, rows: pd.DataFrame, form
                 "format": formats["short"],
             }
             sheet.conditional_format(_FIRST - 1, place, last[0], place, short)
+    sheet.set_row(1, row_height(heads))
     sheet.freeze_panes(_FIRST - 1, 1)
     sheet.autofilter(1, 0, *last)
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(1)
 
 
-def _in_words(column: pd.Series, words: Words) -> pd.Series:
-    """The values of a column as a sheet shows them: numbers as they are, all else as text in both languages."""
+def _texts(column: pd.Series) -> list[str]:
+    """The texts of a column, each once, and an empty one."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return [""]
+    return ["", *(text for text in column.dropna().unique() if isinstance(text, str))]
+
+
+def _in_words(rows: pd.DataFrame, name: str, words: Words) -> pd.Series:
+    """The values of a column as a sheet shows them: numbers as they are, days counted, else text in both languages."""
+    column = rows[name]
+    if pd.api.types.is_datetime64_dtype(column.dtype):
+        return (column - _DAY_NOUGHT) / pd.Timedelta(days=1)
+    if name in words.named_by:
+        said = [_said(row[name], words.naming(name, row), words) for row in rows.to_dict("records")]
+        return pd.Series(said, rows.index, object)
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column
-    if isinstance(column.dtype, pd.StringDtype) and not words.values.get(column.name):
+    if isinstance(column.dtype, pd.StringDtype) and not words.values.get(name):
         return column  # an id is said as it is
-    said = {value: _said(value, column.name, words) for value in column.dropna().unique()}
+    said = {value: _said(value, name, words) for value in column.dropna().unique()}
     return column.astype(object).map(said)
 
 
@@ -255,8 +296,14 @@ _SHARES = ("share", "share_low", "share_high")
 """Columns that are shares: these, and whatever ends in `_share`."""
 
 
+_DAY_NOUGHT = pd.Timestamp("1899-12-30")
+"""Spreadsheets count days from here."""
+
+
 def _kind(column: pd.Series) -> str:
-    """The look of a column: `share`, `whole`, `number` or `text`."""
+    """The look of a column: `share`, `day`, `whole`, `number` or `text`."""
+    if pd.api.types.is_datetime64_dtype(column.dtype):
+        return "day"
     if column.name in _SHARES or column.name.endswith("_share"):
         return "share"
     if pd.api.types.is_integer_dtype(column.dtype):

@@ -229,7 +229,7 @@ def _foreign(target: Path) -> list[str]:
     """Files in a committed or other directory that the package did not write."""
     try:
         listed = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
         return _files(target)
     return [name for name in _files(target) if name not in listed and name != MANIFEST]
 

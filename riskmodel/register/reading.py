@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import os
 import re
 import shutil
 import zlib
@@ -93,6 +94,8 @@ class Reader:
         ------
         ContractError
             If a file is empty, broken, in an unknown encoding, or a spreadsheet stores ids as numbers.
+        PermissionError
+            If a file or folder may not be read.
         """
         if isinstance(self.data, Mapping):
             frame = self.data.get(table.name)
@@ -115,6 +118,7 @@ class Reader:
             if table.file is None or fnmatch(data.name, Path(table.file).name):
                 return [data]
             data = data.parent
+        os.listdir(data)  # a pattern finds nothing in a folder that may not be read
         if table.file is not None:
             pattern = Path(table.file)
             if pattern.is_absolute():
@@ -135,8 +139,9 @@ class Reader:
         return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones))
 
     def _relation(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
-        if path.stat().st_size == 0:
-            raise ContractError(f"{path.name}: the file is empty.")
+        with path.open("rb") as file:  # a reader would say of a file that may not be read that it is damaged
+            if not file.read(1):
+                raise ContractError(f"{path.name}: the file is empty.")
         match path.with_suffix("").suffix.lower() + ".gz" if path.suffix.lower() == ".gz" else path.suffix.lower():
             case ".parquet":
                 return self._parquet(path, self._label(path))

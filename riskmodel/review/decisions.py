@@ -443,11 +443,13 @@ def _make_private(file: Path, create: bool) -> None:
     """A new file that only its owner can read: it holds what households say."""
     if file.is_dir():
         raise UsageError(f"{file}: it is a directory, a file is needed.")
-    if not create and not file.is_file():
-        raise NotFound(f"{file}: no decisions here. Check the name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
     if create:
+        file.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    elif not file.is_file():
+        raise NotFound(f"{file}: no decisions here. Check the name.")
+    else:
+        file.open("rb").close()  # SQLite calls a file that may not be read no database
 
 
 def _own_transactions(connection: Any, _record: object) -> None:

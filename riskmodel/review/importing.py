@@ -132,6 +132,7 @@ def _sheet(file: Path, name: str, header: int | None) -> pd.DataFrame:
 
     if not file.is_file():
         raise NotFound(f"{file}: no such file.")
+    file.open("rb").close()  # the reader calls a file that may not be read no workbook
     try:
         return fastexcel.read_excel(file).load_sheet(name, header_row=header, dtypes="string").to_pandas()
     except fastexcel.FastExcelError:

@@ -14,15 +14,17 @@ from riskmodel.alerts.scoring import score
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
-from riskmodel.register import Register
+from riskmodel.register import Register, read_manifest
+from riskmodel.results import score_and_write
 from tests.cohort.registers import make_register, monthly
 from tests.county import AS_OF, County
 
 
 @pytest.fixture(scope="module")
-def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RiskModel]:
+def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[Register, RiskModel]:
     """The simulated county cut into three, and its model."""
-    return county.cut(3, tmp_path_factory.mktemp("district") / "register"), load_model(county.folder / "results")
+    register = Register.open(county.cut(3, tmp_path_factory.mktemp("district") / "register"))
+    return register, load_model(county.folder / "results")
 
 
 def hashes(manifest: dict) -> dict[str, str]:
@@ -31,7 +33,7 @@ def hashes(manifest: dict) -> dict[str, str]:
 
 @pytest.mark.parametrize("how", [{"block": 13}, {"workers": 2}, pytest.param({"block": 1}, marks=pytest.mark.slow)], ids=str)
 def test_blocks_and_workers_change_no_byte(
-    district: tuple[Path, RiskModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, int]
+    district: tuple[Register, RiskModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, int]
 ) -> None:
     register, model = district
     whole = hashes(score_month(register, model, AS_OF, tmp_path / "whole", inputs={}, capacity=8))
@@ -40,17 +42,32 @@ def test_blocks_and_workers_change_no_byte(
     assert len(whole) >= 7 and cut == whole
 
 
-def test_a_county_alone_is_scored_as_among_others(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+def test_the_manifest_of_the_register_is_read_once_before_the_counties(
+    county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[str | None] = []
+
+    def counted(target: Path, kind: str | None = None) -> dict:
+        kinds.append(kind)
+        return read_manifest(target, kind)
+
+    monkeypatch.setattr("riskmodel.register.store.read_manifest", counted)
+    model = str(county.folder / "results" / "model")
+    score_and_write(county.register, model, AS_OF, tmp_path / "out", "8", lambda done: None)
+    assert kinds.count("register") == 1
+
+
+def test_a_county_alone_is_scored_as_among_others(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = district
     score_month(register, model, AS_OF, tmp_path / "all", inputs={}, capacity=8)
     among = pd.read_parquet(tmp_path / "all" / "scores.parquet").drop(columns="action")
-    for county in Register.open(register).counties:
-        alone = score(Register.open(register), model, AS_OF, counties=[county]).frame
+    for county in register.counties:
+        alone = score(register, model, AS_OF, counties=[county]).frame
         rows = among[among["county_id"] == county].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, rows, check_exact=True)
 
 
-def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = district
     done: list[str] = []
 
@@ -72,13 +89,13 @@ def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[P
         register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=goes_on,
         progress=lambda county, number, of: steps.append((number, of)),
     )  # fmt: skip
-    assert sorted(done) == Register.open(register).counties and steps == [(2, 3), (3, 3)]
+    assert sorted(done) == register.counties and steps == [(2, 3), (3, 3)]
     assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 def test_counties_finished_for_another_month_or_capacity_are_not_taken(
-    district: tuple[Path, RiskModel], tmp_path: Path
+    district: tuple[Register, RiskModel], tmp_path: Path
 ) -> None:
     register, model = district
 
@@ -93,23 +110,23 @@ def test_counties_finished_for_another_month_or_capacity_are_not_taken(
     assert found["about"]["counts"]["alerts"] == 15
 
 
-def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = district
     room = model.run.capacity.model_copy(update={"number": 12, "share": None, "village_floor": 1})
     model = replace(model, run=model.run.model_copy(update={"capacity": room}))
     score_month(register, model, AS_OF, tmp_path / "out", inputs={})
     features = pd.read_parquet(tmp_path / "out" / "features.parquet")
-    at_risk = score(Register.open(register), model, AS_OF).places["village_id"]
+    at_risk = score(register, model, AS_OF).places["village_id"]
     assert set(features["village_id"]) == set(at_risk)
 
 
-def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="county 'x'"):
         score_month(*district, AS_OF, tmp_path / "out", inputs={}, capacity={"x": 3})
 
 
-def test_nobody_at_risk_is_an_error_and_leaves_nothing(district: tuple[Path, RiskModel], tmp_path: Path) -> None:
+def test_nobody_at_risk_is_an_error_and_leaves_nothing(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     make_register(tmp_path / "register", records=monthly("1", "2023-01", [50.0] * 6))
     with pytest.raises(NotEnoughData, match="nobody is at risk at 2023-06"):
-        score_month(tmp_path / "register", district[1], AS_OF, tmp_path / "out", inputs={})
+        score_month(Register.open(tmp_path / "register"), district[1], AS_OF, tmp_path / "out", inputs={})
     assert [p.name for p in tmp_path.iterdir()] == ["register"]

@@ -112,7 +112,7 @@ def sent(district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFact
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        score_month(path, model, AS_OF, folder / "out", inputs={}, capacity=2, engine=only_asks)
+        score_month(register, model, AS_OF, folder / "out", inputs={}, capacity=2, engine=only_asks)
     county = register.counties[0]
     files = {name: (path / name).read_bytes() for name in register.manifest["files"] if Path(name).stem in (county, "all")}
     return jobs[0], county, engine._shared(jobs[0], register), files

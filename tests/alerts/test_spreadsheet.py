@@ -64,6 +64,17 @@ def test_every_row_of_the_workbook_has_the_look_of_its_column(listed: pd.DataFra
                     assert cell.number_format == ("0%" if share else "General") and cell.data_type in "sn"
 
 
+def test_a_row_is_as_high_as_its_longest_text(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"household_id": ["h1", "h2", "h3"], "reason_en": ["short", "ten letters " * 50, None],
+                         "reason_zh": ["短", "短", "原因" * 150]})  # fmt: skip
+    write_excel(rows, tmp_path / "alerts.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "alerts.xlsx")["alerts"]
+    assert [sheet.row_dimensions[row].height for row in (2, 3, 4)] == [15, 120, 120], (
+        "600 letters, or half as many wide ones"
+    )
+    assert all(sheet.row_dimensions[row].customHeight for row in (2, 3, 4))
+
+
 def test_the_same_alerts_are_the_same_workbook(listed: pd.DataFrame, tmp_path: Path) -> None:
     write_excel(listed, tmp_path / "a.xlsx")
     write_excel(listed.copy(), tmp_path / "b.xlsx")

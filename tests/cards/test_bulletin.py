@@ -196,6 +196,17 @@ def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away
     assert shown[1][2] == "<10"
 
 
+def test_a_unit_that_is_named_like_a_kind_of_help_is_told_as_the_unit() -> None:
+    books = found()
+    totals = books["funds"].tables["fund_totals"]
+    books["funds"].tables["fund_totals"] = pd.concat([totals, totals[1:].assign(by="unit", of_what=["water", "housing"])])
+    table = next(t for d in details(Findings(asked(), books)) for t in d.tables if t.file == "funds/fund_totals")
+    assert [row[1][0] for row in table.rows] == [
+        ("all", "全部"), ("training", "技能培训"), ("safe water", "饮水安全保障"),
+        ("water", "水利部门"), ("housing", "住房城乡建设部门"),
+    ]  # fmt: skip
+
+
 def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
     few = found()
     few["misses"].tables["miss_classes"]["misses"] = [0, 1, 0, 14, 34, 40]

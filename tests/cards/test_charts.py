@@ -17,6 +17,7 @@ from riskmodel.cards.charts import (
     beeswarm_svg,
     by_length_svg,
     calibration_svg,
+    course_svg,
     driver_bars_svg,
     icon_array_svg,
     lift_svg,
@@ -158,14 +159,25 @@ def test_lines_by_list_length_are_told_apart_without_colour() -> None:
     assert "走访能力" in "".join(svg.itertext())
 
 
-def test_a_line_over_time_skips_what_is_not_known_and_shows_its_interval() -> None:
+def test_a_line_over_time_has_a_gap_where_a_period_is_not_known_and_shows_its_interval() -> None:
     known = {"value": 0.3, "low": 0.25, "high": 0.35}
     lines = [Series(Words("a", "甲"), [known, None, known]), Series(Words("b", "乙"), [known] * 3)]
     svg = ET.fromstring(over_time_svg(["2022-01", "2022-04", "2022-07"], lines, Words("of 100", "每100户")))
-    first, second = (e.get("points").split() for e in svg.iter("polyline"))
-    assert (len(first), len(second)) == (2, 3)
+    (second,) = svg.iter("polyline")
+    assert second.get("class") == "line-1" and len(second.get("points").split()) == 3
+    assert len([c for c in svg.iter("circle") if c.get("class") == "mark-0"]) == 2 + 1, "two periods and the legend"
     assert len([p for p in svg.iter("path") if p.get("class") == "whisker"]) == 5
     assert {"2022-01", "2022-04", "2022-07"} <= {t.text for t in svg.iter("text")}
+
+
+def test_months_that_lie_apart_are_each_a_point_on_a_stem_and_those_that_follow_a_line() -> None:
+    apart = ET.fromstring(course_svg([40, None, None, 20, None, None, 30]))
+    assert [float(c.get("cx")) for c in apart.iter("circle")] == [3, 60, 117, 117], "the last one is marked once more"
+    assert len([p for p in apart.iter("path") if p.get("class") == "stem"]) == 3
+    assert not list(apart.iter("polyline"))
+    mixed = ET.fromstring(course_svg([40, None, 10, 20, None, 30, 20]))
+    assert [len(line.get("points").split()) for line in mixed.iter("polyline")] == [2, 2]
+    assert len([p for p in mixed.iter("path") if p.get("class") == "stem"]) == 1
 
 
 def test_beeswarm_puts_zero_in_the_middle_and_stacks_equal_points() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
-from riskmodel.settings import Intervals, Label, LeakGates, Run, Split
+from riskmodel.register import commit_directory
+from riskmodel.settings import Intervals, Label, LeakGates, Run, Split, Tracking
 from riskmodel.study import Study, train
 from tests.cohort.registers import make_register
 
@@ -79,6 +82,38 @@ def test_training_twice_gives_the_same_model_to_the_last_bit(cohorts: Cohorts, s
     assert again.model.estimator.booster_.model_to_string() == study.model.estimator.booster_.model_to_string()
     pd.testing.assert_frame_equal(again.scores, study.scores, check_exact=True)
     assert again.results_json() == study.results_json()
+
+
+def test_training_twice_gives_the_same_version_and_each_keeps_when_it_looked(
+    tmp_path: Path, cohorts: Cohorts, study: Study
+) -> None:
+    elsewhere = RUN.model_copy(update={"tracking": Tracking(uri="sqlite:///elsewhere.db")})
+    again = train(cohorts, elsewhere, track=False, reason="once more")
+    other = train(cohorts, RUN.model_copy(update={"seed": 8}), track=False)
+    for name, made in (("first", study), ("again", again), ("other", other)):
+        made.model.save(tmp_path / name)
+    first, second, third = (RiskModel.load(tmp_path / name) for name in ("first", "again", "other"))
+    assert first.version == second.version != third.version
+    assert second.evidence == again.evidence and second.evidence["looks"]["earlier"]
+    assert (first.run, second.run) == (RUN, elsewhere)
+
+
+def test_a_bundle_of_before_holds_all_in_its_spec_and_keeps_its_version(tmp_path: Path, study: Study) -> None:
+    study.model.save(tmp_path / "model")
+    folder = tmp_path / "model"
+    spec, aside = (json.loads((folder / name).read_text("utf-8")) for name in ("spec.json", "circumstances.json"))
+    spec = {**spec, "run": spec["run"] | aside["run"], "evidence": spec["evidence"] | aside["evidence"]}
+
+    def write(stage: Path) -> None:
+        shutil.copytree(
+            folder, stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", "circumstances.json")
+        )
+        (stage / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    manifest = commit_directory(tmp_path / "old", write, kind="model", about={})
+    back = RiskModel.load(tmp_path / "old")
+    assert back.version == manifest["files"]["spec.json"]["sha256"][:12]
+    assert back.evidence == study.evidence and back.run == RUN
 
 
 def test_outcomes_of_the_test_months_cannot_reach_the_test_models(cohorts: Cohorts, study: Study) -> None:

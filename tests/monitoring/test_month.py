@@ -12,7 +12,8 @@ from riskmodel.monitoring.month import report_month
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
-from riskmodel.register import Register
+from riskmodel.register import Register, read_manifest
+from riskmodel.results import monitor_and_write
 from tests.cohort.registers import make_register, monthly
 from tests.cohort.test_spells import ledger
 from tests.county import AS_OF, County
@@ -83,12 +84,27 @@ def test_what_the_register_does_not_hold_has_no_column_and_a_reason(tmp_path: Pa
     assert found.figures == {"recorded": 1, "below_line": 0}
 
 
+def test_a_report_reads_the_manifest_of_a_scored_month_once(
+    county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(folder: Path, kind: str) -> dict:
+        read.append(folder)
+        return read_manifest(folder, kind)
+
+    monkeypatch.setattr("riskmodel.alerts.history.read_manifest", counted)
+    about = {"alerts": [county.alerts], "parts": ["month"]}
+    monitor_and_write(county.register, AS_OF, tmp_path / "report", lambda done: None, **about)
+    assert read == [county.alerts]
+
+
 def test_new_on_the_list_are_those_that_the_list_before_did_not_hold(county: County, tmp_path: Path) -> None:
     county.score("10", tmp_path / "before", "2023-03")
     months = scored_months([county.alerts, tmp_path / "before"], month_number(AS_OF))
     asked = Asked(Register.open(county.register), month_number(AS_OF), Rules(), months)
     table = report_month(asked).tables["month_course"].set_index("as_of")
-    lists = {m.as_of: set(m.read("alerts", ["household_id"])["household_id"]) for m in months}
+    lists = {m.number: set(m.read("alerts", ["household_id"])["household_id"]) for m in months}
     march, june = lists[month_number("2023-03")], lists[month_number(AS_OF)]
     assert table.loc[AS_OF, ["listed", "new_on_list"]].tolist() == [len(june), len(june - march)]
     assert table.loc["2023-03", "listed"] == len(march) and table.loc["2023-03", "new_on_list"] is pd.NA
