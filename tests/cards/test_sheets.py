@@ -120,12 +120,12 @@ def test_what_changed_stands_on_the_sheet_in_frequencies(month: ScoredMonth) -> 
     frame = pd.DataFrame({"household_id": alerts["household_id"], "told": SPLIT, "before": -2.2, "after": -1.2})
     frame["model"], frame["calibration"] = 0.36, 0.0
     frame.loc[1, "told"] = "not_scored"
-    new_facts = [{"illness": [("illness recorded 1 months ago", "1个月前记录患病")]}] + [{}] * (len(alerts) - 1)
+    new_facts = [{"illness": [("illness recorded 1 month(s) ago", "1个月前记录患病")]}] + [{}] * (len(alerts) - 1)
     found = sheets_of(month, load_catalogue(), (), Changes("2023-03", frame, facts, new_facts))
     by_id = {s.key[1]: s.since.line for s in found}
     first, second = (by_id[alerts["household_id"][n]] for n in (0, 1))
     assert first.en == (
-        "10 of 100 in 2023-03, 23 now: illness: illness recorded 1 months ago (+0.9); another model (+0.4); "
+        "10 of 100 in 2023-03, 23 now: illness: illness recorded 1 month(s) ago (+0.9); another model (+0.4); "
         "low income (−0.3)"
     )
     assert first.zh.startswith("2023-03每100户10户，现为23户：患病：1个月前记录患病（+0.9）")
