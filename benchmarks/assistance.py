@@ -227,26 +227,27 @@ def trial_figures(folder: Path, wave: int, outcome: str, draws: int) -> dict[str
     }
 
 
-def page(made_up: pd.DataFrame, setups: pd.DataFrame, trial: pd.DataFrame, runs_asked: int, draws: int) -> str:
+def page(made_up: pd.DataFrame, setups: pd.DataFrame, trial: pd.DataFrame, asked: argparse.Namespace) -> str:
     """The benchmark page."""
     import doubleml
 
     about = f"Python {platform.python_version()}, DoubleML {doubleml.__version__}, pandas {pd.__version__}"
     parts = [
         "# Results of assistance: can the estimates be trusted?",
-        f"`python benchmarks/assistance.py --runs {runs_asked} --draws {draws}` ({about}). What is measured: the docstring "
-        "of `benchmarks/assistance.py`.",
+        f"`python benchmarks/assistance.py --runs {asked.runs} --first-seed {asked.first_seed} --setups {asked.setups} "
+        f"--draws {asked.draws}` ({about}). What is measured: the docstring of `benchmarks/assistance.py`.",
         "## Made-up households, effect known",
         "500 households on two days in each run. `coverage`: the truth lies within the 95 % interval "
         "(with a 95 % Wilson interval); `plain` is the difference of the means. `fragile` and `stands`: of the estimates "
         "told apart from nothing, the share that a hidden cause as misleading as the strongest known one could do away "
-        "with, or not.",
+        "with, or not. The income of `strong` is that of `sound` plus a half, household by household, and so are estimates "
+        "and intervals: it tells nothing more.",
         _markdown(made_up),
         "## The sound world in other set-ups",
         _markdown(setups) if len(setups) else "Not run (`--setups`).",
         "## Pakistan, randomised",
         f"`arms`: difference of the randomised arms, the truth. `selected`: poorer helped and richer other households are "
-        f"dropped with up to 80 % (mean of {draws} draws); `covers`: the arms' figure lies within the 95 % interval. "
+        f"dropped with up to 80 % (mean of {asked.draws} draws); `covers`: the arms' figure lies within the 95 % interval. "
         "Consumption per person and month, USD PPP 2014; poverty: below 72.96. Wave 1 lies two years, wave 2 three years "
         "after the baseline.",
         _markdown(trial) if len(trial) else "Not run: the trial's data were not given (`--pakistan`).",
@@ -292,7 +293,7 @@ def main() -> None:
         asked.json.write_text(json.dumps({"made_up": made_up, "setups": setups, "trial": trial}, indent=1), encoding="utf-8")
     if asked.markdown:
         asked.markdown.write_text(
-            page(pd.DataFrame(made_up), pd.DataFrame(setups), pd.DataFrame(trial), asked.runs, asked.draws), encoding="utf-8"
+            page(pd.DataFrame(made_up), pd.DataFrame(setups), pd.DataFrame(trial), asked), encoding="utf-8"
         )
 
 
