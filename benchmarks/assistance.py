@@ -6,6 +6,9 @@ things, from the household itself, and from help by a known amount. Each run dra
 **hidden** (help does nothing, and a hidden cause drives help and income about as poverty does), and **hidden_more** (the
 hidden cause is stronger than anything known: the case that no analysis of sensitivity can tell).
 
+The sound world in other set-ups (`--setups`): fewer and more households, one day, another share helped, other covariates,
+and help and income that both bend with poverty, or with poverty and the size of the household together.
+
 The trial: Pakistan's graduation programme (Banerjee et al. 2015, Science 348:1260799), where help was drawn by lot. The
 difference of its arms is the truth; then households are dropped by what they consumed at the baseline, so that the arms
 differ, and the estimate has to find its way back.
@@ -20,6 +23,7 @@ import json
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,8 +47,25 @@ WORLDS = {
     "hidden": {"effect": 0.0, "hidden": 0.8},
     "hidden_more": {"effect": 0.0, "hidden": 1.4},
 }
+SETUPS = {
+    "300 households, one day": {"n": 300, "days": 1},
+    "300 households": {"n": 300},
+    "500 households, one day": {"days": 1},
+    "1000 households": {"n": 1000},
+    "one in eight helped": {"usual": -2.2},
+    "over half helped": {"usual": 0.3},
+    "poverty and members alone known": {"known": ["poverty", "members"]},
+    "eight covariates more": {"more": 8},
+    "300, one day, four covariates more": {"n": 300, "days": 1, "more": 4},
+    "bends with poverty": {"bend": 0.3},
+    "bends with both": {"bend_together": 0.3},
+    "300, one day, bends with poverty": {"n": 300, "days": 1, "bend": 0.3},
+}
 OUTCOMES = ("income", "returned")
 COVARIATES = ["poverty", "members", "illness", "land"]
+SETUP_COLUMNS = (
+    "runs", "truth", "refused", "coverage", "coverage_low", "coverage_high", "half_width", "mean_estimate", "mean_plain"
+)  # fmt: skip
 TRIAL = "pakistan_graduation_long.csv.gz"
 BASELINE = [
     "welfare_pc", "cfood_pcmonth", "cnonfood_pcmonth", "cdurable_pcmonth", "asset_index", "asset_hh_index",
@@ -56,18 +77,33 @@ TRIAL_OUTCOMES = {"consumption": "welfare_pc", "poverty": "poor_2usd"}
 
 
 def households(
-    seed: int, n: int = 500, days: int = 2, *, effect: float = 0.3, hidden: float = 0.0, sharp: float = 0.8
+    seed: int,
+    n: int = 500,
+    days: int = 2,
+    *,
+    effect: float = 0.3,
+    hidden: float = 0.0,
+    sharp: float = 0.8,
+    usual: float = -0.7,
+    more: int = 0,
+    bend: float = 0.0,
+    bend_together: float = 0.0,
 ) -> pd.DataFrame:
-    """Made-up households on several days; `income_helped`, `income_else` and the two chances of a return are the truth."""
+    """Made-up households on several days; `true_income` and `true_returned` are what help does to each.
+
+    `usual` is the log odds of help for the middling household; of `more` covariates (`more_0`, ...) nothing depends.
+    """
     generator = np.random.default_rng(seed)
     household = np.repeat(np.arange(n), days)
     own = generator.normal(size=(n, 2))[household]
-    x = 0.7 * generator.normal(size=(n, 4))[household] + 0.7 * generator.normal(size=(n * days, 4))
+    names = [*COVARIATES, *(f"more_{i}" for i in range(more))]
+    x = 0.7 * generator.normal(size=(n, len(names)))[household] + 0.7 * generator.normal(size=(n * days, len(names)))
     unseen = generator.normal(size=n)[household]
-    rows = pd.DataFrame(x, columns=COVARIATES).assign(household_id=household)
-    chance = 1 / (1 + np.exp(0.7 - sharp * rows["poverty"] - 0.5 * rows["members"] - hidden * unseen))
-    rows["helped"] = (generator.random(len(rows)) < chance).astype(float)
-    course = 1.5 - 0.5 * rows["poverty"] - 0.3 * rows["members"] - 0.2 * rows["illness"] + 0.6 * hidden * unseen
+    rows = pd.DataFrame(x, columns=names).assign(household_id=household)
+    bent = bend * (rows["poverty"] ** 2 - 1) + bend_together * rows["poverty"] * rows["members"]
+    log_odds_of_help = usual + sharp * rows["poverty"] + 0.5 * rows["members"] + hidden * unseen + bent
+    rows["helped"] = (generator.random(len(rows)) < 1 / (1 + np.exp(-log_odds_of_help))).astype(float)
+    course = 1.5 - 0.5 * rows["poverty"] - 0.3 * rows["members"] - 0.2 * rows["illness"] + 0.6 * hidden * unseen - bent
     noise = 0.4 * own[:, 0] + 0.6 * generator.normal(size=len(rows))
     rows["income"] = course + effect * rows["helped"] + noise
     log_odds = -1.2 - 1.5 * (course - 1.5)
@@ -76,28 +112,36 @@ def households(
     return rows.assign(true_income=effect, true_returned=less[1] - less[0])
 
 
-def truth_of(world: str, outcome: str) -> float:
+def truth_of(world: str, outcome: str, setup: dict[str, Any] | None = None) -> float:
     """The effect on those helped in a very large population of this world."""
-    rows = households(0, 200_000, 1, **WORLDS[world])
+    kept = {name: value for name, value in (setup or {}).items() if name not in ("n", "days", "known")}
+    rows = households(0, 200_000, 1, **WORLDS[world], **kept)
     return float(rows.loc[rows["helped"] == 1, f"true_{outcome}"].mean())
 
 
-def runs(world: str, outcome: str, count: int, first_seed: int = 1) -> Iterator[tuple[pd.DataFrame, Effect]]:
+def runs(
+    world: str, outcome: str, count: int, first_seed: int = 1, setup: dict[str, Any] | None = None
+) -> Iterator[tuple[pd.DataFrame, Effect]]:
     """Households of a world and what was said of them, run by run."""
+    setup = dict(setup or {})
+    known = setup.pop("known", None)
     for seed in range(first_seed, first_seed + count):
-        rows = households(seed, **WORLDS[world])
-        yield rows, estimate_effect(rows, "helped", outcome, COVARIATES, of=HELPED, seed=seed)
+        rows = households(seed, **WORLDS[world], **setup)
+        covariates = known or [c for c in rows if c in COVARIATES or c.startswith("more_")]
+        yield rows, estimate_effect(rows, "helped", outcome, covariates, of=HELPED, seed=seed)
 
 
 def runs_of(world: str, asked: int) -> int:
     """Coverage needs all runs; what the other worlds show is told by a third of them."""
-    return asked if world == "sound" else -(-asked // 3)
+    return asked if world in ("sound", "strong") else -(-asked // 3)
 
 
-def figures_of(world: str, outcome: str, count: int) -> dict[str, float]:
+def figures_of(
+    world: str, outcome: str, count: int, first_seed: int = 1, setup: dict[str, Any] | None = None
+) -> dict[str, float]:
     """Shares over the runs of one world, with Wilson intervals of the coverage."""
-    truth = truth_of(world, outcome)
-    pairs = list(runs(world, outcome, count))
+    truth = truth_of(world, outcome, setup)
+    pairs = list(runs(world, outcome, count, first_seed, setup))
     effects = [effect for _, effect in pairs]
     told = [e for e in effects if e.status == ESTIMATED]
     within = [e.low <= truth <= e.high for e in told]
@@ -113,6 +157,7 @@ def figures_of(world: str, outcome: str, count: int) -> dict[str, float]:
         "coverage": float(np.mean(within)) if told else np.nan,
         "coverage_low": low,
         "coverage_high": high,
+        "half_width": float(np.mean([e.high - e.low for e in told]) / 2) if told else np.nan,
         "mean_estimate": float(np.mean([e.effect for e in told])) if told else np.nan,
         "mean_plain": float(np.mean([e.plain for e in effects])),
         "plain_coverage": float(np.mean(plain_within)),
@@ -182,24 +227,27 @@ def trial_figures(folder: Path, wave: int, outcome: str, draws: int) -> dict[str
     }
 
 
-def page(made_up: pd.DataFrame, trial: pd.DataFrame, runs_asked: int, draws: int) -> str:
+def page(made_up: pd.DataFrame, setups: pd.DataFrame, trial: pd.DataFrame, asked: argparse.Namespace) -> str:
     """The benchmark page."""
     import doubleml
 
     about = f"Python {platform.python_version()}, DoubleML {doubleml.__version__}, pandas {pd.__version__}"
     parts = [
         "# Results of assistance: can the estimates be trusted?",
-        f"`python benchmarks/assistance.py --runs {runs_asked} --draws {draws}` ({about}). What is measured: the docstring "
-        "of `benchmarks/assistance.py`.",
+        f"`python benchmarks/assistance.py --runs {asked.runs} --first-seed {asked.first_seed} --setups {asked.setups} "
+        f"--draws {asked.draws}` ({about}). What is measured: the docstring of `benchmarks/assistance.py`.",
         "## Made-up households, effect known",
         "500 households on two days in each run. `coverage`: the truth lies within the 95 % interval "
         "(with a 95 % Wilson interval); `plain` is the difference of the means. `fragile` and `stands`: of the estimates "
         "told apart from nothing, the share that a hidden cause as misleading as the strongest known one could do away "
-        "with, or not.",
+        "with, or not. The income of `strong` is that of `sound` plus a half, household by household, and so are estimates "
+        "and intervals: it tells nothing more.",
         _markdown(made_up),
+        "## The sound world in other set-ups",
+        _markdown(setups) if len(setups) else "Not run (`--setups`).",
         "## Pakistan, randomised",
         f"`arms`: difference of the randomised arms, the truth. `selected`: poorer helped and richer other households are "
-        f"dropped with up to 80 % (mean of {draws} draws); `covers`: the arms' figure lies within the 95 % interval. "
+        f"dropped with up to 80 % (mean of {asked.draws} draws); `covers`: the arms' figure lies within the 95 % interval. "
         "Consumption per person and month, USD PPP 2014; poverty: below 72.96. Wave 1 lies two years, wave 2 three years "
         "after the baseline.",
         _markdown(trial) if len(trial) else "Not run: the trial's data were not given (`--pakistan`).",
@@ -217,6 +265,8 @@ def main() -> None:
     """Print the figures, and write them where asked."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--runs", type=int, default=200)
+    arguments.add_argument("--first-seed", type=int, default=1, help="households of run i are drawn by this seed + i - 1")
+    arguments.add_argument("--setups", type=int, default=0, help="runs of the sound world in each other set-up")
     arguments.add_argument("--draws", type=int, default=40)
     arguments.add_argument("--pakistan", type=Path, help="folder of the trial's panel")
     arguments.add_argument("--markdown", type=Path)
@@ -225,18 +275,25 @@ def main() -> None:
     made_up = []
     for world in WORLDS:
         for outcome in OUTCOMES:
-            made_up.append({"world": world, "outcome": outcome, **figures_of(world, outcome, runs_of(world, asked.runs))})
+            figures = figures_of(world, outcome, runs_of(world, asked.runs), asked.first_seed)
+            made_up.append({"world": world, "outcome": outcome, **figures})
             print(json.dumps(made_up[-1]), flush=True)
+    setups = []
+    for name, setup in SETUPS.items() if asked.setups else ():
+        for outcome in OUTCOMES:
+            figures = figures_of("sound", outcome, asked.setups, asked.first_seed, setup)
+            setups.append({"set_up": name, "outcome": outcome} | {column: figures[column] for column in SETUP_COLUMNS})
+            print(json.dumps(setups[-1]), flush=True)
     trial = []
     for wave in (1, 2) if asked.pakistan else ():
         for outcome in TRIAL_OUTCOMES:
             trial.append({"wave": wave, "outcome": outcome, **trial_figures(asked.pakistan, wave, outcome, asked.draws)})
             print(json.dumps(trial[-1]), flush=True)
     if asked.json:
-        asked.json.write_text(json.dumps({"made_up": made_up, "trial": trial}, indent=1), encoding="utf-8")
+        asked.json.write_text(json.dumps({"made_up": made_up, "setups": setups, "trial": trial}, indent=1), encoding="utf-8")
     if asked.markdown:
         asked.markdown.write_text(
-            page(pd.DataFrame(made_up), pd.DataFrame(trial), asked.runs, asked.draws), encoding="utf-8"
+            page(pd.DataFrame(made_up), pd.DataFrame(setups), pd.DataFrame(trial), asked), encoding="utf-8"
         )
 
 

@@ -57,6 +57,9 @@ class EffectRules(Strict):
     least_effective: float = Field(40, ge=1, description="with fewer effective households on a side, no estimate")
     least_households: int = Field(40, ge=10, description="with fewer households on a side, no estimate")
     folds: int = Field(5, ge=2, description="folds over households")
+    splits: int = Field(5, ge=1, description="times that the folds are drawn among few households; the median counts")
+    split_below: int = Field(2000, ge=0, description="with so many households one draw of the folds is enough")
+    rows_per_term: float = Field(10, ge=1, description="squares and products enter a model only with so many rows for each")
 
 
 def _shipped(name: str) -> Callable[[], Any]:
