@@ -502,6 +502,7 @@ def _rows_of(
             piece = piece.append_column(name, source.read_row_group(group, [name], use_threads=False).filter(keep)[name])
         pieces.append(piece)
     table = pa.concat_tables(pieces)
+    del pieces
     day = pd.to_datetime(table["month"].to_pandas())
     month_no = (day.dt.year * 12 + day.dt.month - 1).to_numpy()
     if known:
@@ -510,8 +511,8 @@ def _rows_of(
         rows = order[~ordered.duplicated(keep="last").to_numpy()]
         table, month_no = table.take(pa.array(rows)), month_no[rows]
     found = {"household_id": table["household_id"].to_numpy(), "month_no": month_no}
-    for name in columns:
-        values = table[name]
+    for name in columns:  # each is let go as it is turned into an array
+        values, table = table[name], table.drop_columns([name])
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or pa.types.is_dictionary(values.type):
             found[name] = values.to_pandas().astype(object).where(pc.is_valid(values).to_pandas(), None).to_numpy()
         else:
