@@ -371,7 +371,8 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
         references[TRAINING] = trained
     asked.progress("drift of the register's columns")
     trends = {reference: stretches(now, month, first, step) for reference, month in references.items()}
-    sample = _sampled(asked, sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)}))
+    looked_at = sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)})
+    sample = _sampled(asked, looked_at, rules.households)
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
     for reference, month in references.items():
@@ -399,7 +400,7 @@ def _of_units(asked: Asked, first: int, step: int, notes: list[tuple[str, str]])
         notes.append(_NO_UNITS)
         return
     months = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
-    sample = _sampled(asked, months, {"number"})
+    sample = _sampled(asked, months, asked.rules.drift.unit_households, {"number"})
     for name in sample.kinds:
         yield min((_units(sample, name, now, step, *made, len(steps), asked.rules.drift) for made in steps.items()),
                   key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
@@ -443,12 +444,12 @@ class Sample:
     drawn: bool
 
 
-def _sampled(asked: Asked, months: Sequence[int], types: Container[str] = _TYPES) -> Sample:
+def _sampled(asked: Asked, months: Sequence[int], households: int, types: Container[str] = _TYPES) -> Sample:
     """Read the columns of these types of the months.
 
-    Of a large register every k-th group of rows of each county is read, so that about `households` are seen.
+    Of a larger register every k-th group of rows of each county is read, so that about so many households are seen.
     """
-    register, rules = asked.register, asked.rules.drift
+    register = asked.register
     contract = load_contract().tables["records"].columns
     held = [c for c in register.columns("records") if c in contract and c not in _NOT_COMPARED]
     kinds = {}
@@ -459,7 +460,7 @@ def _sampled(asked: Asked, months: Sequence[int], types: Container[str] = _TYPES
     files = [(county, file) for county in register.counties if (file := register.file("records", county))]
     rows = sum(pq.read_metadata(file).num_rows for _, file in files)
     span = (month_number(register.last_month) - month_number(register.first_month)) // register.step_months + 1
-    every = max(1, int(rows / span / rules.households))
+    every = max(1, int(rows / span / households))
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(lambda pair: _rows_of(register, *pair, months, list(kinds), every), files))
     sizes = [len(part["household_id"]) for part in parts]

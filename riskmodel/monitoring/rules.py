@@ -131,6 +131,7 @@ class DriftRules(Strict):
 
     false_alarms: float = Field(0.01, gt=0, lt=1, description="chance of any false alarm in a report, over all its tests")
     households: int = Field(60_000, ge=1000, description="of a larger register about so many households are looked at")
+    unit_households: int = Field(20_000, ge=1000, description="of how many values are held against the months before")
     psi: float = Field(0.25, gt=0, description="population stability index of a column or feature from which it matters")
     psi_scores: float = Field(0.2, gt=0, description="the same of scores and of causes")
     level: float = Field(1.5, gt=1, description="factor by which the median of an amount must move")
