@@ -37,7 +37,7 @@ def with_workers(asked: Asked) -> Iterator[Asked]:
     if workers < 2:
         yield asked
         return
-    alone = replace(asked, model=None, progress=_silent)
+    alone = replace(asked, progress=_silent)
     with _memory_given_back(), processes.pool(workers, processes.MONITORING, _begin, (alone,)) as pool:
         yield replace(asked, pool=pool)
 
@@ -59,7 +59,7 @@ def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties:
     Parameters
     ----------
     one
-        A function of a module, or a `partial` of one. It is given no model and tells no progress.
+        A function of a module, or a `partial` of one. It tells no progress.
     what
         Goes before the name of the county in what is told of the progress.
     counties
@@ -80,7 +80,7 @@ def side_by_side(asked: Asked, one: Callable[..., T], given: Mapping[str, tuple]
         waiting = [asked.pool.submit(_in_a_process, one, *what) for what in given.values()]
     else:
         with ThreadPoolExecutor(WORKERS) as pool:
-            alone = replace(asked, model=None, progress=_silent)
+            alone = replace(asked, progress=_silent)
             waiting = [pool.submit(one, alone, *what) for what in given.values()]
     return _read(asked, list(given), waiting)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine
 from riskmodel.model.bundle import RiskModel
+from riskmodel.monitoring.counties import side_by_side
 from riskmodel.monitoring.known import only
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import IndustryRules
@@ -118,15 +118,8 @@ def support_off(asked: Asked, losses: dict[str, pd.DataFrame]) -> tuple[pd.DataF
         `capacity_line`, else `near_line`), `loss` (yuan a year) and `loss_share` of its income, `ratio_without_support`
         (income per person over the line); and counts by village.
     """
-    model = asked.model
-    assert model is not None
-
-    def one(county: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        asked.progress(f"support off in {county}")
-        return _county(asked, model, county, losses[county])
-
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, sorted(losses)))
+    given = {f"support off in {county}": (county, loss) for county, loss in sorted(losses.items())}
+    found = list(side_by_side(asked, _county, given))
     households = pd.concat([one for one, _ in found], ignore_index=True)
     villages = pd.concat([one for _, one in found], ignore_index=True)
     return in_order(households), villages.sort_values([FALLS, COULD], ascending=False, kind="stable", ignore_index=True)
@@ -148,7 +141,9 @@ def in_order(households: pd.DataFrame) -> pd.DataFrame:
     return households.loc[order.index].reset_index(drop=True)
 
 
-def _county(asked: Asked, model: RiskModel, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _county(asked: Asked, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    model = asked.model
+    assert model is not None
     names = ["household_id", "county_id"]
     known = score_county(asked.register, model, asked.as_of, county).frame[[*names, "risk", "rank"]]
     on_list = _listed(asked, model)
@@ -243,6 +238,11 @@ def without_support(asked: Asked, county: str, loss: pd.DataFrame) -> Iterator[R
 
 
 def _records(asked: Asked, file: Path) -> str:
+    """SQL for the records without the support.
+
+    The join leaves them in their order, on one thread and with fewer losses than records; a sort would hold all at once.
+    Out of order they would still be scored right, by the query.
+    """
     held = set(asked.register.columns("records"))
     lost = {part: f"coalesce(l.{part}, 0)" for part in loss_parts()}
     taken = {part: f"least({sql}, coalesce(r.{part}, {sql}))" for part, sql in lost.items() if part in held}
@@ -253,11 +253,10 @@ def _records(asked: Asked, file: Path) -> str:
         changed.append(f"least(r.public_post_income, r.wage_income - {taken['wage_income']}) AS public_post_income")
     if "welfare" in held:
         changed.append(f"r.welfare - ({whole}) / {size} AS welfare")
-    order = ", ".join(f"r.{c}" for c in ("household_id", "month", "known_at") if c in held)
     recent = f"{month_no('month')} > {asked.as_of - 12}"
     return (
         f"SELECT r.* REPLACE ({', '.join(changed)}) FROM read_parquet({quoted(file)}) r "
-        f"LEFT JOIN loss l ON l.household_id = r.household_id AND {recent} ORDER BY {order}"
+        f"LEFT JOIN loss l ON l.household_id = r.household_id AND {recent}"
     )
 
 

@@ -224,6 +224,21 @@ def test_a_loss_is_taken_from_income_also_where_the_wage_itself_is_missing(tmp_p
     assert left["wage_income"].fillna(-1).tolist() == [200, -1, 0]
 
 
+@pytest.mark.parametrize("months", [1, 12])
+@pytest.mark.parametrize("named", [2, 60])
+def test_records_without_support_lie_in_the_order_of_the_register(tmp_path: Path, months: int, named: int) -> None:
+    names = [f"{n:03}" for n in range(60)]
+    parts = {"hh_size": 2, "wage_income": 300.0}
+    records = pd.concat([monthly(n, f"2023-{13 - months:02}", [150.0] * months, **parts) for n in names], ignore_index=True)
+    register = make_register(tmp_path, records=records)
+    loss = pd.DataFrame({"household_id": names[:named][::-1], "wage_income": 100.0})
+    loss = loss.assign(production_income=0.0, property_income=0.0)
+    with without_support(Asked(register, DAY, Rules()), register.counties[0], loss) as off:
+        left, whole = off.read("records"), register.read("records")
+    assert left[["household_id", "month"]].equals(whole[["household_id", "month"]])
+    assert (left["wage_income"] < whole["wage_income"]).groupby(left["household_id"]).all().sum() == named
+
+
 def test_the_line_of_the_list_is_that_of_the_list_as_drawn(county: County) -> None:
     register, month = Register.open(county.register), month_number(AS_OF)
     model = load_model("models:/return-risk@champion", county.tracking.uri)
