@@ -401,7 +401,10 @@ def _of_units(asked: Asked, first: int, step: int, notes: list[tuple[str, str]])
         return
     months = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
     sample = _sampled(asked, months, asked.rules.drift.unit_households, {"number"})
+    columns = load_contract().tables["records"].columns
     for name in sample.kinds:
+        if columns[name].unit == "share":
+            continue  # a share in percent lies beyond 1, which intake refuses; small ones change twelvefold by themselves
         yield min((_units(sample, name, now, step, *made, len(steps), asked.rules.drift) for made in steps.items()),
                   key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
 

@@ -140,6 +140,15 @@ def test_debt_that_falls_alike_every_year_is_no_drift_and_debt_that_jumps_is(tmp
     assert ["debt", "level"] in alarms[["name", "check"]].to_numpy().tolist()
 
 
+def test_shares_that_a_tenth_of_the_households_estimate_anew_are_in_no_other_unit(tmp_path: Path) -> None:
+    rows = records()
+    rows["income_imputed_share"] = 0.6
+    anew = rows["household_id"].lt("040") & last(rows)
+    rows.loc[anew, "income_imputed_share"] = 0.05
+    found = report(tmp_path, rows).tables["comparisons"].query("check == 'units'")
+    assert "wage_income" in set(found["name"]) and "income_imputed_share" not in set(found["name"])
+
+
 def test_debts_in_another_unit_are_found_though_all_debts_fall(tmp_path: Path) -> None:
     rows = falling(3)
     some = last(rows) & rows["household_id"].str[-1].eq("7") & rows["household_id"].str[0].lt("2")
