@@ -72,12 +72,12 @@ def count(n: int) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in per cent.
+    """A share in per cent; none of nothing, as support of a project that earned nothing.
 
-    >>> percent(0.1084), percent(0.00004), percent(None)
-    ('10.8%', '<0.1%', '–')
+    >>> percent(0.1084), percent(0.00004), percent(None), percent(math.inf)
+    ('10.8%', '<0.1%', '–', '–')
     """
-    if share is None or math.isnan(share):
+    if share is None or not math.isfinite(share):
         return ABSENT
     least = 10**-digits
     return f"<{least:g}%" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f}%"
