@@ -13,7 +13,7 @@ import riskmodel
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "months", "display", "settings", "register", "processes", "threads", "engine", "catalogue", "cohort",
+    "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "catalogue", "cohort",
     "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review", "simulation",
     "telling", "results", "demo", "cli",
 ]  # fmt: skip

@@ -390,7 +390,7 @@ def _of_units(asked: Asked, first: int, step: int, notes: list[tuple[str, str]])
     What is usual is told by the same steps at every earlier month that is read, the same month of last year among them.
     """
     now = asked.as_of
-    read = [m for year in (0, 12) for k in range(6 if not year else 4) if (m := now - year - k * step) >= first]
+    read = [m for year, many in ((0, 6), (12, 4)) for k in range(many) if (m := now - year - k * step) >= first]
     lately = {m: [e for k in (1, 2, 3) if (e := m - k * step) in read] for m in read}
     steps = {MONTH_BEFORE: {m: months for m, months in lately.items() if months}}
     told_by = now - 12 if now - 24 >= first else now - step  # steps of last month may be those of an error that stayed
@@ -580,8 +580,8 @@ def _column(
         yield _shape(a, of_a, b, of_b, whose, rules.psi, course)
         return
     yield _level(a, of_a, b, of_b, whose, rules.level, course)
-    moved = _shape(*(side for x, of in ((a, of_a), (b, of_b)) for side in (x / _typical(x), of)), whose, rules.psi,
-                   lambda: [x / _typical(x) for x in course()])  # fmt: skip
+    levelled = a / _typical(a), of_a, b / _typical(b), of_b
+    moved = _shape(*levelled, whose, rules.psi, lambda: [x / _typical(x) for x in course()])
     still = _shape(a, of_a, b, of_b, whose, rules.psi, course)
     yield min(moved, still, key=lambda shape: shape.effect)  # sums fixed by a rule stay where the level of others moves
 

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import yaml
 
+from riskmodel.engine import database
 from riskmodel.errors import ContractError
 from riskmodel.register.blocked import blocked_by_name, protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
@@ -156,8 +157,7 @@ def columns_read(sql: str) -> tuple[str, ...]:
     >>> columns_read("greatest(n_full, 0) + n_skilled")
     ('n_full', 'n_skilled')
     """
-    with duckdb.connect() as connection:
-        answer = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchall()
+    answer = database().cursor().execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchall()
     tree = json.loads(answer[0][0])
     if tree["error"] or len(tree["statements"]) != 1:
         raise ValueError("it is not an SQL expression")
@@ -220,7 +220,7 @@ class _Reader:
         try:
             codecs.lookup(content["encoding"] if content.get("encoding", "auto") != "auto" else "utf-8")
             if content.get("date_format", "auto") != "auto":
-                duckdb.execute("SELECT try_strptime('', ?)", [content["date_format"]]).fetchall()
+                database().cursor().execute("SELECT try_strptime('', ?)", [content["date_format"]]).fetchall()
             if re.search("%[zZ]", content.get("date_format", "")):
                 why = 'a day counts as it is written, whatever its zone: cut the time off, such as {sql: "left(day, 10)"}'
                 raise self.refuse("top level, date_format", f"%z and %Z are not read; {why}")
