@@ -6,11 +6,12 @@ work; elsewhere each process imports for itself.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
@@ -67,6 +68,12 @@ def said_if_lost(advice: str = "") -> Iterator[None]:
         raise WorkerLost(
             f"a worker was ended from outside, perhaps for want of memory: run the same command again{advice}."
         ) from None
+
+
+def give_back() -> None:
+    """Have the system's library give back what memory is free within this process, where it knows how to."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

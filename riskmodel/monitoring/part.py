@@ -97,13 +97,22 @@ class Found:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the report: its name, its words, the function that makes it, and whether that reads the scored months."""
+    """One part of the report: its name, its words, and the function that makes it.
+
+    Attributes
+    ----------
+    reads_lists
+        Whether it reads the scored months.
+    alone
+        Whether it does without the processes that counties are worked on in.
+    """
 
     name: str
     en: str
     zh: str
     run: Callable[[Asked], Found]
     reads_lists: bool = False
+    alone: bool = False
 
 
 def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:

@@ -11,6 +11,7 @@ from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import WORKERS, with_workers
 from riskmodel.monitoring.part import Asked, Found, Part, without_list
+from riskmodel.processes import give_back
 from riskmodel.threads import one_thread
 
 PARTS = (
@@ -20,7 +21,7 @@ PARTS = (
     Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),
     Part("misses", "misses sorted", "偏差分类", misses.report_misses, reads_lists=True),
     Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries),
-    Part("drift", "drift", "漂移监测", drift.report_drift, reads_lists=True),
+    Part("drift", "drift", "漂移监测", drift.report_drift, reads_lists=True, alone=True),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
 AT_ONCE = WORKERS + 1
@@ -48,7 +49,9 @@ def run_parts(
             raise UsageError(f"no part {name!r}: choose from {', '.join(known)}.")
     wanted = [part for part in PARTS if not names or part.name in names]
     with one_thread(), with_workers(asked) as asked, ThreadPoolExecutor(1 if asked.pool is None else AT_ONCE) as at_once:
-        return dict(zip((part.name for part in wanted), at_once.map(partial(_run, asked, found), wanted), strict=True))
+        first = sorted(wanted, key=lambda part: not part.alone)  # while the workers hold little yet
+        made = dict(zip((part.name for part in first), at_once.map(partial(_run, asked, found), first), strict=True))
+    return {part.name: made[part.name] for part in wanted}
 
 
 def _run(asked: Asked, found: Callable[[str, Found], None], part: Part) -> Found:
@@ -57,4 +60,5 @@ def _run(asked: Asked, found: Callable[[str, Found], None], part: Part) -> Found
     if part.reads_lists and (note := without_list(asked)):
         made = replace(made, notes=[*made.notes, note])
     found(part.name, made)
+    give_back()
     return made
