@@ -17,17 +17,13 @@ Kolmogorov-Smirnov distance.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import special, stats
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import in_order
@@ -37,17 +33,25 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.part import Asked, Found
-from riskmodel.months import as_of_day, first_day, month_number, month_text
-from riskmodel.register import Register, load_contract
+from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
+from riskmodel.monitoring.shifts import (
+    beyond,
+    bins_of,
+    chance_of,
+    ks_distance,
+    middling,
+    more_than_usual,
+    shares_differ,
+    stability_index,
+    stretches,
+    unit_steps,
+)
+from riskmodel.months import month_number, month_text
+from riskmodel.register import load_contract
 
 LAST_YEAR, TRAINING, MONTH_BEFORE = "last_year", "training", "month_before"
 INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES = "inputs", "features", "scores", "calibration", "causes"
 ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values", "units", "level", "shape", "ratio"
-_LEAST_CLUSTERS = 12
-_FEW_VALUES = 12
-_OWN_BIN = 0.1
-_TYPES = frozenset({"number", "integer", "boolean", "category"})
-_NOT_COMPARED = {"household_id", "month", "known_at", "county_id", "township_id", "village_id", "visited_on"}
 
 
 @dataclass(frozen=True)
@@ -74,49 +78,8 @@ class Comparison:
         return bool(self.effect >= self.least_effect and self.p_value <= limit)
 
 
-@dataclass(frozen=True)
-class Month:
-    """Rows of one month as they were known at its end, household by household of the sample.
-
-    Attributes
-    ----------
-    there
-        Whether a household has a row, shape (households,).
-    columns
-        Numbers as float64 with NaN; other columns as objects with None; shape (households,) each.
-    """
-
-    there: np.ndarray
-    columns: Mapping[str, np.ndarray]
-
-
 Course = Callable[[], Sequence[np.ndarray]]
 """Samples of a column at the months of `stretches`, made only where something moved."""
-
-
-@dataclass(frozen=True)
-class _Columns(Mapping[str, np.ndarray]):
-    """Columns of a month, each made when it is asked for: all of all months would be held twice.
-
-    `rows`: rows of each county, which of them are of the month, and whose; `size` households.
-    """
-
-    rows: tuple[tuple[Mapping[str, np.ndarray], np.ndarray, np.ndarray], ...]
-    kinds: Mapping[str, str]
-    size: int
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        number = self.kinds[name] == "number"
-        values = np.full(self.size, np.nan) if number else np.full(self.size, None, object)
-        for part, at, whose in self.rows:
-            values[whose] = part[name][at]
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.kinds)
-
-    def __len__(self) -> int:
-        return len(self.kinds)
 
 
 def report_drift(asked: Asked) -> Found:
@@ -163,198 +126,6 @@ def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) ->
     return rows.sort_values(["alarm", "p_value"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-# --- the arithmetic
-
-
-def shares_differ(
-    now: np.ndarray, of_now: np.ndarray, then: np.ndarray, of_then: np.ndarray, bins: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of each bin in two samples, and the chance of a difference so large, by the spread between clusters.
-
-    Parameters
-    ----------
-    now, then
-        Bin of each row, 0 to bins - 1; -1 is left out.
-    of_now, of_then
-        Cluster of each row; the same numbers mean the same clusters.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Shares now, shares then, two-sided p-values, shape (bins,) each. Without two clusters the p-values are 1.
-
-    >>> a, b = np.repeat([0, 1], [90, 10]), np.repeat([0, 1], [50, 50])
-    >>> share, before, p = shares_differ(a, np.arange(100), b, np.arange(100), 2)
-    >>> share.tolist(), before.tolist(), bool(p[0] < 1e-6)
-    ([0.9, 0.1], [0.5, 0.5], True)
-    """
-    number = int(max(of_now.max(initial=-1), of_then.max(initial=-1))) + 1
-    counts = []
-    for bin_, cluster in ((now, of_now), (then, of_then)):
-        known = bin_ >= 0
-        cells = cluster[known].astype(np.int64) * bins + bin_[known]
-        counts.append(np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float))
-    (a, b), totals = counts, [max(c.sum(), 1.0) for c in counts]
-    there = (a.sum(axis=1) + b.sum(axis=1)) > 0
-    a, b = a[there], b[there]
-    pooled = (a.sum(axis=0) + b.sum(axis=0)) / max(a.sum() + b.sum(), 1.0)
-    excess = (a - a.sum(axis=1, keepdims=True) * pooled) / totals[0] - (b - b.sum(axis=1, keepdims=True) * pooled) / totals[
-        1
-    ]
-    return a.sum(axis=0) / totals[0], b.sum(axis=0) / totals[1], _chance(excess)
-
-
-def _chance(excess: np.ndarray) -> np.ndarray:
-    """Two-sided p-value of the sum of each column over clusters being 0, shape (bins,)."""
-    clusters = len(excess)
-    if clusters < 2:
-        return np.ones(excess.shape[1])
-    whole, error = excess.sum(axis=0), np.sqrt(clusters) * excess.std(axis=0, ddof=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(np.abs(whole) > 1e-12, np.abs(whole) / error, 0.0)
-    return 2 * stats.t.sf(t, clusters - 1)
-
-
-def stability_index(now: np.ndarray, then: np.ndarray, rows_now: int, rows_then: int) -> float:
-    """Population stability index of two sets of shares; an empty bin counts as half a row.
-
-    >>> round(stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1]), 100, 100), 3)
-    0.879
-    """
-    a, b = np.maximum(now, 0.5 / max(rows_now, 1)), np.maximum(then, 0.5 / max(rows_then, 1))
-    return float(((a - b) * np.log(a / b)).sum())
-
-
-def ks_distance(now: np.ndarray, then: np.ndarray) -> float:
-    """Largest distance of two distribution functions (Kolmogorov-Smirnov).
-
-    >>> ks_distance(np.array([1.0, 2, 3, 4]), np.array([3.0, 4, 5, 6]))
-    0.5
-    """
-    if not len(now) or not len(then):
-        return np.nan
-    a, b = np.sort(now), np.sort(then)
-    at = np.concatenate([a, b])
-    return float(np.abs(np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b)).max())
-
-
-def bins_of(then: np.ndarray, *others: np.ndarray) -> tuple[int, list[np.ndarray]]:
-    """Bins by the reference: each value where they are few, else tenths, with a value that many hold in a bin of its own.
-
-    Returns
-    -------
-    tuple
-        The number of bins, and for the reference and each other sample the bin of each value, -1 where it is NaN.
-    """
-    known = then[np.isfinite(then)]
-    values, counts = np.unique(known, return_counts=True)
-    if len(values) <= _FEW_VALUES:
-        edges = (values[1:] + values[:-1]) / 2
-        return len(edges) + 1, [_binned(sample, edges) for sample in (then, *others)]
-    most = counts.argmax()
-    held = values[most] if counts[most] >= _OWN_BIN * len(known) else None
-    rest = known if held is None else known[known != held]
-    edges = np.unique(np.quantile(rest, np.linspace(0.1, 0.9, 9)))
-    found = [_binned(sample, edges) for sample in (then, *others)]
-    if held is None:
-        return len(edges) + 1, found
-    own = len(edges) + 1
-    return own + 1, [np.where(sample == held, own, code) for sample, code in zip((then, *others), found, strict=True)]
-
-
-def _binned(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(sample), np.searchsorted(edges, sample, side="left"), -1)
-
-
-def unit_steps(now: np.ndarray, then: np.ndarray, factors: Sequence[float], window: float) -> np.ndarray:
-    """Which step of a unit each value made: bin 0 for none, then each factor up, then each down; -1 where not compared.
-
-    The usual step of the column, its median, is taken out: where all values grow or shrink, those in another unit stand out
-    from them. A median as large as half the least factor is no growth and stays.
-
-    Parameters
-    ----------
-    now, then
-        Values of the same households, shape (n,).
-    window
-        Half-width, in logarithms, of what counts as the factor: a household's own change comes on top.
-
-    >>> unit_steps(np.array([10000.0, 110, 1, 0, 90]), np.array([100.0, 100, 100, 5, 90]), [12, 100], 0.6).tolist()
-    [2, 0, 4, -1, 0]
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        step = np.log(now / then)
-    compared = (now > 0) & (then > 0) & np.isfinite(step)
-    steps = np.log(np.asarray(factors, float))
-    usual = float(np.median(step[compared])) if compared.any() else 0.0
-    step = np.where(compared, step - (usual if abs(usual) < steps.min() / 2 else 0.0), 0.0)
-    code = np.zeros(len(now), int)
-    large = np.flatnonzero(np.abs(step) >= steps.min() - window)
-    away = np.abs(step[large, None] - np.concatenate([steps, -steps]))
-    nearest = away.argmin(axis=1)
-    code[large] = np.where(away[np.arange(len(large)), nearest] <= window, nearest + 1, 0)
-    return np.where(compared, code, -1)
-
-
-def more_than_usual(
-    now: np.ndarray, usual: Sequence[np.ndarray], cluster: np.ndarray, bins: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of each bin now and in the usual months, and the chance of so many more now.
-
-    Rare steps are counts: of all made now and in the usual months together, those now are binomial where nothing changed
-    (Przyborowski & Wilenski 1940). Where they come in bunches, of villages or of months, a bunch counts as one
-    (quasi-Poisson).
-
-    Parameters
-    ----------
-    now, usual
-        Bin of each household's value, -1 where not compared, shape (households,) each.
-    cluster
-        Cluster of each household, shape (households,).
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Share now, share in the usual months, one-sided p-values, shape (bins,) each.
-
-    >>> rare = np.zeros(300, int)
-    >>> hit = np.where(np.arange(300) % 20 == 0, 1, 0)
-    >>> share, before, p = more_than_usual(hit, [rare, rare, rare], np.arange(300) // 10, 2)
-    >>> float(share[1]), float(before[1]), bool(p[1] < 1e-8)
-    (0.05, 0.0, True)
-    """
-    number = int(cluster.max(initial=-1)) + 1
-
-    def counted(code: np.ndarray) -> np.ndarray:
-        known = code >= 0
-        cells = cluster[known].astype(np.int64) * bins + code[known]
-        return np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float)
-
-    cells = [counted(now), *map(counted, usual)]
-    of = [cell.sum(axis=1, keepdims=True) for cell in cells]
-    here, there = cells[0].sum(axis=0), sum(cell.sum(axis=0) for cell in cells[1:])
-    n_here, n_there = max(of[0].sum(), 1.0), max(sum(n.sum() for n in of[1:]), 1.0)
-    share, before = here / n_here, there / n_there
-    by_month = [(cell.sum(axis=0), n.sum() * before) for cell, n in zip(cells[1:], of[1:], strict=True)]
-    bunched = [
-        _bunching(cells[0], of[0] * share),
-        _bunching(np.vstack(cells[1:]), np.vstack(of[1:]) * before),
-        _bunching(*(np.vstack(side) for side in zip(*by_month, strict=True))),
-    ]
-    count_as = np.maximum(np.max(bunched, axis=0), 1.0)
-    made = np.maximum(here, 1e-9) / count_as
-    return share, before, special.betainc(made, there / count_as + 1, n_here / (n_here + n_there))
-
-
-def _bunching(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Variance of the counts of cells over that of independent ones, shape (bins,); 0 where it cannot be told."""
-    cells, whole = int((expected.sum(axis=1) > 0).sum()), expected.sum(axis=0)
-    if cells < 2:
-        return np.zeros(counts.shape[1])
-    spread = ((counts - expected) ** 2).sum(axis=0)
-    return np.divide(spread, whole, out=np.zeros_like(whole), where=whole > 0) * cells / (cells - 1)
-
-
 # --- the register's columns
 
 
@@ -372,7 +143,9 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     asked.progress("drift of the register's columns")
     trends = {reference: stretches(now, month, first, step) for reference, month in references.items()}
     looked_at = sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)})
-    sample = _sampled(asked, looked_at, rules.households)
+    steps = _steps_looked_at(now, first, step)
+    of_units = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
+    sample = sampled(asked, looked_at, of_units)
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
     for reference, month in references.items():
@@ -380,33 +153,29 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     for name in sample.kinds:
         for reference, month in references.items():
             yield from _column(sample, name, now, month, reference, trends[reference], rules)
-    del sample
-    yield from _of_units(asked, first, step, notes)
+    if not steps:
+        notes.append(_NO_UNITS)
+        return
+    columns = load_contract().tables["records"].columns
+    for name in sample.kinds:
+        if columns[name].type != "number" or columns[name].unit == "share":
+            continue  # a share in percent lies beyond 1, which intake refuses; small ones change twelvefold by themselves
+        yield min((_units(sample, name, now, step, *made, len(steps), rules) for made in steps.items()),
+                  key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
 
 
-def _of_units(asked: Asked, first: int, step: int, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
-    """Single values in another unit: each against the household's own values of the months before and of the year before.
+def _steps_looked_at(now: int, first: int, step: int) -> dict[str, dict[int, list[int]]]:
+    """Months whose values are looked at for steps of units, now among them, each with those that it is held against.
 
-    What is usual is told by the same steps at every earlier month that is read, the same month of last year among them.
+    A value is held against the household's own of the months before and of the year before. What is usual is told by the
+    same steps at every earlier month that is read, the same month of last year among them.
     """
-    now = asked.as_of
     read = [m for year, many in ((0, 6), (12, 4)) for k in range(many) if (m := now - year - k * step) >= first]
     lately = {m: [e for k in (1, 2, 3) if (e := m - k * step) in read] for m in read}
     steps = {MONTH_BEFORE: {m: months for m, months in lately.items() if months}}
     told_by = now - 12 if now - 24 >= first else now - step  # steps of last month may be those of an error that stayed
     steps[LAST_YEAR] = {m: [m - 12] for m in (now, told_by) if m - 12 >= first}
-    steps = {reference: made for reference, made in steps.items() if now in made and len(made) > 1}
-    if not steps:
-        notes.append(_NO_UNITS)
-        return
-    months = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
-    sample = _sampled(asked, months, asked.rules.drift.unit_households, {"number"})
-    columns = load_contract().tables["records"].columns
-    for name in sample.kinds:
-        if columns[name].unit == "share":
-            continue  # a share in percent lies beyond 1, which intake refuses; small ones change twelvefold by themselves
-        yield min((_units(sample, name, now, step, *made, len(steps), asked.rules.drift) for made in steps.items()),
-                  key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
+    return {reference: made for reference, made in steps.items() if now in made and len(made) > 1}
 
 
 def _training_month(asked: Asked, first: int) -> int | None:
@@ -418,135 +187,6 @@ def _training_month(asked: Asked, first: int) -> int | None:
     return month if first <= month < asked.as_of else None
 
 
-def stretches(now: int, then: int, first: int, step: int) -> tuple[int, ...]:
-    """Months, latest first, that cut the past into equal stretches, by which a steady trend is told; () where none can be.
-
-    The stretch from `then` to now and the one before it; where the register begins too late for that, the years in between,
-    or of a single year its quarters, which no season makes all alike.
-
-    >>> stretches(36, 24, 0, 1), stretches(36, 12, 0, 1), stretches(36, 24, 20, 1), stretches(60, 24, 20, 1)
-    ((36, 24, 12), (36, 24, 12), (36, 33, 30, 27, 24), ())
-    """
-    gap = now - then
-    if then - gap >= first:
-        return now, then, then - gap
-    if gap % 24 == 0:
-        return now, now - gap // 2, then
-    return tuple(range(now, then - 1, -3)) if gap == 12 and 3 % step == 0 else ()
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Households of the sample, their clusters and counties, and their rows by month."""
-
-    months: dict[int, Month]
-    cluster: np.ndarray
-    county: np.ndarray
-    counties: list[str]
-    kinds: dict[str, str]
-    drawn: bool
-
-
-def _sampled(asked: Asked, months: Sequence[int], households: int, types: Container[str] = _TYPES) -> Sample:
-    """Read the columns of these types of the months.
-
-    Of a larger register every k-th group of rows of each county is read, so that about so many households are seen.
-    """
-    register = asked.register
-    contract = load_contract().tables["records"].columns
-    held = [c for c in register.columns("records") if c in contract and c not in _NOT_COMPARED]
-    kinds = {}
-    for name in held:
-        kind = contract[name].type
-        if kind in types:
-            kinds[name] = "category" if kind == "category" else "number"
-    files = [(county, file) for county in register.counties if (file := register.file("records", county))]
-    rows = sum(pq.read_metadata(file).num_rows for _, file in files)
-    span = (month_number(register.last_month) - month_number(register.first_month)) // register.step_months + 1
-    every = max(1, int(rows / span / households))
-    with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(lambda pair: _rows_of(register, *pair, months, list(kinds), every), files))
-    sizes = [len(part["household_id"]) for part in parts]
-    household, ids = pd.factorize(np.concatenate([part["household_id"] for part in parts]))
-    of_county = np.repeat(np.arange(len(parts)), sizes)
-    county = np.zeros(len(ids), int)
-    county[household] = of_county
-    mine = np.split(household, np.cumsum(sizes)[:-1])
-    found = {}
-    for month in months:
-        at = [np.flatnonzero(part["month_no"] == month) for part in parts]
-        whose = [households[rows] for households, rows in zip(mine, at, strict=True)]
-        there = np.zeros(len(ids), bool)
-        there[np.concatenate(whose)] = True
-        found[month] = Month(there, _Columns(tuple(zip(parts, at, whose, strict=True)), kinds, len(ids)))
-    counties = [county for county, _ in files]
-    cluster = _clusters(register, counties, ids, county)
-    return Sample(found, cluster, county, counties, kinds, every > 1)
-
-
-def _rows_of(
-    register: Register, county: str, file: Any, months: Sequence[int], columns: list[str], every: int
-) -> dict[str, np.ndarray]:
-    """Columns of the rows of the months in some groups of rows, each as known at the end of its month, its last version."""
-    source = pq.ParquetFile(file)
-    known = ["known_at"] if "known_at" in source.schema_arrow.names else []
-    groups = range(0, source.num_row_groups, min(every, max(source.num_row_groups, 1)))
-    pieces = []
-    for group in groups:
-        piece = source.read_row_group(group, columns=["household_id", "month", *known], use_threads=False)
-        keep = None
-        for month in months:
-            this = pc.equal(piece["month"], pa.scalar(first_day(month), pa.date32()))
-            if known:
-                day = pa.scalar(as_of_day(month, register.step_months), pa.date32())
-                this = pc.and_(this, pc.less_equal(piece["known_at"], day))
-            keep = this if keep is None else pc.or_(keep, this)
-        piece = piece.filter(keep)
-        for name in columns:  # one at a time: of a group of rows a tenth is kept
-            piece = piece.append_column(name, source.read_row_group(group, [name], use_threads=False).filter(keep)[name])
-        pieces.append(piece)
-    table = pa.concat_tables(pieces)
-    del pieces
-    day = pd.to_datetime(table["month"].to_pandas())
-    month_no = (day.dt.year * 12 + day.dt.month - 1).to_numpy()
-    if known:
-        order = np.argsort(table["known_at"].cast(pa.int32()).to_numpy(), kind="stable")
-        ordered = pd.DataFrame({"household_id": table["household_id"].to_pandas(), "month_no": month_no}).iloc[order]
-        rows = order[~ordered.duplicated(keep="last").to_numpy()]
-        table, month_no = table.take(pa.array(rows)), month_no[rows]
-    found = {"household_id": table["household_id"].to_numpy(), "month_no": month_no}
-    for name in columns:  # each is let go as it is turned into an array
-        values, table = table[name], table.drop_columns([name])
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or pa.types.is_dictionary(values.type):
-            found[name] = values.to_pandas().astype(object).where(pc.is_valid(values).to_pandas(), None).to_numpy()
-        else:
-            found[name] = values.cast(pa.float64()).to_numpy()
-    return found
-
-
-def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, county: np.ndarray) -> np.ndarray:
-    """Village of each household; the household itself where villages are fewer than a spread can be told from."""
-    own = np.arange(len(ids))
-    if "village_id" not in register.columns("households"):
-        return own
-    cluster = np.full(len(ids), -1)
-    before = 0
-    for number, name in enumerate(counties):
-        file = register.file("households", name)
-        here = np.flatnonzero(county == number)
-        if file is None or not len(here):
-            continue
-        homes = pq.read_table(file, columns=["household_id", "village_id"], partitioning=None).to_pandas()
-        code, villages = pd.factorize(homes["village_id"])
-        lived = pd.Series(code, index=homes["household_id"]).reindex(ids[here]).fillna(-1).to_numpy(int)
-        cluster[here] = np.where(lived >= 0, lived + before, -1)
-        before += len(villages)
-    lost = cluster < 0
-    cluster[lost] = before + np.arange(lost.sum())
-    code, found = pd.factorize(cluster)
-    return code if len(found) >= _LEAST_CLUSTERS else own
-
-
 def _rows(sample: Sample, now: int, month: int, reference: str, least: float) -> Comparison:
     """Whether households are there as they were."""
     a, b = sample.months[now].there, sample.months[month].there
@@ -555,7 +195,7 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     whole = max(int(b.sum()), 1)
     return Comparison(
         INPUTS, "*", ROWS, reference, month_text(month), float(a.sum()), float(b.sum()),
-        abs(float(a.sum()) / whole - 1), least, float(_chance(more[:, None])[0]),
+        abs(float(a.sum()) / whole - 1), least, float(chance_of(more[:, None])[0]),
     )  # fmt: skip
 
 
@@ -632,43 +272,12 @@ def _shape(
     enough = len(known_a) and len(known_b)
     psi = effect = stability_index(now, then, len(known_a), len(known_b)) if enough else np.nan
     if enough and psi >= least and len(samples := course()) == 3:
-        effect = min(psi, _beyond(*(x[np.isfinite(x)] for x in samples)))
+        effect = min(psi, beyond(*(x[np.isfinite(x)] for x in samples)))
     mean_a, mean_b = (float(x.mean()) if len(x) else np.nan for x in (known_a, known_b))
     return Comparison(
         check=SHAPE, now=mean_a, then=mean_b, effect=effect if enough else 0.0, least_effect=least,
         p_value=min(float(p.min()) * bins, 1.0), psi=psi, ks=ks_distance(known_a, known_b), **whose,
     )  # fmt: skip
-
-
-def _beyond(now: np.ndarray, middle: np.ndarray, early: np.ndarray) -> float:
-    """Stability index of now against the middle sample, moved on as that came from the early one.
-
-    Each step is told in tenths of where it began: what a counter gains in a year is alike in those of each year. Infinite
-    where a sample is empty.
-    """
-    if not len(now) or not len(middle) or not len(early):
-        return np.inf
-    values, counts = np.unique(middle, return_counts=True)
-    held = values[counts >= _OWN_BIN * len(middle)]
-
-    def shares(then: np.ndarray, later: np.ndarray) -> list[np.ndarray]:
-        if len(values) <= _FEW_VALUES:
-            edges, own = (values[1:] + values[:-1]) / 2, values[:0]
-        else:
-            rest = then[~np.isin(then, held)]
-            edges, own = np.quantile(rest if len(rest) else then, np.linspace(0.1, 0.9, 9)), held
-        return [_shares(x, edges, own) for x in (then, later)]
-
-    (at, reached), (came, to) = shares(middle, now), shares(early, middle)
-    expected = np.maximum(at + to - came, 0.0)
-    return stability_index(reached, expected / expected.sum(), len(now), len(middle))
-
-
-def _shares(sample: np.ndarray, edges: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Shares of a sample between the edges, then of each value with a bin of its own."""
-    apart = np.isin(sample, own)
-    between = np.bincount(np.searchsorted(edges, sample[~apart], side="left"), minlength=len(edges) + 1)
-    return np.append(between, [(sample == value).sum() for value in own]) / len(sample)
 
 
 def _categories(
@@ -711,11 +320,11 @@ def _units(
     factors = rules.unit_factors
     codes = {}
     for late, months in made.items():
-        then = np.vstack([sample.months[m].columns[name] for m in months])
-        codes[late] = unit_steps(sample.months[late].columns[name], _median(then), factors, rules.unit_window)
+        values, *then = (sample.months[m].columns[name][sample.for_units] for m in (late, *months))
+        codes[late] = unit_steps(values, middling(np.vstack(then)), factors, rules.unit_window)
     bins = 2 * len(factors) + 1
     earlier = [late for late in codes if late != now]
-    share, usual, p = more_than_usual(codes[now], [codes[late] for late in earlier], sample.cluster, bins)
+    share, usual, p = more_than_usual(codes[now], [codes[late] for late in earlier], sample.cluster[sample.for_units], bins)
     season = codes.get(now - 12)
     if season is not None:  # what a season brings each year is usual, however rare in other months
         usual = np.maximum(usual, np.bincount(season[season >= 0], minlength=bins) / max((season >= 0).sum(), 1))
@@ -731,18 +340,11 @@ def _units(
     )  # fmt: skip
 
 
-def _median(values: np.ndarray) -> np.ndarray:
-    """Median over the rows of those that are known, shape (columns,); of two the smaller."""
-    order = np.sort(values, axis=0)  # NaN last
-    known = np.isfinite(values).sum(axis=0)
-    return order[np.maximum(known - 1, 0) // 2, np.arange(values.shape[1])]
-
-
 def _most(codes: np.ndarray, step: int, sample: Sample) -> str:
     """The county in which the largest share of the values made the step."""
-    compared = codes >= 0
-    number = np.bincount(sample.county[compared], minlength=len(sample.counties))
-    made = np.bincount(sample.county[codes == step], minlength=len(sample.counties))
+    county = sample.county[sample.for_units]
+    number = np.bincount(county[codes >= 0], minlength=len(sample.counties))
+    made = np.bincount(county[codes == step], minlength=len(sample.counties))
     return sample.counties[int((made / np.maximum(number, 1)).argmax())]
 
 
@@ -772,7 +374,7 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
             continue
         code, villages = pd.factorize(pd.concat([now["cluster"], then["cluster"]]))
         shared: frozenset[str] = frozenset()
-        if len(villages) < _LEAST_CLUSTERS:
+        if len(villages) < LEAST_CLUSTERS:
             code, _ = pd.factorize(pd.concat([now["household_id"], then["household_id"]]))
             shared = _shared_by_places(model)
             notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
@@ -1020,9 +622,9 @@ _NO_TRAINING = (
     "训练数据中没有同季节月份，或未注明训练月份，未与训练数据比较。",
 )
 _FEW_VILLAGES = (
-    f"Fewer than {_LEAST_CLUSTERS} villages: chance is told by the spread between households, what strikes many at once is "
+    f"Fewer than {LEAST_CLUSTERS} villages: chance is told by the spread between households, what strikes many at once is "
     "not in it, and features that a whole place shares are not compared.",
-    f"不足{_LEAST_CLUSTERS}个村：偶然性按户间差异估计，未包含同时影响多户的因素；全村共有的特征不作比较。",
+    f"不足{LEAST_CLUSTERS}个村：偶然性按户间差异估计，未包含同时影响多户的因素；全村共有的特征不作比较。",
 )
 _TOO_EARLY = (
     "No month after the training has its horizon over: calibration cannot be held against outcomes yet.",

@@ -13,10 +13,9 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from hashlib import md5
 from typing import Any
 
 import duckdb
@@ -30,7 +29,7 @@ from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.monitoring.counties import by_county, side_by_side
-from riskmodel.monitoring.known import among
+from riskmodel.monitoring.known import among, drawn
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
 from riskmodel.threads import one_thread
@@ -235,16 +234,6 @@ def _looked_back(
         frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
     known = f"{stays} AND as_of_no = {first_test}"
     return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
-
-
-def drawn(ids: Iterable[str], share: float) -> np.ndarray:
-    """Whether each id is among a share of all ids, drawn by the id alone, shape (n,).
-
-    >>> drawn(["a", "b", "c"], 0.5).tolist()
-    [True, False, True]
-    """
-    limit = int(share * 2**32)
-    return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
 
 
 def _followed(kind: str, name: str, view: int, step: int) -> str:

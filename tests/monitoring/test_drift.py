@@ -16,9 +16,10 @@ from benchmarks.national import make_register as make_synthetic
 from riskmodel.cli import app
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
-from riskmodel.monitoring.drift import _beyond, _ratio, more_than_usual, report_drift, shares_differ
+from riskmodel.monitoring.drift import _ratio, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
 from riskmodel.months import month_number
 from riskmodel.register import Register
 from tests.cohort.registers import make_register
@@ -162,8 +163,8 @@ def test_a_counter_that_grows_by_a_year_each_year_moves_on_as_it_did() -> None:
     since = {
         year: np.where(draw.random(4000) < 0.6, 60, draw.integers(0, 12 * year, 4000)).astype(float) for year in (3, 4, 5)
     }
-    assert _beyond(since[5], since[4], since[3]) < 0.1
-    assert _beyond(np.full(4000, 60.0), since[4], since[3]) > 1, "nobody is identified any more"
+    assert beyond(since[5], since[4], since[3]) < 0.1
+    assert beyond(np.full(4000, 60.0), since[4], since[3]) > 1, "nobody is identified any more"
 
 
 def test_steps_of_a_whole_village_count_as_one() -> None:
