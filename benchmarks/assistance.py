@@ -19,7 +19,6 @@ differ, and the estimate has to find its way back.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.figures import as_json
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import (
     ESTIMATED,
@@ -277,20 +277,20 @@ def main() -> None:
         for outcome in OUTCOMES:
             figures = figures_of(world, outcome, runs_of(world, asked.runs), asked.first_seed)
             made_up.append({"world": world, "outcome": outcome, **figures})
-            print(json.dumps(made_up[-1]), flush=True)
+            print(as_json(made_up[-1]), flush=True)
     setups = []
     for name, setup in SETUPS.items() if asked.setups else ():
         for outcome in OUTCOMES:
             figures = figures_of("sound", outcome, asked.setups, asked.first_seed, setup)
             setups.append({"set_up": name, "outcome": outcome} | {column: figures[column] for column in SETUP_COLUMNS})
-            print(json.dumps(setups[-1]), flush=True)
+            print(as_json(setups[-1]), flush=True)
     trial = []
     for wave in (1, 2) if asked.pakistan else ():
         for outcome in TRIAL_OUTCOMES:
             trial.append({"wave": wave, "outcome": outcome, **trial_figures(asked.pakistan, wave, outcome, asked.draws)})
-            print(json.dumps(trial[-1]), flush=True)
+            print(as_json(trial[-1]), flush=True)
     if asked.json:
-        asked.json.write_text(json.dumps({"made_up": made_up, "setups": setups, "trial": trial}, indent=1), encoding="utf-8")
+        asked.json.write_text(as_json({"made_up": made_up, "setups": setups, "trial": trial}), encoding="utf-8")
     if asked.markdown:
         asked.markdown.write_text(
             page(pd.DataFrame(made_up), pd.DataFrame(setups), pd.DataFrame(trial), asked), encoding="utf-8"

@@ -19,7 +19,6 @@ rank and action, which belong to the list. Ends with exit code 1 where anything 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -38,6 +37,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from figures import tell
 from scale import AS_OF, MONTH_NO, machine, train
 
 from riskmodel.alerts.alerts import explain_alerts
@@ -440,10 +440,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = {"machine": machine(), **measure(given.households, given.data, given.sample, given.all_tables)}
-    text = json.dumps(found, indent=1)
-    print(text)
-    if given.json:
-        given.json.write_text(text + "\n", encoding="utf-8")
+    tell(found, given.json)
     sys.exit(found["differences"] > 0)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 from county_copies import make_register
+from figures import tell
 
 from riskmodel.register import Register
 
@@ -100,9 +101,7 @@ def main() -> None:
         if asked.together:
             for name, value in cost(register, asked.parts, Path(folder) / "together", asked.model).items():
                 figures[f"together_{name}"] = value
-    print(json.dumps(figures))
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    tell(figures, asked.json)
 
 
 if __name__ == "__main__":

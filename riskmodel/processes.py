@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -65,9 +66,16 @@ def said_if_lost(advice: str = "") -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool:
+        guard = ' In a script of your own, call it below `if __name__ == "__main__":`.' if _in_a_script() else ""
         raise WorkerLost(
-            f"a worker was ended from outside, perhaps for want of memory: run the same command again{advice}."
+            f"a worker was ended from outside, perhaps for want of memory: run the same command again{advice}.{guard}"
         ) from None
+
+
+def _in_a_script() -> bool:
+    """Whether this is somebody's script, which every process runs again; modules, notebooks and the command are not."""
+    main = sys.modules["__main__"]
+    return main.__spec__ is None and hasattr(main, "__file__") and "riskmodel.cli" not in sys.modules
 
 
 def give_back() -> None:

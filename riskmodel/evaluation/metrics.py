@@ -347,7 +347,7 @@ def wilson(successes: float, n: float, z: float = 1.959963984540054) -> tuple[fl
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return float(centre - half), float(centre + half)
+    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
 
 
 def _roc_auc(positive: np.ndarray, everyone: np.ndarray) -> float:
