@@ -171,7 +171,7 @@ class Catalogue:
         for feature in in_order(self.features):
             if feature.kind == "aggregate":
                 dated = {f"{c}_age" for c in have.get(feature.table, ())}
-                missing = feature.needs - have.get(feature.table, set()) - dated - {"age"}
+                missing = (feature.needs | _days_of_later_facts(feature)) - have.get(feature.table, set()) - dated - {"age"}
                 if feature.table == "villages" and "village_id" not in areas:
                     missing |= {"village_id"}
                 missing = {f"{feature.table}.{c.removesuffix('_age')}" for c in missing}
@@ -187,6 +187,13 @@ class Catalogue:
             else:
                 done[feature.name] = feature
         return list(done.values()), lacking
+
+
+def _days_of_later_facts(feature: Feature) -> set[str]:
+    """Columns that say from when on the later facts that a feature needs were known; without them none of these counts."""
+    columns = load_contract().tables[feature.table].columns
+    days = (columns[c].revealed_by for c in feature.needs if c in columns)
+    return {day for day in days if day is not None}
 
 
 def in_order(features: Sequence[Feature]) -> list[Feature]:

@@ -156,6 +156,17 @@ def test_features_whose_columns_are_missing_are_left_out_and_named() -> None:
     assert names.index("ratio_now") < names.index("log_ratio_now")
 
 
+def test_answers_without_a_day_count_for_nothing_and_the_day_is_named_as_missing() -> None:
+    catalogue = load_catalogue()
+    offers = ["household_id", "measure", "offered_on", "known_at", "accepted", "refusal_reason"]
+    tables = {"records": ["household_id", "month", "welfare"], "households": ["household_id"]}
+    told, _ = catalogue.available({**tables, "assistance": [*offers, "answered_on"]})
+    untold, lacking = catalogue.available({**tables, "assistance": offers})
+    rest_on_answers = {f.name for f in told} - {f.name for f in untold}
+    assert any("accepted" in f.needs for f in told if f.name in rest_on_answers)
+    assert {missing for name in rest_on_answers for missing in lacking[name]} == {"assistance.answered_on"}
+
+
 def test_shipped_catalogue_is_bilingual_and_within_its_size() -> None:
     catalogue = load_catalogue()
     assert 60 <= len(catalogue.inputs) <= 105
