@@ -170,11 +170,12 @@ class Catalogue:
         lacking: dict[str, list[str]] = {}
         for feature in in_order(self.features):
             if feature.kind == "aggregate":
-                dated = {f"{c}_age" for c in have.get(feature.table, ())}
+                dated = {f"{c}_age" for c in have.get(feature.table, ()) if _may_be_dated(feature.table, c)}
                 missing = (feature.needs | _days_of_later_facts(feature)) - have.get(feature.table, set()) - dated - {"age"}
                 if feature.table == "villages" and "village_id" not in areas:
                     missing |= {"village_id"}
-                missing = {f"{feature.table}.{c.removesuffix('_age')}" for c in missing}
+                named = load_contract().tables[feature.table].columns
+                missing = {f"{feature.table}.{c if c in named else c.removesuffix('_age')}" for c in missing}
                 if feature.table not in have:
                     missing = {feature.table}
             else:
@@ -187,6 +188,12 @@ class Catalogue:
             else:
                 done[feature.name] = feature
         return list(done.values()), lacking
+
+
+def _may_be_dated(table: str, column: str) -> bool:
+    """Whether a column can be a day: `n_working_age` is a count of its own, and no age of `n_working`."""
+    known = load_contract().tables[table].columns.get(column)
+    return known is None or known.type in _DATED
 
 
 def _days_of_later_facts(feature: Feature) -> set[str]:

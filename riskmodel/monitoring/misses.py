@@ -240,7 +240,8 @@ def _natural(
     brought = pd.Series(0.0, index=later.index)
     for column, measures in _BRINGS.items():
         brought += np.where(after(begun, measures), change(column).clip(lower=0), 0.0)
-    welfare, line = later["welfare"].astype(float), later["line"].astype(float)
+    welfare = later["welfare"].astype(float)
+    line = later["line"].astype(float) if "line" in later else pd.Series(np.nan, index=later.index)
     frame = pd.DataFrame({"month_no": later["month_no"], "below": welfare < line})
     frame["without_shock"] = (welfare + taken / size) < line
     frame["without_help"] = (welfare - brought / size) < line

@@ -127,7 +127,7 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
     if len(columns) < 2 or any(column is None for column in columns) or any(map(_QUOTED.search, rows)):
         rows.to_csv(path, index=False, encoding="utf-8-sig", lineterminator="\n")
         return
-    table = pa.table(columns, names=list(rows))
+    table = pa.table(columns, names=list(rows)).combine_chunks()  # an empty first chunk is written as garbage (pyarrow 25)
     with path.open("wb") as file:
         file.write(("\ufeff" + ",".join(rows) + "\n").encode())
         arrow_csv.write_csv(table, file, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))

@@ -167,6 +167,15 @@ def test_answers_without_a_day_count_for_nothing_and_the_day_is_named_as_missing
     assert {missing for name in rest_on_answers for missing in lacking[name]} == {"assistance.answered_on"}
 
 
+def test_a_count_is_no_day_of_which_another_count_is_the_age() -> None:
+    catalogue = load_catalogue()
+    tables = {"records": ["household_id", "month", "welfare", "hh_size", "n_working"], "households": ["household_id"]}
+    _, lacking = catalogue.available(tables)
+    of_working_age = [f.name for f in catalogue.features if "n_working_age" in f.needs]
+    assert of_working_age
+    assert all("records.n_working_age" in lacking[name] for name in of_working_age)
+
+
 def test_shipped_catalogue_is_bilingual_and_within_its_size() -> None:
     catalogue = load_catalogue()
     assert 60 <= len(catalogue.inputs) <= 105

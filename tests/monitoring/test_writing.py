@@ -253,6 +253,12 @@ def test_a_file_of_values_is_the_file_that_pandas_writes(told: str | None, tmp_p
     assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
 
 
+def test_a_list_whose_first_county_has_nobody_is_the_file_that_pandas_writes(tmp_path: Path) -> None:
+    counties = [pd.DataFrame({"household_id": ids, "kind": ["x"] * len(ids)}, dtype="str") for ids in ([], ["007", "008"])]
+    write_csv(pd.concat(counties, ignore_index=True), tmp_path / "list.csv")
+    assert (tmp_path / "list.csv").read_text(encoding="utf-8-sig") == "household_id,kind\n007,x\n008,x\n"
+
+
 @pytest.mark.parametrize("odd", [[True, False], ["a", 1.5], [pd.Timestamp("2023-05-01 12:00"), None]])
 def test_a_file_with_values_of_another_kind_is_the_file_that_pandas_writes(odd: list[object], tmp_path: Path) -> None:
     rows = pd.DataFrame({"household_id": ["001", "002"], "told": odd, "share": [0.5, 1.0]})
