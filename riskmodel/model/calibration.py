@@ -63,8 +63,13 @@ class Calibration:
         from scipy.optimize import brentq
         from scipy.special import expit
 
-        intercept = brentq(lambda level: float(np.mean(expit(log_odds + level))) - rate, -20, 20)
-        return Calibration(self.slope, intercept)
+        def above(level: float) -> float:
+            return float(np.mean(expit(log_odds + level))) - rate
+
+        reach = 20.0
+        while above(-reach) > 0 or above(reach) < 0:  # outcomes that a few households tell apart make steep slopes
+            reach *= 2
+        return Calibration(self.slope, brentq(above, -reach, reach))
 
     def renewed(
         self, risk: np.ndarray, outcome: np.ndarray, households: pd.Series | np.ndarray | None = None

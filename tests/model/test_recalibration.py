@@ -249,3 +249,10 @@ def test_simulated_counties_that_begin_to_record_all_falls(tmp_path_factory: pyt
 
     quiet = trained(steady, run)
     assert not checked(quiet, later.assign(outcome=steady.frame.loc[later.index, "outcome"])).warns
+
+
+def test_the_level_is_found_where_risks_of_a_few_households_are_steep() -> None:
+    risk, outcome = np.array([1e-12, 1e-12, 1 - 1e-9, 1 - 1e-9]), np.array([0.0, 0.0, 1.0, 0.0])
+    found = Calibration(slope=3.0).anchored(risk, outcome)
+    assert found.slope == 3.0
+    assert found.apply(risk).mean() == pytest.approx(outcome.mean(), abs=1e-6)
