@@ -1,32 +1,62 @@
-"""Processes that counties are shared out to: what is said when one is lost."""
+"""Processes that counties are shared out to: what they have at hand, and what is said where one is lost."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-CALL = """
-from riskmodel import processes
+import pytest
 
-{guard}
-    with processes.said_if_lost(), processes.pool(1, processes.SCORING) as pool:
-        print(pool.submit(len, "abc").result())
+from riskmodel.processes import MONITORING, SCORING
+
+PROGRAM = """
+import sys
+
+def has_kernels(_):
+    return "riskmodel.cohort.sweep" in sys.modules
+
+if __name__ == "__main__":
+    from riskmodel.processes import get_ready, pool
+    get_ready(sys.argv[1])
+    with pool(2, sys.argv[1]) as processes:
+        print(list(processes.map(has_kernels, range(2))))
+"""
+
+UNGUARDED = """
+from riskmodel.processes import SCORING, pool, said_if_lost
+
+with said_if_lost(), pool(1, SCORING) as processes:
+    processes.submit(len, "abc").result()
 """
 
 
-def ran(folder: Path, guard: str) -> subprocess.CompletedProcess:
-    script = folder / "monthly.py"
-    script.write_text(CALL.format(guard=guard), encoding="utf-8")
-    return subprocess.run([sys.executable, script], capture_output=True, text=True, encoding="utf-8", timeout=120)
+def run(folder: Path, temporary: Path, at_hand: str = SCORING) -> str:
+    program = folder / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[1])}
+    found = subprocess.run([sys.executable, program, at_hand], capture_output=True, text=True, env=environment, timeout=120)
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process may import for itself")
+@pytest.mark.parametrize("at_hand", [SCORING, MONITORING])
+def test_a_worker_has_its_kernels_before_its_first_county(at_hand: str, tmp_path: Path) -> None:
+    short = Path("/tmp")
+    assert run(tmp_path, short, at_hand) == "[True, True]"
+
+
+def test_without_room_for_the_servers_socket_each_process_imports_for_itself(tmp_path: Path) -> None:
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    assert run(tmp_path, long) == "[False, False]"
 
 
 def test_a_script_that_every_process_would_run_again_is_told_how_to_guard_its_call(tmp_path: Path) -> None:
-    found = ran(tmp_path, "if True:")
+    script = tmp_path / "monthly.py"
+    script.write_text(UNGUARDED, encoding="utf-8")
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert found.returncode != 0
     assert 'below `if __name__ == "__main__":`' in found.stderr.splitlines()[-1]
-
-
-def test_a_guarded_script_uses_processes(tmp_path: Path) -> None:
-    found = ran(tmp_path, 'if __name__ == "__main__":')
-    assert (found.returncode, found.stdout.strip()) == (0, "3"), found.stderr
