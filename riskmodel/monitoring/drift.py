@@ -156,6 +156,8 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     if not steps:
         notes.append(_NO_UNITS)
         return
+    if len(sample.for_units) < len(sample.cluster):
+        notes.append(_some_for_units(len(sample.for_units)))
     columns = load_contract().tables["records"].columns
     for name in sample.kinds:
         if columns[name].type != "number" or columns[name].unit == "share":
@@ -634,6 +636,13 @@ _NO_CAUSES = (
     "Causes need the scored months of this month and of the same month last year (--alerts).",
     "原因构成的漂移监测需要本月和上年同月的评分结果（--alerts）。",
 )
+
+
+def _some_for_units(households: int) -> tuple[str, str]:
+    return (
+        f"Values in another unit are looked for among {households:,} households drawn by their id (drift.unit_households).",
+        f"单个数值的计量单位在按户编号抽取的{households:,}户中核查（drift.unit_households）。",
+    )
 
 
 def _drawn(counties: int) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.drift import _ratio, report_drift
 from riskmodel.monitoring.part import Asked, Found
-from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
 from riskmodel.months import month_number
 from riskmodel.register import Register
@@ -91,6 +92,20 @@ def test_a_twentieth_of_the_rows_in_another_unit_alarms_for_that_column_alone(
     assert alarms[["name", "check"]].to_numpy().tolist() == [["wage_income", "units"]]
     assert alarms["detail"].item() == {"fen_for_yuan": "x 100", "month_for_year": "/ 12"}[unit]
     assert "Check the unit" in alarms["action_en"].item() and "计量单位" in alarms["action_zh"].item()
+
+
+def test_another_unit_is_found_among_the_households_that_are_drawn_and_it_is_said_how_many(
+    steady: Path, tmp_path: Path
+) -> None:
+    rules = Rules(drift=DriftRules(unit_households=1000))
+    found = report_drift(Asked(plant(steady, tmp_path / "copy", "wage_income", 100.0, 1), LAST, rules))
+    assert found.tables["alarms"][["name", "check"]].to_numpy().tolist() == [["wage_income", "units"]]
+    (told,) = (re.search(r"among ([\d,]+) households", en) for en, _ in found.notes if "drift.unit_households" in en)
+    assert 900 < int(told[1].replace(",", "")) < 1100
+    everybody = report_drift(Asked(Register.open(tmp_path / "copy"), LAST, Rules()))
+    assert not any("drift.unit_households" in en for en, _ in everybody.notes)
+    others = [t.tables["comparisons"].query("check != 'units'") for t in (found, everybody)]
+    pd.testing.assert_frame_equal(*(rows.sort_values(["name", "check"]).reset_index(drop=True) for rows in others))
 
 
 def test_a_column_that_is_no_longer_delivered_alarms(tmp_path: Path) -> None:
