@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
 from riskmodel.errors import CatalogueError
 from riskmodel.register.blocked import protected_by_name
-from riskmodel.register.contract import Contract, load_contract, meant
+from riskmodel.register.contract import Column, Contract, load_contract, meant
 from riskmodel.settings import find_config
 
 HOUSEHOLD_COLUMNS = ("household_type", "relocated", "lifted_year", "opted_out")
@@ -170,12 +170,11 @@ class Catalogue:
         lacking: dict[str, list[str]] = {}
         for feature in in_order(self.features):
             if feature.kind == "aggregate":
-                dated = {f"{c}_age" for c in have.get(feature.table, ()) if _may_be_dated(feature.table, c)}
-                missing = (feature.needs | _days_of_later_facts(feature)) - have.get(feature.table, set()) - dated - {"age"}
+                held, contract = have.get(feature.table, set()), load_contract().tables[feature.table]
+                missing = columns_behind(feature.needs - {"age"}, held, contract.columns) - held
                 if feature.table == "villages" and "village_id" not in areas:
                     missing |= {"village_id"}
-                named = load_contract().tables[feature.table].columns
-                missing = {f"{feature.table}.{c if c in named else c.removesuffix('_age')}" for c in missing}
+                missing = {f"{feature.table}.{c}" for c in missing}
                 if feature.table not in have:
                     missing = {feature.table}
             else:
@@ -190,17 +189,23 @@ class Catalogue:
         return list(done.values()), lacking
 
 
-def _may_be_dated(table: str, column: str) -> bool:
-    """Whether a column can be a day: `n_working_age` is a count of its own, and no age of `n_working`."""
-    known = load_contract().tables[table].columns.get(column)
-    return known is None or known.type in _DATED
+def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[str, Column]) -> set[str]:
+    """The columns of a table that expressions over it are read from.
 
+    `x_age` is told by the day `x`, where there is no column of that name: `n_working_age` is a count of its own. A later
+    fact needs the day that reveals it too; without it none of these facts counts.
 
-def _days_of_later_facts(feature: Feature) -> set[str]:
-    """Columns that say from when on the later facts that a feature needs were known; without them none of these counts."""
-    columns = load_contract().tables[feature.table].columns
-    days = (columns[c].revealed_by for c in feature.needs if c in columns)
-    return {day for day in days if day is not None}
+    Parameters
+    ----------
+    needs
+        Columns that expressions name, `age` left out.
+    held
+        Columns of the register's table.
+    columns
+        Those of the contract's.
+    """
+    read = {name if name in held or name in columns else name.removesuffix("_age") for name in needs}
+    return read | {day for name in read if name in columns and (day := columns[name].revealed_by)}
 
 
 def in_order(features: Sequence[Feature]) -> list[Feature]:

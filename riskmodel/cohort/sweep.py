@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
+from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature, columns_behind
 from riskmodel.catalogue.compiler import HISTORY_MONTHS, CountyFiles
 from riskmodel.catalogue.syntax import Node, NotCovered, conjuncts, node, tree
 from riskmodel.cohort import kernels
@@ -561,9 +561,8 @@ class _Books:
     def _columns(self, table: str) -> list[str]:
         """Columns to read: what features need, and what says when a row was known."""
         definition, held = self._contract.tables[table], set(self.county.columns[table])
-        wanted = {c if c in held else c.removesuffix("_age") for c in self._read.get(table, ())}
-        wanted |= {by for c in wanted if c in definition.columns and (by := definition.columns[c].revealed_by)}
-        return sorted(wanted | {definition.dated_by, "known_at"})
+        behind = columns_behind(self._read.get(table, ()), held, definition.columns)
+        return sorted(behind | {definition.dated_by, "known_at"})
 
     def _table(self, table: str) -> _Held:
         """All rows of a smaller table, sorted by household (or village)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import md5
 from typing import Any
@@ -112,12 +112,14 @@ def among(ids: Any, chosen: Any) -> np.ndarray:
     return pc.is_in(told, wanted).to_numpy(zero_copy_only=False)
 
 
-def drawn(ids: Iterable[str], share: float) -> np.ndarray:
+def drawn(ids: Collection[str], share: float) -> np.ndarray:
     """Whether each id is among a share of all ids, drawn by the id alone, shape (n,).
 
     >>> drawn(["a", "b", "c"], 0.5).tolist()
     [True, False, True]
     """
+    if share >= 1:
+        return np.ones(len(ids), bool)
     limit = int(share * 2**32)
     return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
 

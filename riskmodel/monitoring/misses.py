@@ -233,15 +233,16 @@ def _natural(
         first = dated[dated["kind"].isin(kinds)].groupby("household_id")["day"].min().reindex(later.index)
         return (first.to_numpy() <= ends.to_numpy()) & first.notna().to_numpy()
 
-    size = later["hh_size"].astype(float) if "hh_size" in later else pd.Series(1.0, index=later.index)
+    def told(column: str, otherwise: float) -> pd.Series:
+        return later[column].astype(float) if column in later else pd.Series(otherwise, index=later.index)
+
+    size, welfare, line = told("hh_size", 1.0), later["welfare"].astype(float), told("line", np.nan)
     taken = (change("selfpay") - change("claims")).clip(lower=0)
     for column, kinds in _TAKES.items():
         taken += np.where(after(struck, kinds), (-change(column)).clip(lower=0), 0.0)
     brought = pd.Series(0.0, index=later.index)
     for column, measures in _BRINGS.items():
         brought += np.where(after(begun, measures), change(column).clip(lower=0), 0.0)
-    welfare = later["welfare"].astype(float)
-    line = later["line"].astype(float) if "line" in later else pd.Series(np.nan, index=later.index)
     frame = pd.DataFrame({"month_no": later["month_no"], "below": welfare < line})
     frame["without_shock"] = (welfare + taken / size) < line
     frame["without_help"] = (welfare - brought / size) < line

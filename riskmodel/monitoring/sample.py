@@ -99,12 +99,13 @@ def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int]) -> Sam
         kind = contract[name].type
         if kind in _TYPES:
             kinds[name] = "category" if kind == "category" else "number"
-    files = [(county, file) for county in register.counties if (file := register.file("records", county))]
-    rows = sum(pq.read_metadata(file).num_rows for _, file in files)
+    files = {county: file for county in register.counties if (file := register.file("records", county))}
+    inside = {file: pq.read_metadata(file) for file in files.values()}
+    rows = sum(of.num_rows for of in inside.values())
     span = (month_number(register.last_month) - month_number(register.first_month)) // register.step_months + 1
     every = max(1, int(rows / span / rules.households))
-    groups = {file: range(0, pq.read_metadata(file).num_row_groups, every) for _, file in files}
-    seen = sum(pq.read_metadata(file).row_group(group).num_rows for file, of in groups.items() for group in of) / span
+    groups = {file: range(0, of.num_row_groups, every) for file, of in inside.items()}
+    seen = sum(inside[file].row_group(group).num_rows for file, of in groups.items() for group in of) / span
     share = min(1.0, rules.unit_households / max(seen, 1.0))
 
     def one(file: Path) -> dict[str, np.ndarray]:
@@ -125,10 +126,9 @@ def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int]) -> Sam
         there = np.zeros(len(ids), bool)
         there[np.concatenate(whose)] = True
         found[month] = Month(there, _Columns(tuple(zip(parts, at, whose, strict=True)), kinds, len(ids)))
-    counties = [county for county, _ in files]
+    counties = list(files)
     cluster = _clusters(register, counties, ids, county)
-    for_units = np.flatnonzero(drawn(ids, share)) if share < 1 else np.arange(len(ids))
-    return Sample(found, cluster, county, counties, kinds, every > 1, for_units)
+    return Sample(found, cluster, county, counties, kinds, every > 1, np.flatnonzero(drawn(ids, share)))
 
 
 def _rows_of(
@@ -150,14 +150,14 @@ def _rows_of(
     for group in groups:
         piece = source.read_row_group(group, columns=["household_id", "month", *known], use_threads=False)
         ids = pc.dictionary_encode(piece["household_id"].combine_chunks())
-        some = pa.array(drawn(ids.dictionary.to_pylist(), share)).take(ids.indices) if share < 1 else None
+        some = pa.array(drawn(ids.dictionary.to_pylist(), share)).take(ids.indices)
         keep = None
         for month in sorted({*months, *of_units}):
             this = pc.equal(piece["month"], pa.scalar(first_day(month), pa.date32()))
             if known:
                 day = pa.scalar(as_of_day(month, register.step_months), pa.date32())
                 this = pc.and_(this, pc.less_equal(piece["known_at"], day))
-            if some is not None and month not in months:
+            if month not in months:
                 this = pc.and_(this, some)
             keep = this if keep is None else pc.or_(keep, this)
         piece = piece.filter(keep)

@@ -38,12 +38,8 @@ def shares_differ(
     ([0.9, 0.1], [0.5, 0.5], True)
     """
     number = int(max(of_now.max(initial=-1), of_then.max(initial=-1))) + 1
-    counts = []
-    for bin_, cluster in ((now, of_now), (then, of_then)):
-        known = bin_ >= 0
-        cells = cluster[known].astype(np.int64) * bins + bin_[known]
-        counts.append(np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float))
-    (a, b), totals = counts, [max(c.sum(), 1.0) for c in counts]
+    a, b = _counted(now, of_now, number, bins), _counted(then, of_then, number, bins)
+    totals = [max(c.sum(), 1.0) for c in (a, b)]
     there = (a.sum(axis=1) + b.sum(axis=1)) > 0
     a, b = a[there], b[there]
     pooled = (a.sum(axis=0) + b.sum(axis=0)) / max(a.sum() + b.sum(), 1.0)
@@ -51,6 +47,13 @@ def shares_differ(
         1
     ]
     return a.sum(axis=0) / totals[0], b.sum(axis=0) / totals[1], chance_of(excess)
+
+
+def _counted(code: np.ndarray, cluster: np.ndarray, number: int, bins: int) -> np.ndarray:
+    """Rows of each cluster in each bin, shape (number, bins); a row in bin -1 is left out."""
+    known = code >= 0
+    cells = cluster[known].astype(np.int64) * bins + code[known]
+    return np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float)
 
 
 def chance_of(excess: np.ndarray) -> np.ndarray:
@@ -173,13 +176,7 @@ def more_than_usual(
     (0.05, 0.0, True)
     """
     number = int(cluster.max(initial=-1)) + 1
-
-    def counted(code: np.ndarray) -> np.ndarray:
-        known = code >= 0
-        cells = cluster[known].astype(np.int64) * bins + code[known]
-        return np.bincount(cells, minlength=number * bins).reshape(number, bins).astype(float)
-
-    cells = [counted(now), *map(counted, usual)]
+    cells = [_counted(code, cluster, number, bins) for code in (now, *usual)]
     of = [cell.sum(axis=1, keepdims=True) for cell in cells]
     here, there = cells[0].sum(axis=0), sum(cell.sum(axis=0) for cell in cells[1:])
     n_here, n_there = max(of[0].sum(), 1.0), max(sum(n.sum() for n in of[1:]), 1.0)
