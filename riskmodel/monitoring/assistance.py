@@ -24,7 +24,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withhe
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
-from riskmodel.monitoring.known import Answers, named, needs_on, open_known
+from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
 from riskmodel.months import as_of_day, month_number
@@ -55,7 +55,7 @@ def report_assistance(asked: Asked) -> Found:
         return Found({}, notes=[_NO_ASSISTANCE])
     catalogue = load_catalogue()
     answers = Answers.of(catalogue, asked.rules.assistance.delivers)
-    counties = drawn_counties(asked)
+    counties = drawn_counties(asked.register, asked.rules.assistance.households)
     tables, notes = _indicators(asked), [_READING]
     lacks: dict[str, tuple[str, str]] = {}
     wanted = asked.rules.assistance.estimate_effects
@@ -84,21 +84,6 @@ def report_assistance(asked: Asked) -> Found:
         notes.append(_NO_SPELLS)
         lacks |= dict.fromkeys(("help_coverage", "help_timeliness", "change_of_measure"), _NO_SPELLS)
     return Found(tables, _figures(tables), notes, lacks)
-
-
-def drawn_counties(asked: Asked) -> list[str]:
-    """Counties that effects are estimated on, drawn by their id until they hold so many households."""
-    order = pd.util.hash_array(np.array(asked.register.counties, dtype=object)).argsort(kind="stable")
-    drawn, households = [], 0
-    with engine() as connection:
-        for county in (asked.register.counties[i] for i in order):
-            if households >= asked.rules.assistance.households:
-                break
-            file = asked.register.file("households", county)
-            if file is not None:
-                drawn.append(county)
-                households += connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchone()[0]
-    return sorted(drawn)
 
 
 def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import in_order
@@ -32,6 +31,7 @@ from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
+from riskmodel.monitoring.known import drawn_counties
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
 from riskmodel.monitoring.shifts import (
@@ -364,7 +364,7 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
         notes.append(_NO_TRAINING)
     elif trained not in references.values():
         references[TRAINING] = trained
-    counties = _counties(asked)
+    counties = drawn_counties(asked.register, rules.households)
     if not references:
         return
     asked.progress("drift of features and scores")
@@ -408,28 +408,6 @@ def _shared_by_places(model: RiskModel) -> frozenset[str]:
     return frozenset(shared)
 
 
-def _counties(asked: Asked) -> list[str]:
-    register, drawn, seen = asked.register, [], 0
-    for county in sorted(register.counties, key=lambda name: hash_of(name)):
-        file = register.file("households", county)
-        drawn.append(county)
-        seen += pq.read_metadata(file).num_rows if file else 0
-        if seen >= asked.rules.drift.households:
-            break
-    return drawn
-
-
-def hash_of(name: str) -> int:
-    """A number that orders names by chance and always alike.
-
-    >>> hash_of("001") == hash_of("001")
-    True
-    """
-    import zlib
-
-    return zlib.crc32(name.encode())
-
-
 def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
     """Features and risk of those at risk in a month, with their village as `cluster`."""
     model = asked.model
@@ -459,7 +437,7 @@ def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.Da
         notes.append(_TOO_EARLY)
         return None
     asked.progress("calibration")
-    counties = _counties(asked)
+    counties = drawn_counties(asked.register, asked.rules.drift.households)
     frames = [score_county(asked.register, model, month, county).frame for county in counties]
     risks = pd.concat(frames, ignore_index=True)[["household_id", "risk"]]
     found = build_labels(asked.register, [month], model.run.label, model.run.at_risk, counties=counties, known_by=asked.day)

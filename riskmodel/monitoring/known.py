@@ -19,7 +19,7 @@ from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
-from riskmodel.register import load_contract
+from riskmodel.register import Register, load_contract
 
 
 def open_known(
@@ -121,7 +121,24 @@ def drawn(ids: Collection[str], share: float) -> np.ndarray:
     if share >= 1:
         return np.ones(len(ids), bool)
     limit = int(share * 2**32)
-    return np.array([int(md5(i.encode(), usedforsecurity=False).hexdigest()[:8], 16) < limit for i in ids], bool)
+    return np.array([_lot(i) < limit for i in ids], bool)
+
+
+def drawn_counties(register: Register, households: int) -> list[str]:
+    """Counties drawn by their id alone until they hold so many households, sorted."""
+    found, held = [], 0
+    for county in sorted(register.counties, key=_lot):
+        if held >= households:
+            break
+        if here := register.rows("households", county):
+            found.append(county)
+            held += here
+    return sorted(found)
+
+
+def _lot(name: str) -> int:
+    """A number below 2^32 that a name always draws, by chance as far as its order goes."""
+    return int(md5(name.encode(), usedforsecurity=False).hexdigest()[:8], 16)
 
 
 def needs_on(

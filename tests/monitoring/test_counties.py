@@ -11,7 +11,7 @@ import pytest
 from riskmodel.catalogue import load_catalogue
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.counties import by_county, with_workers
-from riskmodel.monitoring.known import needs_on
+from riskmodel.monitoring.known import drawn_counties, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import run_parts
@@ -38,6 +38,14 @@ def test_counties_come_back_in_order_and_are_told(asked: Asked) -> None:
     told: list[str] = []
     found = list(by_county(Asked(asked.register, asked.as_of, Rules(), progress=told.append), name_of, "names"))
     assert found == asked.register.counties and told == [f"names of {county}" for county in found]
+
+
+def test_counties_are_drawn_by_their_id_until_they_hold_enough_households(asked: Asked) -> None:
+    register = asked.register
+    every = sum(register.rows("households", county) for county in register.counties)
+    assert drawn_counties(register, every) == register.counties
+    (first,) = drawn_counties(register, 1)
+    assert first in drawn_counties(register, register.rows("households", first) + 1) != register.counties
 
 
 @pytest.mark.slow
