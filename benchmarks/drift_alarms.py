@@ -9,8 +9,12 @@ nothing stays nothing in any unit.
 **Simulated counties** (`--counties`), of both worlds, are reported on in each month that has one of the year before, and the
 errors are planted in the last one, every unit in every column of money: rare amounts are found more rarely.
 
+**Under a model** (`--models`), counties of five years are reported on every third month with a model of their first two and
+a half years; in copies, events, help or visits have not come in for a year before the last of these months.
+
     python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
     python benchmarks/drift_alarms.py --quiet 0 --planted 0 --counties 4 --json figures.json
+    python benchmarks/drift_alarms.py --quiet 0 --planted 0 --models 2 --json figures.json
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import tell
 from benchmarks.national import MONEY, make_register
+from riskmodel import Run, build_cohorts, train
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.drift import is_amount, report_drift
 from riskmodel.monitoring.part import Asked
@@ -104,10 +109,10 @@ def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd
     return pd.DataFrame(rows, columns=["column", "unit", "found", "alone"])
 
 
-def make_county(out: Path, world: str, households: int, seed: int) -> Register:
-    """The register of a simulated county of three years."""
+def make_county(out: Path, world: str, households: int, seed: int, months: int = 36) -> Register:
+    """The register of a simulated county."""
     with tempfile.TemporaryDirectory() as source:
-        simulate(Path(source) / "tables", world=world, households=households, months=36, seed=seed, with_truth=False)
+        simulate(Path(source) / "tables", world=world, households=households, months=months, seed=seed, with_truth=False)
         ingest(find_config("sources/simulated.yaml"), Path(source) / "tables", out)
     return Register.open(out)
 
@@ -140,6 +145,51 @@ def in_counties(
     return pd.DataFrame(months), pd.DataFrame(errors)
 
 
+def under_models(counties: int, households: int, folder: Path, first: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row per quiet month with what alarmed, and one per table that came in no more, with whether it is named."""
+    months, lacking = [], []
+    for world, seed in product(WORLDS, range(first, first + counties)):
+        out = folder / f"{world}{seed}"
+        register = make_county(out, world, households, seed, months=60)
+        begin, last = month_number(register.first_month), month_number(register.last_month)
+        known = build_cohorts(register, [month_text(m) for m in range(begin + 6, begin + 30, 3)], 6)
+        model = train(known, Run(label=known.label, split={"folds": 0}, models=["lightgbm"])).model
+        whose = {"world": world, "county": seed}
+        for month in range(begin + 33, last + 1, 3):
+            found = report_drift(Asked(register, month, Rules(), model=model)).tables["alarms"]
+            told = found["about"] + " " + found["check"] + " " + found["name"] + " " + found["reference"]
+            months.append({**whose, "month": month_text(month), "alarms": "; ".join(told)})
+        for table in ("events", "assistance", "visits"):
+            late = without_lately(out, folder / "copy", table, last - 12)
+            found = report_drift(Asked(late, last, Rules(), model=model)).tables["alarms"]
+            named = set(found.loc[found["check"] == "lacking", "name"])
+            lacking.append({**whose, "table": table, "found": table in named, "alone": named == {table}})
+            shutil.rmtree(folder / "copy")
+        shutil.rmtree(out)
+    return pd.DataFrame(months), pd.DataFrame(lacking)
+
+
+def without_lately(register: Path, copy: Path, table: str, month: int) -> Register:
+    """A copy of a register in which no row of a table became known after a month."""
+    shutil.copytree(register, copy)
+    for file in sorted((copy / "tables" / table).glob("*.parquet")):
+        rows = pq.read_table(file, partitioning=None)
+        kept = rows.filter(pc.less(rows["known_at"], pa.scalar(first_day(month + 1), pa.date32())))
+        pq.write_table(kept, file, compression="zstd")
+    return Register.open(copy)
+
+
+def told_of_models(months: pd.DataFrame, lacking: pd.DataFrame) -> dict[str, Any]:
+    """Counts with Wilson intervals: months with an alarm, those without any of debt, and tables that were missed."""
+    other = months["alarms"].str.replace(r"inputs level debt\w* \w+(; )?", "", regex=True)
+    found: dict[str, Any] = {"months": len(months), "tables": len(lacking), "tables_found": int(lacking["found"].sum())}
+    for name, alarms in (("alarmed", months["alarms"]), ("alarmed_but_for_debt", other)):
+        low, high = wilson(int(alarms.ne("").sum()), len(months))
+        found |= {name: int(alarms.ne("").sum()), f"{name}_low": low, f"{name}_high": high}
+    found |= {"tables_alone": int(lacking["alone"].sum())}
+    return found | {"what": months.loc[months["alarms"].ne("")].to_dict("records")}
+
+
 def told_of_counties(months: pd.DataFrame, errors: pd.DataFrame) -> dict[str, Any]:
     """Counts with Wilson intervals: months with an alarm, and errors found by world and column."""
     alarmed = int(months["alarms"].ne("").sum())
@@ -162,6 +212,7 @@ def main() -> None:
     arguments.add_argument("--quiet", type=int, default=40, help="registers without drift, twelve months each")
     arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, nine each")
     arguments.add_argument("--counties", type=int, default=0, help="simulated counties of each world")
+    arguments.add_argument("--models", type=int, default=0, help="simulated counties of each world with a model")
     arguments.add_argument("--households", type=int, default=3000)
     arguments.add_argument("--first", type=int, default=0, help="first seed")
     arguments.add_argument("--json", type=Path)
@@ -170,6 +221,7 @@ def main() -> None:
         alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder), asked.first)
         rows = planted(asked.planted, asked.households, Path(folder), asked.first)
         counties = in_counties(asked.counties, asked.households, Path(folder), asked.first) if asked.counties else None
+        models = under_models(asked.models, asked.households, Path(folder), asked.first) if asked.models else None
     low, high = wilson(alarmed, months)
     figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
     figures |= {"alarmed_share": alarmed / months if months else float("nan"), "low": low, "high": high, "what": what[:20]}
@@ -179,7 +231,8 @@ def main() -> None:
         "alone": int(rows["alone"].sum()), "by_unit": rows.groupby("unit")["found"].mean().to_dict(),
         "missed": rows.loc[~rows["found"], ["column", "unit"]].to_dict("records"),
     }  # fmt: skip
-    tell(figures | ({"counties": told_of_counties(*counties)} if counties else {}), asked.json)
+    figures |= {"counties": told_of_counties(*counties)} if counties else {}
+    tell(figures | ({"models": told_of_models(*models)} if models else {}), asked.json)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ and one that chance does not give. Chance is told by the spread between villages
 the same village stands on both sides, so that a drought that strikes a whole village counts as one (cluster-robust t, Liang
 & Zeger 1986). All tests of a report share one chance of a false alarm (`false_alarms`, Bonferroni).
 
-A change of a column is told apart by what mends it: rows that are missing, values that are missing, values nobody knew,
-single values in another unit (`units`), a whole column that moved (`level`), another distribution once that is taken out
-(`shape`). What has moved alike in equal stretches of the past (`stretches`) is a trend, and no alarm. The shape is measured
-by the population stability index (Siddiqi 2006), which is never read without the test, and shown with the
-Kolmogorov-Smirnov distance.
+A change is told apart by what mends it: households without a record (`rows`), events, help or visits that come in no more
+(`lacking`), values that are missing, values nobody knew, single values in another unit (`units`), a whole column that moved
+(`level`), another distribution once that is taken out (`shape`). What has moved alike in equal stretches of the past
+(`stretches`) is a trend, and no alarm. The shape is measured by the population stability index (Siddiqi 2006), which is
+never read without the test, and shown with the Kolmogorov-Smirnov distance.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.scoring import score_county
-from riskmodel.catalogue.catalogue import in_order
+from riskmodel.catalogue.catalogue import Feature, in_order
 from riskmodel.cohort.labels import build_labels
 from riskmodel.cohort.splits import embargo_months
+from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.known import drawn_counties
 from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.rules import DriftRules
 from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
 from riskmodel.monitoring.shifts import (
     beyond,
@@ -46,12 +48,16 @@ from riskmodel.monitoring.shifts import (
     stretches,
     unit_steps,
 )
-from riskmodel.months import month_number, month_text
-from riskmodel.register import load_contract
+from riskmodel.months import last_day, month_number, month_text
+from riskmodel.register import Register, load_contract
 
 LAST_YEAR, TRAINING, MONTH_BEFORE = "last_year", "training", "month_before"
 INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES = "inputs", "features", "scores", "calibration", "causes"
 ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values", "units", "level", "shape", "ratio"
+LACKING = "lacking"
+_DELIVERED = ("events", "assistance", "visits")
+_LATELY = 3
+"""Months in which rows of such a table became known: what comes in once a quarter is no fall."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,8 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
         notes.append(_drawn(len(sample.counties)))
     for reference, month in references.items():
         yield _rows(sample, now, month, reference, rules.rows_change)
+        for table in (t for t in _DELIVERED if register.has(t)):
+            yield _lacking(register, table, now, month, reference, rules.table_fall)
     for name in sample.kinds:
         for reference, month in references.items():
             yield from _column(sample, name, now, month, reference, trends[reference], rules)
@@ -201,8 +209,39 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     )  # fmt: skip
 
 
+def _lacking(register: Register, table: str, now: int, month: int, reference: str, least: float) -> Comparison:
+    """Whether far fewer rows of a table became known lately: where it comes no more, features stand at nothing.
+
+    Rows of a whole village are not counted: a price that falls for all makes many of them, or there is none.
+    """
+    step, lately = register.step_months, max(_LATELY, register.step_months)
+    ends = [m + step - 1 for m in (now, month)]
+    known = ", ".join(
+        f"count(*) FILTER (known_at > DATE '{last_day(end - lately)}' AND known_at <= DATE '{last_day(end)}')"
+        for end in ends
+    )
+    rows, homes = ([str(f) for c in register.counties if (f := register.file(t, c))] for t in (table, "households"))
+    units = ["homes.village_id"] * ("village_id" in register.columns("households")) + ["household_id"]
+    with engine() as connection:
+        for unit in units:
+            made = connection.execute(
+                f"""
+                SELECT {known} FROM read_parquet($rows) JOIN read_parquet($homes) AS homes USING (household_id)
+                GROUP BY {unit} ORDER BY {unit}""",
+                {"rows": rows, "homes": homes},
+            ).fetchall()
+            if len(made) >= LEAST_CLUSTERS:
+                break
+    here, there = np.array(made, float).reshape(-1, 2).T
+    a, b = float(here.sum()), float(there.sum())
+    return Comparison(
+        INPUTS, table, LACKING, reference, month_text(month), a, b, b / a if a else np.inf if b else 1.0, least,
+        float(chance_of((here - there)[:, None])[0]),
+    )  # fmt: skip
+
+
 def _column(
-    sample: Sample, name: str, now: int, month: int, reference: str, trend: Sequence[int], rules: Any
+    sample: Sample, name: str, now: int, month: int, reference: str, trend: Sequence[int], rules: DriftRules
 ) -> Iterator[Comparison]:
     here, there = sample.months[now], sample.months[month]
     at, of = np.flatnonzero(here.there), np.flatnonzero(there.there)
@@ -288,7 +327,7 @@ def _categories(
     b: np.ndarray,
     of_b: np.ndarray,
     whose: Mapping[str, Any],
-    rules: Any,
+    rules: DriftRules,
     least: float = 0.0,
 ) -> Iterator[Comparison]:
     code, names = pd.factorize(np.concatenate([b, a]))
@@ -313,7 +352,14 @@ def _categories(
 
 
 def _units(
-    sample: Sample, name: str, now: int, step: int, reference: str, made: Mapping[int, Sequence[int]], tries: int, rules: Any
+    sample: Sample,
+    name: str,
+    now: int,
+    step: int,
+    reference: str,
+    made: Mapping[int, Sequence[int]],
+    tries: int,
+    rules: DriftRules,
 ) -> Comparison:
     """Whether single values made a step of a unit more often than is usual.
 
@@ -354,7 +400,7 @@ def _most(codes: np.ndarray, step: int, sample: Sample) -> str:
 
 
 def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
-    """Features and scores of those at risk, in counties drawn in order until enough households are in them."""
+    """Scores and features of those at risk, in counties drawn until enough households are in them."""
     model, register, rules = asked.model, asked.register, asked.rules.drift
     assert model is not None
     first = month_number(register.first_month)
@@ -369,28 +415,53 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
         return
     asked.progress("drift of features and scores")
     scored = functools.cache(lambda month: _scored(asked, month, counties))
-    now = scored(asked.as_of)
     for reference, month in references.items():
-        then, trend = scored(month), stretches(asked.as_of, month, first, register.step_months)
-        if not len(now) or not len(then):
-            continue
-        code, villages = pd.factorize(pd.concat([now["cluster"], then["cluster"]]))
-        shared: frozenset[str] = frozenset()
-        if len(villages) < LEAST_CLUSTERS:
-            code, _ = pd.factorize(pd.concat([now["household_id"], then["household_id"]]))
-            shared = _shared_by_places(model)
-            notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
-        of_a, of_b = code[: len(now)], code[len(now) :]
-        for name in model.inputs:
-            if name not in now or name in shared:
-                continue
-            a, b = now[name].to_numpy(float), then[name].to_numpy(float)
-            whose = {"about": FEATURES, "name": name, "reference": reference, "reference_month": month_text(month)}
-            yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, whose, rules.missing_change)
-            yield _shape(a, of_a, b, of_b, whose, rules.psi, functools.partial(_course, scored, trend, name))
-        whose = {"about": SCORES, "name": "risk", "reference": reference, "reference_month": month_text(month)}
-        yield _shape(now["risk"].to_numpy(float), of_a, then["risk"].to_numpy(float), of_b, whose, rules.psi_scores,
-                     functools.partial(_course, scored, trend, "risk"))  # fmt: skip
+        if len(scored(asked.as_of)) and len(scored(month)):
+            trend = stretches(asked.as_of, month, first, register.step_months)
+            yield from _scores_and_features(asked, scored, month, reference, trend, notes)
+
+
+def _scores_and_features(
+    asked: Asked,
+    scored: Callable[[int], pd.DataFrame],
+    month: int,
+    reference: str,
+    trend: Sequence[int],
+    notes: list[tuple[str, str]],
+) -> Iterator[Comparison]:
+    """Risks and features of the month against those of another.
+
+    No two years are quite alike for the households of a county, and what they have in common no spread between villages
+    tells. So a feature that is distributed otherwise matters where it may have moved the risks, or moved far
+    (`psi_features`). The average of a place is not asked for: it moves a little everywhere each year, which is far beside
+    the spread between places, and the households' own values are compared.
+    """
+    model, rules = asked.model, asked.rules.drift
+    assert model is not None
+    here, there = scored(asked.as_of), scored(month)
+    code, villages = pd.factorize(pd.concat([here["cluster"], there["cluster"]]))
+    averages = _resting_on(model, lambda feature: feature.kind == "context")
+    left_out: frozenset[str] = frozenset()
+    if len(villages) < LEAST_CLUSTERS:
+        code, _ = pd.factorize(pd.concat([here["household_id"], there["household_id"]]))
+        left_out = averages | _resting_on(model, lambda feature: feature.table == "villages")
+        notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
+    of_a, of_b = code[: len(here)], code[len(here) :]
+    whose = {"reference": reference, "reference_month": month_text(month)}
+
+    def values(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return here[name].to_numpy(float), of_a, there[name].to_numpy(float), of_b
+
+    risk = _shape(*values("risk"), {"about": SCORES, "name": "risk", **whose}, rules.psi_scores,
+                  functools.partial(_course, scored, trend, "risk"))  # fmt: skip
+    yield risk
+    least = rules.psi if risk.effect >= risk.least_effect else rules.psi_features
+    for name in (n for n in model.inputs if n in here and n not in left_out):
+        feature = {"about": FEATURES, "name": name, **whose}
+        a, _, b, _ = values(name)
+        yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, feature, rules.missing_change)
+        if name not in averages:
+            yield _shape(*values(name), feature, least, functools.partial(_course, scored, trend, name))
 
 
 def _course(scored: Callable[[int], pd.DataFrame], trend: Sequence[int], name: str) -> list[np.ndarray]:
@@ -399,13 +470,13 @@ def _course(scored: Callable[[int], pd.DataFrame], trend: Sequence[int], name: s
     return [frame[name].to_numpy(float) if len(frame) else np.empty(0) for frame in frames]
 
 
-def _shared_by_places(model: RiskModel) -> frozenset[str]:
-    """Features that all households of a place share, and those that rest on such."""
-    shared: set[str] = set()
+def _resting_on(model: RiskModel, such: Callable[[Feature], bool]) -> frozenset[str]:
+    """Names of such features, and of those that rest on them."""
+    found: set[str] = set()
     for feature in in_order(model.catalogue.features):
-        if feature.kind == "context" or feature.table == "villages" or feature.needs & shared:
-            shared.add(feature.name)
-    return frozenset(shared)
+        if such(feature) or feature.needs & found:
+            found.add(feature.name)
+    return frozenset(found)
 
 
 def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
@@ -516,6 +587,9 @@ def _alarms(asked: Asked, tests: Sequence[Comparison], limits: Mapping[bool, flo
 
 
 def _named(asked: Asked, test: Comparison) -> tuple[str, str]:
+    if test.check == LACKING:
+        table = load_contract().tables[test.name]
+        return table.en, table.zh
     if test.about == INPUTS and test.name != "*":
         column = load_contract().tables["records"].columns[test.name]
         return column.en, column.zh
@@ -537,6 +611,12 @@ _ACTIONS = {
         "{now:,.0f} households have a record, {then:,.0f} in {month}: ask which areas or kinds of household have joined, "
         "and whether some are delivered twice under two ids, before scoring.",
         "本月有记录的户数为{now:,.0f}，{month}为{then:,.0f}：评分前请核实新增了哪些地方或哪类农户，是否有同一户以不同编号重复上报。",
+    ),
+    LACKING: (
+        "{name}: {now:,.0f} rows became known in the last three months, {then:,.0f} in the same months to {month}. Ask "
+        "whether this table was delivered, and have it delivered before scoring: what is not on record counts as not "
+        "having been.",
+        "{name}：近三个月新获知{now:,.0f}条，截至{month}的同期为{then:,.0f}条。请核实该表是否漏报，补报后再评分，否则模型会视为没有发生。",
     ),
     MISSING: (
         "{name}: missing for {now:.0%}, in {month} for {then:.0%}. Ask the source whether the field was dropped or renamed; "

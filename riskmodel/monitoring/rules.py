@@ -132,11 +132,19 @@ class DriftRules(Strict):
     false_alarms: float = Field(0.01, gt=0, lt=1, description="chance of any false alarm in a report, over all its tests")
     households: int = Field(60_000, ge=1000, description="of a larger register about so many households are looked at")
     unit_households: int = Field(20_000, ge=1000, description="of how many values are held against the months before")
-    psi: float = Field(0.25, gt=0, description="population stability index of a column or feature from which it matters")
+    psi: float = Field(
+        0.25,
+        gt=0,
+        description="population stability index of a column from which it matters, of a feature where risks moved",
+    )
+    psi_features: float = Field(1.0, gt=0, description="the same of a feature where risks did not move")
     psi_scores: float = Field(0.2, gt=0, description="the same of scores and of causes")
     level: float = Field(1.5, gt=1, description="factor by which the median of an amount must move")
     missing_change: float = Field(0.1, gt=0, description="change of the share that is missing")
     rows_change: float = Field(0.1, gt=0, description="change of the number of households with a record")
+    table_fall: float = Field(
+        2.5, gt=1, description="factor by which rows of events, help or visits of three months must fall"
+    )
     new_values: float = Field(0.005, gt=0, description="share of rows with values not known before")
     unit_factors: list[float] = Field([12, 100, 1000, 10000], min_length=1, description="steps of units, up and down")
     unit_window: float = Field(0.6, gt=0, description="half-width of a step in logarithms: a household's own change")

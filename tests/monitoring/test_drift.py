@@ -17,6 +17,7 @@ from benchmarks.national import make_register as make_synthetic
 from riskmodel.cli import app
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
+from riskmodel.monitoring import drift
 from riskmodel.monitoring.drift import _ratio, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
@@ -52,6 +53,15 @@ def records(seed: int = 1) -> pd.DataFrame:
 
 def report(folder: Path, rows: pd.DataFrame) -> Found:
     return report_drift(Asked(make_register(folder, records=rows), LAST, Rules()))
+
+
+def illnesses(until: str) -> pd.DataFrame:
+    """Every month two dozen other households report an illness; nothing comes in from `until` on."""
+    months = MONTHS[until > MONTHS]
+    who = (np.arange(24 * len(months)) * 7) % HOUSEHOLDS
+    day = np.repeat(months.strftime("%Y-%m-10"), 24)
+    ids = [f"{k:03d}" for k in who]
+    return pd.DataFrame({"household_id": ids, "kind": "illness", "onset_on": day, "known_at": day})
 
 
 def last(rows: pd.DataFrame) -> pd.Series:
@@ -228,6 +238,36 @@ def test_falls_twice_as_many_as_promised_alarm_and_as_many_do_not(county: County
     for factor, alarms in ((1.0, False), (2.0, True)):
         rows["outcome"] = (draw.random(4000) < factor * risk).astype(float)
         assert _ratio(asked, LAST, rows, 1e-4).alarms(1e-4) == alarms
+
+
+@pytest.mark.parametrize(("until", "alarms"), [("2023-11", 1), ("2023-12", 0), ("2024-01", 0)])
+def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_path: Path, until: str, alarms: int) -> None:
+    register = make_register(tmp_path, records=records(), events=illnesses(until))
+    found = report_drift(Asked(register, LAST, Rules())).tables["alarms"]
+    assert len(found) == alarms
+    if alarms:
+        assert found["check"].item() == "lacking" and found["name"].item() == "events"
+        assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
+
+
+def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_moved_far(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    asked = Asked(Register.open(county.register), month_number(AS_OF), Rules(), (), model)
+    feature, risk = "selfpay_burden", "risk"
+    households = pd.DataFrame({"household_id": np.arange(2000).astype(str), "cluster": np.arange(2000) // 40})
+    draw = np.random.default_rng(7)
+    before = households.assign(**{feature: draw.normal(0, 1, 2000), risk: draw.normal(0, 1, 2000)})
+
+    def alarms(by: float, of_risk: float) -> set[str]:
+        after = before.assign(**{feature: before[feature] + by, risk: before[risk] + of_risk})
+        monkeypatch.setattr(drift, "_scored", lambda asked, month, counties: after if month == asked.as_of else before)
+        return set(report_drift(asked).tables["alarms"].query("about in ('features', 'scores')")["name"])
+
+    assert alarms(0.7, 0.0) == set()
+    assert alarms(0.7, 0.7) == {feature, risk}
+    assert alarms(1.5, 0.0) == {feature}
 
 
 def test_features_scores_and_causes_are_compared_where_a_model_is_named(county: County) -> None:
