@@ -140,10 +140,11 @@ def test_a_cost_that_is_blank_on_one_side_raised_no_income_and_blank_claims_are_
     parts = {"wage_income": [150.0, 80, 112], "selfpay": 0.0, "claims": 0.0, "hh_size": 1}
     records = pd.concat([
         monthly("001", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, None]}),
+        monthly("003", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, None]}),
         monthly("002", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, 10], "claims": [0, None, None]}),
     ])  # fmt: skip
     found = report(make_register(tmp_path, records=records)).tables["exits"].set_index("reason")["spells"]
-    assert found.to_dict() == {"medical_cost": 1, "wages": 1}
+    assert found.to_dict() == {"medical_cost": 1, "wages": 2}
 
 
 def test_income_of_more_than_a_year_before_the_exit_does_not_speak_against_it(tmp_path: Path) -> None:
