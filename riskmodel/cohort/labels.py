@@ -5,7 +5,7 @@ already holds: not below the line, not in open monitoring, guarantees not known 
 outcome that was not observed through t + H is missing, never 0.
 
 - `below_line`: income per person below the line at u in (t, t+H], and at the next assessment where two are asked
-  for and the household has one.
+  for and the household has one. A record without income is no assessment: the one after it decides.
 - `guarantee_fail`: a guarantee fails at u, recorded by a visit or a department where the source is known. Unknown is
   not a failure.
 - `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months before u that is
@@ -123,7 +123,8 @@ def _months_between(start: pd.Series, end: pd.Series) -> np.ndarray:
 
 _ASSESSMENTS = """
     CREATE TABLE assessments AS
-    SELECT *, lead(below) OVER ahead AS next_below, lead(known_at) OVER ahead AS next_known_at
+    SELECT *, lead(below IGNORE NULLS) OVER ahead AS next_below,
+           lead(CASE WHEN below IS NOT NULL THEN known_at END IGNORE NULLS) OVER ahead AS next_known_at
     FROM (FROM versions QUALIFY row_number() OVER (PARTITION BY household_id, month_no ORDER BY known_at DESC) = 1)
     WINDOW ahead AS (PARTITION BY household_id ORDER BY month_no)
     """

@@ -94,7 +94,7 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
         open_known(connection, asked, "spells", counties)
         connection.execute(
             "CREATE TABLE taken AS SELECT household_id, measure, offered_on, "
-            "coalesce(started_on, answered_on, offered_on) AS began, ended_on FROM sorted_assistance WHERE accepted"
+            f"{asked.begun} AS began, ended_on FROM sorted_assistance WHERE accepted"
         )
         tables = {
             "help_measures": connection.execute(
@@ -418,7 +418,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                              OVER (PARTITION BY household_id) AS before
                   FROM (SELECT household_id, max(identified_on) AS identified_on FROM sorted_spells
                         WHERE eliminated_on IS NULL GROUP BY household_id)
-                  JOIN (SELECT household_id, measure, coalesce(started_on, answered_on, offered_on) AS began
+                  JOIN (SELECT household_id, measure, {asked.begun} AS began
                         FROM sorted_assistance WHERE accepted) USING (household_id)
                   WHERE began >= identified_on AND began <= DATE '{asked.day}')
             GROUP BY household_id, identified_on HAVING min({month_no("began")}) <= {review};

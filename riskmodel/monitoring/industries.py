@@ -110,7 +110,7 @@ def _households(asked: Asked, county: str) -> pd.DataFrame:
     """The last known record of each household within a year: its places, industry, incomes (yuan a year)."""
     register = asked.register
     held = register.columns("records")
-    told = [c for c in ("industry", *_INCOMES) if c in held]
+    told = [c for c in ("industry", *_INCOMES, "welfare", "hh_size") if c in held]
     file = register.file("records", county)
     if file is None:
         return pd.DataFrame({"household_id": []})
@@ -243,8 +243,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
         if "verified" in events:
             events = events[events["verified"].fillna(True).astype(bool)]
-        if "village_id" in events:
-            struck |= set(events["village_id"].dropna())
+        struck |= set(_of_villages(events))
         if "household_id" in events and "village_id" in homes:
             lived = homes.set_index("household_id")["village_id"]
             many = events["household_id"].map(lived).value_counts() / lived.value_counts()
@@ -300,10 +299,18 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
 def _watched(
     people: pd.DataFrame, links: pd.DataFrame, projects: pd.DataFrame, rules: IndustryRules, county: str
 ) -> pd.DataFrame:
-    """Households of which most income comes from a project that lives mainly or fully on support."""
+    """Households of which most income comes from a project that lives mainly or fully on support.
+
+    Where a part of income is not on record, income per person times members is the least that the whole can be; where that
+    is missing too, nothing is said of the household.
+    """
     rows = links.merge(projects[["project_id", "dependence", "village_id"]], on="project_id")
     rows = rows[rows["dependence"].isin((FULLY, MAINLY))]
-    gross = people.reindex(columns=["household_id", *_INCOMES]).set_index("household_id").sum(axis=1)
+    parts = people.set_index("household_id").reindex(columns=list(_INCOMES)).astype(float)
+    gross = parts.sum(axis=1)
+    if {"welfare", "hh_size"} <= set(people):
+        reference = people.set_index("household_id").eval("welfare * hh_size").astype(float)
+        gross = gross.where(parts.notna().all(axis=1), np.maximum(gross, reference))
     whole = rows["household_id"].map(gross).astype(float)
     rows = rows.assign(
         income_share=(rows["income"].astype(float) / whole.where(whole > 0)).clip(upper=1.0), county_id=county
@@ -347,7 +354,12 @@ def _industries(
         counts = ["main_households", "projects", "linked_households"]
         found[counts] = found[counts].fillna(0).astype(int)
     gross = float(people.reindex(columns=list(_INCOMES)).sum().sum())
-    resting = found["production_income"].fillna(0) + found.get("linked_income", pd.Series(0.0, index=found.index)).fillna(0)
+    resting = found["production_income"].fillna(0)
+    if len(links) and projects is not None:
+        made = people.dropna(subset=[c for c in ("industry", "production_income") if c in people])
+        main = linked["household_id"].map(made.set_index("household_id")["industry"])
+        beside = linked[(linked["link"] != "own") | (main != linked["industry"])]  # else its production holds it already
+        resting = resting.add(beside.groupby("industry")["income"].sum().astype(float), fill_value=0)
     found["income_share"] = resting / gross if gross > 0 else np.nan
     return found.rename_axis("industry").reset_index().assign(county_id=county)
 
@@ -363,9 +375,15 @@ def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None
     )
     events = events[recent & events["kind"].isin(_STRUCK)]
     struck = people["household_id"].isin(events["household_id"].dropna()) if "household_id" in events else False
-    if "village_id" in events and "village_id" in people:
-        struck = struck | people["village_id"].isin(events["village_id"].dropna())
+    if "village_id" in people:
+        struck = struck | people["village_id"].isin(_of_villages(events))
     return pd.Series(np.broadcast_to(struck, len(people)), index=people.index).reset_index(drop=True)
+
+
+def _of_villages(events: pd.DataFrame) -> pd.Series:
+    """The villages that events struck as a whole: those that name no household."""
+    whole = events[events["household_id"].isna()] if "household_id" in events else events
+    return whole.reindex(columns=["village_id"])["village_id"].dropna()
 
 
 def _concentration(shares: pd.DataFrame) -> pd.DataFrame:

@@ -96,11 +96,8 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
     held = set(register.columns("assistance"))
     if "accepted" in held:
         open_known(connection, asked, "assistance", counties, "accepted")
-        began = "started_on" if "started_on" in held else "answered_on"
-        yield (
-            "helped",
-            count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {began} {within.format(began)}"),
-        )
+        begun = f"{asked.begun} {within.format(asked.begun)}"
+        yield "helped", count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {begun}")
         if "amount_paid" in held:
             yield "paid", count(f"SELECT sum(amount_paid) FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
 

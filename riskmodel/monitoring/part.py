@@ -68,6 +68,12 @@ class Asked:
         return [county for county in self.register.counties if self.register.file("records", county)]
 
     @property
+    def begun(self) -> str:
+        """SQL for the day on which help began: accepted help has not, as long as the register holds that day and it is
+        blank. Where it holds none, that of the answer, else of the offer."""
+        return "started_on" if "started_on" in self.register.columns("assistance") else "coalesce(answered_on, offered_on)"
+
+    @property
     def day(self) -> dt.date:
         """The last day that counts as known."""
         return as_of_day(self.as_of, self.register.step_months)

@@ -175,25 +175,33 @@ _PARTS = {
 def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> pd.DataFrame:
     """What rose most when income crossed the line: each part of income per person, the number of members, or the line.
 
-    A product of income and 1/members changes by each factor's change at the mean of the other, so the parts add up.
+    A product of income and 1/members changes by each factor's change at the mean of the other, so the parts add up. A cost
+    that is blank on one side tells no change, and blank claims are none: many books write only those that were paid.
     """
     held = set(asked.register.columns("records"))
-    parts = {
-        name: " + ".join([c for c in [gain] if c in held] + [f"(-coalesce({c}, 0))" for c in [cost] if c in held])
-        for name, (gain, cost) in _PARTS.items()
+    sides = {
+        side: {
+            name: " + ".join(
+                [f"coalesce({side}.{c}, 0)" if c == "claims" else f"{side}.{c}" for c in [gain] if c in held]
+                + [f"(CASE WHEN {other}.{c} IS NULL THEN 0 ELSE -coalesce({side}.{c}, 0) END)" for c in [cost] if c in held]
+            )
+            for name, (gain, cost) in _PARTS.items()
+        }
+        for side, other in (("a", "b"), ("b", "a"))
     }
-    parts = {name: f"({sql})" for name, sql in parts.items() if sql} if "hh_size" in held else {}
-    shares = {name: f"(b.{name} - a.{name}) * (1.0 / a.hh_size + 1.0 / b.hh_size) / 2" for name in parts}
+    parts = [name for name, sql in sides["a"].items() if sql] if "hh_size" in held else []
+    money = sorted({c for name in parts for c in _PARTS[name] if c in held})
+    then, now = ({name: f"({sides[side][name]})" for name in parts} for side in "ab")
+    shares = {name: f"({now[name]} - {then[name]}) * (1.0 / a.hh_size + 1.0 / b.hh_size) / 2" for name in parts}
     if parts:
-        shares["members"] = (
-            "(" + " + ".join(f"coalesce(a.{n} + b.{n}, 0)" for n in parts) + ") / 2 * (1.0 / b.hh_size - 1.0 / a.hh_size)"
-        )
+        both = " + ".join(f"coalesce({then[n]} + {now[n]}, 0)" for n in parts)
+        shares["members"] = f"({both}) / 2 * (1.0 / b.hh_size - 1.0 / a.hh_size)"
     shares["line"] = "a.line - b.line"
     most = "greatest(" + ", ".join(shares.values()) + ")"
     reason = " ".join(f"WHEN {sql} = {most} THEN '{name}'" for name, sql in shares.items())
     latest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1"
     latest = latest if asked.register.has_revisions else ""
-    columns = ", ".join(["line", *(["hh_size"] if parts else []), *(f"{sql} AS {name}" for name, sql in parts.items())])
+    columns = ", ".join(["line", *(["hh_size"] if parts else []), *money])
     file = asked.register.file("records", county)
     if file is None:
         return pd.DataFrame(columns=["reason", "months", "n"])
@@ -311,9 +319,9 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     first_help = "SELECT '' AS household_id, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS began WHERE false"
     if helped:
         open_known(connection, asked, "assistance", [county])
-        first_help = """
+        first_help = f"""
             SELECT household_id, s.identified_on, min(began) AS began FROM monitoring s
-            JOIN (SELECT household_id, coalesce(started_on, answered_on, offered_on) AS began FROM sorted_assistance
+            JOIN (SELECT household_id, {asked.begun} AS began FROM sorted_assistance
                   WHERE accepted) USING (household_id)
             WHERE began BETWEEN s.identified_on AND s.eliminated_on GROUP BY household_id, s.identified_on"""
         soon = (

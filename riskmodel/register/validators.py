@@ -12,6 +12,8 @@ import yaml
 from riskmodel.errors import UsageError
 from riskmodel.register.contract import SAFE_LOADER, load_contract, meant
 
+_RECORD_MONTHS = 12
+"""A record from further back says nothing of a spell's first or last day: its amounts cover no month of these twelve."""
 _MONTH = {"records": "month", "spells": "CAST(date_trunc('month', identified_on) AS DATE)"}
 
 
@@ -106,11 +108,17 @@ def _spells_in_context(
         "data_end": "(SELECT last_day(max(month)) FROM latest)",
     }
     shown = [f"{sql} AS {name}" for name, sql in context.items() if re.search(rf"\b{name}\b", asked)]
-    shown += [f"latest_{side}.{name} AS {side}_{name}" for side, held in beside.items() for name in held]
+    days = {"in": "identified_on", "out": "eliminated_on"}
+    lately = f"latest_{{side}}.month >= date_trunc('month', s.{{day}}) - INTERVAL {_RECORD_MONTHS} MONTH"
+    shown += [
+        f"CASE WHEN {lately.format(side=side, day=days[side])} THEN latest_{side}.{name} END AS {side}_{name}"
+        for side, held in beside.items()
+        for name in held
+    ]
     joins = " ".join(
         f"ASOF LEFT JOIN latest latest_{side} "
         f"ON s.household_id = latest_{side}.household_id AND s.{day} >= latest_{side}.month"
-        for side, day in (("in", "identified_on"), ("out", "eliminated_on"))
+        for side, day in days.items()
         if beside[side]
     )
     newest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""

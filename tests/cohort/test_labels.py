@@ -46,6 +46,17 @@ def test_a_single_month_suffices_where_the_panel_has_no_more(tmp_path: Path) -> 
     assert outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, 150, 150, 90]))["outcome"].tolist() == [1.0]
 
 
+def test_a_month_whose_income_is_not_on_record_confirms_no_fall(tmp_path: Path) -> None:
+    """Below in August, nothing told of September: October decides, and is the month from which the outcome is known."""
+    records = monthly("001", "2023-01", [*BEFORE, 150, 90, 90, 150, 150, 150, 150])
+    records.loc[records["month"] == "2023-09-01", "welfare"] = None
+    assert outcome(tmp_path / "above", records)["outcome"].tolist() == [0.0]
+    records.loc[records["month"] == "2023-10-01", "welfare"] = 80
+    found = outcome(tmp_path / "below", records)
+    assert found["outcome"].tolist() == [1.0]
+    assert found["outcome_known_at"].iloc[0] == pd.Timestamp("2023-10-31")
+
+
 def test_a_fall_after_the_horizon_does_not_count(tmp_path: Path) -> None:
     found = outcome(tmp_path, monthly("001", "2023-01", [*BEFORE, *[150.0] * 6, 90, 90]))
     assert found["outcome"].tolist() == [0.0]

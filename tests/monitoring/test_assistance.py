@@ -127,6 +127,19 @@ def test_coverage_timeliness_and_refusal_are_those_of_the_books(small: Register)
     assert coverage["monitored"] == "<10" and np.isnan(coverage["share"]), "fewer than ten households give no share"
 
 
+def test_help_that_was_taken_up_and_has_not_begun_reaches_nobody_yet(tmp_path: Path) -> None:
+    names = [f"{i:03}" for i in range(40)]
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in names])
+    help_given = given(*((h, "health", "2023-03-10", True) for h in names[:30]))
+    help_given.loc[15:, "started_on"] = pd.NaT
+    register = make_register(
+        tmp_path, records=records, spells=ledger(*((h, "2023-03-01", None) for h in names)), assistance=help_given
+    )
+    tables = report_assistance(asked(register)).tables
+    assert tables["help_timeliness"].set_index("within_days").loc[30, ["needs", "helped"]].tolist() == [40, 15]
+    assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
+
+
 def test_a_county_of_few_monitored_households_is_not_the_total_less_the_others() -> None:
     found = pd.DataFrame({"county_id": ["*", "A", "B", "C"], "n": [145, 100, 40, 5], "helped": [105, 80, 20, 5]})
     told = covered(found).set_index("county_id")

@@ -67,6 +67,30 @@ def test_a_project_that_loses_without_support_is_fully_dependent_and_its_househo
     assert found.tables["watched"]["income_share"].item() == pytest.approx(8000 / 14000)
 
 
+def test_a_part_of_income_that_is_not_on_record_makes_no_household_live_on_a_project(tmp_path: Path) -> None:
+    """8,000 from the project: of 6,000 on record it would be all, of 15,000 a head for two it is a quarter."""
+    records = tables()["records"].assign(welfare=15_000.0)
+    records.loc[records["month"] == "2023-12-01", "wage_income"] = None
+    assert report(tmp_path / "known", records=records).tables["watched"]["household_id"].tolist() == []
+    records.loc[records["month"] == "2023-12-01", "welfare"] = None
+    assert report(tmp_path / "untold", records=records).tables["watched"]["household_id"].tolist() == []
+
+
+def test_income_from_a_business_of_ones_own_is_not_counted_beside_the_production_that_holds_it(tmp_path: Path) -> None:
+    shares = report(tmp_path).tables["industries"].set_index("industry")["income_share"]
+    assert shares["grain"] == pytest.approx(2 * 6000 / (4 * 14_000)), "003 lives on grain, and 6,000 of it are its own"
+    assert shares["tea"] == pytest.approx((2 * 6000 + 8000) / (4 * 14_000)), "the wage is no production"
+
+
+def test_an_event_of_one_household_does_not_strike_its_village(tmp_path: Path) -> None:
+    event = {"kind": "disaster", "onset_on": "2023-07-02", "known_at": "2023-07-09", "village_id": "v1"}
+    events = pd.DataFrame([event | {"household_id": "001"}])
+    struck = report(tmp_path / "one", events=events).tables["industries"].set_index("industry")["shocked_share"]
+    assert struck.to_dict() == {"tea": 0.5, "grain": 0.0}
+    whole = report(tmp_path / "all", events=events.assign(household_id=None)).tables["industries"]
+    assert whole.set_index("industry")["shocked_share"].to_dict() == {"tea": 1.0, "grain": 0.0}
+
+
 def test_stagnation_is_never_said_of_a_household(tmp_path: Path) -> None:
     found = report(tmp_path)
     for name, table in found.tables.items():

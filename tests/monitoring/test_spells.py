@@ -136,6 +136,35 @@ def test_what_raised_income_over_the_line_is_named(tmp_path: Path) -> None:
     assert found.to_dict() == {"medical_cost": 1, "transfers": 1, "wages": 1}
 
 
+def test_a_cost_that_is_blank_on_one_side_raised_no_income_and_blank_claims_are_none(tmp_path: Path) -> None:
+    parts = {"wage_income": [150.0, 80, 112], "selfpay": 0.0, "claims": 0.0, "hh_size": 1}
+    records = pd.concat([
+        monthly("001", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, None]}),
+        monthly("003", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, None]}),
+        monthly("002", "2023-01", [150.0, 90, 120], **{**parts, "selfpay": [0, 60, 10], "claims": [0, None, None]}),
+    ])  # fmt: skip
+    found = report(make_register(tmp_path, records=records)).tables["exits"].set_index("reason")["spells"]
+    assert found.to_dict() == {"medical_cost": 1, "wages": 2}
+
+
+def test_income_of_more_than_a_year_before_the_exit_does_not_speak_against_it(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2021-01", [150, 90]) for h in ("001", "002")] + [monthly("003", "2021-01", [150] * 36)])
+    spells = ledger(("001", "2021-03-01", "2022-01-10"), ("002", "2021-03-01", "2022-03-10"))
+    found = report(make_register(tmp_path, records=records, spells=spells)).tables["removed_early"]
+    assert found["household_id"].tolist() == ["001"], "the last record of 002 was thirteen months old"
+
+
+def test_help_that_has_not_begun_makes_no_early_exit(tmp_path: Path) -> None:
+    help_given = pd.DataFrame({
+        "household_id": ["001", "002"], "measure": "health", "offered_on": "2023-05-02", "known_at": "2023-05-02",
+        "accepted": True, "answered_on": "2023-05-02", "started_on": ["2023-05-20", None],
+    })  # fmt: skip
+    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002")])
+    spells = ledger(("001", "2023-02-01", "2023-06-10"), ("002", "2023-02-01", "2023-06-10"))
+    register = make_register(tmp_path, records=records, spells=spells, assistance=help_given)
+    assert report(register).tables["removed_early"]["household_id"].tolist() == ["001"]
+
+
 def test_without_spells_the_lists_are_of_those_below_the_line_and_it_is_said(tmp_path: Path) -> None:
     records = pd.concat([monthly("001", "2022-01", [150] + [90] * 23), monthly("002", "2022-01", [90] * 12)])
     found = report(make_register(tmp_path, records=records))
