@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from riskmodel.engine import one_file
 from riskmodel.errors import ContractError, NotFound
 from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zones_of
 from riskmodel.register.source import Source, TableSource, columns_read
@@ -160,7 +161,7 @@ class Reader:
         return {name: kind for name, kind, *_ in rows if name not in (FILE, ROW)}
 
     def _parquet(self, path: Path, label: str) -> str:
-        relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
+        relation = f"read_parquet({one_file(path)}, file_row_number = true, hive_partitioning = false)"
         try:
             self.connection.execute(f"SELECT * FROM {relation} LIMIT 0").fetchall()
         except duckdb.Error:
@@ -175,7 +176,7 @@ class Reader:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         filled = ", ".join(identifier(name) for name in names)
         relation = (
-            f"read_csv({literal(str(readable))}, columns = {{{columns}}}, header = false, "
+            f"read_csv({one_file(readable)}, columns = {{{columns}}}, header = false, hive_partitioning = false, "
             f"skip = {header_row}, auto_detect = false, delim = {literal(delimiter)}, nullstr = '', "
             "quote = '\"', escape = '\"', "
             "strict_mode = true, null_padding = false, max_line_size = 16777216)"

@@ -359,6 +359,19 @@ def test_several_files_and_a_row_filter(tmp_path):
     assert set(Register.open(tmp_path / "r").manifest["about"]["inputs"]) == {"m1.csv", "m2.csv"}
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_file_is_read_by_its_own_name_and_its_own_columns(tmp_path, kind):
+    folder = tmp_path / "month=2020-01" / "taken [1]"
+    folder.mkdir(parents=True)
+    (tmp_path / "month=2020-01" / "taken 1").mkdir()
+    for place, household in ((folder, "meant"), (folder.with_name("taken 1"), "other")):
+        rows = records((household, "2023-05", 100.0))
+        rows.to_parquet(place / "records.parquet") if kind == "parquet" else rows.to_csv(place / "records.csv", index=False)
+    register = register_of(tmp_path, PLAIN, folder)
+    rows = register.read("records")
+    assert list(rows.household_id) == ["meant"] and list(rows.month.dt.strftime("%Y-%m")) == ["2023-05"]
+
+
 def test_quarantine_keeps_only_columns_that_the_source_maps(tmp_path):
     (tmp_path / "records.csv").write_text(
         "household_id,month,welfare,姓名,手机\n1,2023-01,5,张三,13800000000\n2,2023-01,many,李四,13900000000\n",
