@@ -166,9 +166,7 @@ def test_files_that_hold_a_column_as_types_that_do_not_go_together(tmp_path):
     rows = pd.DataFrame({"household_id": ["h1"], "month": [202301], "welfare": [1.0]})
     rows.to_parquet(tmp_path / "part1.parquet")
     rows.assign(month=pd.Timestamp("2023-02-01")).to_parquet(tmp_path / "part2.parquet")
-    with pytest.raises(
-        ContractError, match="part1.parquet, part2.parquet, column month: the files hold it as BIGINT and as"
-    ):
+    with pytest.raises(ContractError, match="part2.parquet, column month: the files hold it as BIGINT and as"):
         ingest({"source": "t", "tables": {"records": {"file": "part*"}}}, tmp_path, tmp_path / "register")
 
 
