@@ -265,7 +265,8 @@ class Compiler:
 
     def _of_field(self, field: Field) -> list[tuple[str, str]]:
         column, value = field.column, identifier(field.name)
-        unreadable = f"{_g(field.name)} IS NOT NULL AND {value} IS NULL"
+        read = f"({self._value(field)})" if field.name == "known_at" else value  # where it is null, a day was put in
+        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL"
         match column.type:
             case "number" | "integer":
                 return [("not_a_number", unreadable), *_of_number(column, value)]

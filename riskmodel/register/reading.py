@@ -213,6 +213,8 @@ class Reader:
 
     def _csv(self, path: Path, table: TableSource) -> str:
         readable, label, header_row = self._as_utf8(path), self._label(path), table.header_row
+        if _lines_end_in_several_ways(readable):  # DuckDB then reads no row, or fewer, and says nothing
+            readable = self._with_one_line_end(readable)
         names, delimiter = _csv_header(readable, path, header_row)
         names = _told_apart(names, label, table)
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
@@ -224,9 +226,6 @@ class Reader:
             "strict_mode = true, null_padding = false, max_line_size = 16777216"
         )
         torn = self._torn(f"SELECT {filled} FROM read_csv({one_file(readable)}, {options})")
-        if torn is not None:
-            readable = self._with_one_line_end(readable)
-            torn = self._torn(f"SELECT {filled} FROM read_csv({one_file(readable)}, {options})")
         if torn is not None:
             raise ContractError(
                 f"{path.name}{torn}: the row has more or fewer fields than the header, or a quotation mark "
@@ -248,7 +247,7 @@ class Reader:
         return None
 
     def _with_one_line_end(self, readable: Path) -> Path:
-        """A copy for a file that was put together from several, whose lines end in several ways."""
+        """A copy; a file may be put together from several, and Excel breaks lines within a cell otherwise than rows."""
         copy = self._scratch_file()
         with readable.open(encoding="utf-8") as lines, copy.open("w", encoding="utf-8", newline="\n") as file:
             shutil.copyfileobj(lines, file, 1 << 20)
@@ -457,6 +456,14 @@ def _transcode(path: Path, encoding: str, copy: Path) -> bool:
                 return False
             file.write(chunk)
     return True
+
+
+def _lines_end_in_several_ways(path: Path) -> bool:
+    returns = ends = both = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            returns, ends, both = returns + chunk.count(b"\r"), ends + chunk.count(b"\n"), both + chunk.count(b"\r\n")
+    return returns > 0 and ends > 0 and not returns == ends == both
 
 
 def _csv_header(readable: Path, path: Path, header_row: int) -> tuple[list[str], str]:

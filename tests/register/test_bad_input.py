@@ -281,6 +281,13 @@ def test_what_fits_exactly_is_accepted(tmp_path):
     assert reasons(tmp_path, "h,2023-01,1,2,2,100,100,3,2,1\n", header) == {}
 
 
+def test_a_day_of_knowing_that_cannot_be_read_is_not_taken_for_the_end_of_the_month(tmp_path):
+    found = reasons(
+        tmp_path, "h1,2023-01,1,someday\nh2,2023-01,1,2023-02-05\nh3,2023-01,1,\n", "household_id,month,welfare,known_at"
+    )
+    assert found == {"not_a_date:known_at": 1}
+
+
 def test_figures_so_large_that_a_sum_of_them_is_no_number(tmp_path):
     found = reasons(tmp_path, "h1,2023-01,1e308,1e308,1\n", "household_id,month,wage_income,transfer_income,hh_size")
     assert found == {"above_maximum:wage_income": 1, "above_maximum:transfer_income": 1}

@@ -406,10 +406,20 @@ def test_a_header_may_go_over_lines_and_stand_under_a_title_that_does(tmp_path):
     assert dict(zip(rows.household_id, rows.welfare, strict=True)) == {"h1": 1, "h2": 2}
 
 
-def test_lines_may_end_in_several_ways(tmp_path):
-    text = 'household_id,month,welfare\r\nh1,2023-01,1\r\n"h2",2023-01,2\nh3,2023-01,3\r\n'
+@pytest.mark.parametrize(
+    ("text", "header_row"),
+    [
+        ('household_id,month,welfare\r\nh1,2023-01,1\r\n"h2",2023-01,2\nh3,2023-01,3\r\n', 1),
+        ("title\nhousehold_id,month,welfare\r\nh1,2023-01,1\r\nh2,2023-01,2\r\nh3,2023-01,3\r\n", 2),
+        ('household_id,month,welfare,"a\nb"\r\nh1,2023-01,1,\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
+        ('household_id,month,welfare,note\r\nh1,2023-01,1,"a\nb"\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
+    ],
+)
+def test_no_row_is_lost_where_lines_end_in_several_ways(tmp_path, text, header_row):
     (tmp_path / "records.csv").write_bytes(text.encode())
-    rows = register_of(tmp_path, PLAIN, tmp_path).read("records")
+    rows = register_of(tmp_path, {"source": "t", "tables": {"records": {"header_row": header_row}}}, tmp_path).read(
+        "records"
+    )
     assert dict(zip(rows.household_id, rows.welfare, strict=True)) == {"h1": 1, "h2": 2, "h3": 3}
 
 
