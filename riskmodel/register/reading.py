@@ -213,7 +213,7 @@ class Reader:
 
     def _csv(self, path: Path, table: TableSource) -> str:
         readable, label, header_row = self._as_utf8(path), self._label(path), table.header_row
-        if _lines_end_in_several_ways(readable):  # DuckDB then reads no row, or fewer, and says nothing
+        if _counted_otherwise(readable):
             readable = self._with_one_line_end(readable)
         names, delimiter = _csv_header(readable, path, header_row)
         names = _told_apart(names, label, table)
@@ -249,7 +249,7 @@ class Reader:
     def _with_one_line_end(self, readable: Path) -> Path:
         """A copy; a file may be put together from several, and Excel breaks lines within a cell otherwise than rows."""
         copy = self._scratch_file()
-        with readable.open(encoding="utf-8") as lines, copy.open("w", encoding="utf-8", newline="\n") as file:
+        with readable.open(encoding="utf-8-sig") as lines, copy.open("w", encoding="utf-8", newline="\n") as file:
             shutil.copyfileobj(lines, file, 1 << 20)
         return copy
 
@@ -458,9 +458,13 @@ def _transcode(path: Path, encoding: str, copy: Path) -> bool:
     return True
 
 
-def _lines_end_in_several_ways(path: Path) -> bool:
+def _counted_otherwise(path: Path) -> bool:
+    """Whether DuckDB would skip or lose rows and say nothing: lines end in several ways, or a mark hides a quotation."""
     returns = ends = both = 0
     with path.open("rb") as file:
+        if file.read(4) == codecs.BOM_UTF8 + b'"':
+            return True
+        file.seek(0)
         while chunk := file.read(1 << 20):
             returns, ends, both = returns + chunk.count(b"\r"), ends + chunk.count(b"\n"), both + chunk.count(b"\r\n")
     return returns > 0 and ends > 0 and not returns == ends == both

@@ -412,6 +412,7 @@ def test_a_header_may_go_over_lines_and_stand_under_a_title_that_does(tmp_path):
         ('household_id,month,welfare\r\nh1,2023-01,1\r\n"h2",2023-01,2\nh3,2023-01,3\r\n', 1),
         ("title\nhousehold_id,month,welfare\r\nh1,2023-01,1\r\nh2,2023-01,2\r\nh3,2023-01,3\r\n", 2),
         ('household_id,month,welfare,"a\nb"\r\nh1,2023-01,1,\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
+        ('\ufeff"note\n(if any)",household_id,month,welfare\n,h1,2023-01,1\n,h2,2023-01,2\n,h3,2023-01,3\n', 1),
         ('household_id,month,welfare,note\r\nh1,2023-01,1,"a\nb"\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
     ],
 )
