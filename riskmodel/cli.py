@@ -641,6 +641,8 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
         typer.echo(f"{report.quarantined:,} rows with their reasons: {out / 'quarantine.parquet'}")
     for rule, count in report.warnings.items():
         typer.echo(f"warning: {rule}: {count:,} rows (kept; {out / 'warnings.parquet'})")
+    for name, lost in report.not_found.items():
+        typer.echo(f"Columns mapped and not in the data: {name}: {', '.join(lost)}.")
     if report.absent:
         typer.echo(f"Tables not in the data: {', '.join(report.absent)}.")
 

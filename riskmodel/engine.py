@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
+from pathlib import Path
 
 import duckdb
 
@@ -40,6 +42,23 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.execute(f"USE memory; DETACH {own}")
             except duckdb.Error:  # it answers no more, as after an error of its own
                 _started.cache_clear()
+
+
+def rows_of(*files: Path | str) -> str:
+    """SQL of the rows of Parquet files, for FROM: of the files so named, with the columns that they hold.
+
+    DuckDB by itself takes `[1]`, `*` and `?` in a path for a pattern, which other files match too, and puts columns in the
+    place of a file's own where a folder above is called such as `month=2023-05`.
+
+    >>> rows_of("taken [1]/records.parquet")
+    "read_parquet(['taken [[]1]/records.parquet'], hive_partitioning = false)"
+    """
+    return f"read_parquet([{', '.join(map(one_file, files))}], hive_partitioning = false)"
+
+
+def one_file(path: Path | str) -> str:
+    """A path as an SQL literal that names this one file, never a pattern."""
+    return "'" + re.sub(r"([*?\[])", r"[\1]", str(path)).replace("'", "''") + "'"
 
 
 def database() -> duckdb.DuckDBPyConnection:

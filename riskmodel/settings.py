@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +39,39 @@ def find_config(name: str | Path) -> Path:
     folder = packaged("configs") / below.parent
     shipped = ", ".join(sorted(p.name for p in folder.glob("*.yaml"))) or "none"
     raise UsageError(f"{name}: no such file, and it is not shipped either. Shipped in that folder: {shipped}.")
+
+
+def read_config(file: Path) -> str:
+    """The text of a configuration file.
+
+    Raises
+    ------
+    UsageError
+        If it is not UTF-8, as Windows in Chinese saves text by itself.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file.name}: its text is not UTF-8. Save it as UTF-8.") from None
+
+
+class WrittenOnce:
+    """A YAML loader beside this class refuses a key that is written twice, of which YAML keeps the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping, once its keys are known to differ."""
+        seen: set = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is written twice", key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+class Loader(WrittenOnce, yaml.SafeLoader):
+    """Reads the YAML of what users write."""
 
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -256,7 +290,7 @@ def load_run(path: str | Path) -> Run:
     """
     file = find_config(path)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = yaml.load(read_config(file), Loader) or {}
     except yaml.YAMLError as fault:
         raise UsageError(f"{file.name}: not readable as YAML ({getattr(fault, 'problem', fault)}).") from None
     if not isinstance(content, dict):

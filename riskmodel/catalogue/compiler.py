@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
+from riskmodel.engine import rows_of
 from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
@@ -71,10 +72,7 @@ def _double(name: str) -> str:
 
 def _households(county: CountyFiles) -> str:
     kept = [c for c in (*AREAS, *HOUSEHOLD_COLUMNS) if c in county.columns["households"]]
-    return (
-        f"households AS (SELECT {', '.join(['household_id', *kept])} "
-        f"FROM read_parquet({quoted(county.files['households'])}))"
-    )
+    return f"households AS (SELECT {', '.join(['household_id', *kept])} FROM {rows_of(county.files['households'])})"
 
 
 def _table_steps(
@@ -116,7 +114,7 @@ def _table_steps(
 def _source(table: str, unit: str, county: CountyFiles, dated_by: str, held: set[str]) -> str:
     """Rows of a table with the numbers of the month they are about and of the month they were known in."""
     numbers = f"{month_no(dated_by)} AS month_no, {month_no('known_at')} AS known_no"
-    file = f"read_parquet({quoted(county.files[table])})"
+    file = rows_of(county.files[table])
     if table == "events" and "village_id" in held:
         others = ", ".join(f"e.{c}" for c in county.columns["events"] if c != "household_id")
         own = f"SELECT e.household_id, {others} FROM {file} e WHERE e.household_id IS NOT NULL"

@@ -10,6 +10,7 @@ import yaml
 
 from riskmodel.errors import CatalogueError
 from riskmodel.register.contract import SAFE_LOADER, meant
+from riskmodel.settings import WrittenOnce, read_config
 
 LINE = "__line__"
 
@@ -27,14 +28,8 @@ class Place:
         return CatalogueError(f"{self.file}, line {self.line}, {self.row}: {why}.")
 
 
-class _LinedLoader(SAFE_LOADER):
+class _LinedLoader(WrittenOnce, SAFE_LOADER):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is written twice", key_node.start_mark)
-            seen.add(key)
         mapping = super().construct_mapping(node, deep=deep)
         mapping[LINE] = node.start_mark.line + 1
         return mapping
@@ -49,7 +44,7 @@ def read_lined(path: Path) -> dict:
         If the file is missing or is not YAML.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _LinedLoader)
+        content = yaml.load(read_config(path), _LinedLoader)
     except FileNotFoundError:
         raise CatalogueError(f"{path.name}: no such file.") from None
     except yaml.YAMLError as fault:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
 from riskmodel.catalogue.syntax import NotCovered
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.errors import NotEnoughData
 from riskmodel.months import month_text
 from riskmodel.register import Register, load_contract
@@ -191,7 +191,7 @@ def _queried(unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int
     """Features by the compiled query."""
     with engine() as connection:
         households = connection.execute(
-            "SELECT count(DISTINCT household_id) FROM read_parquet(?)", [unit.files["households"]]
+            f"SELECT count(DISTINCT household_id) FROM {rows_of(unit.files['households'])}"
         ).fetchone()[0]
         at_once = max(1, _GROUPS_AT_ONCE // max(households, 1))
         frames = [

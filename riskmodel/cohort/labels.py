@@ -23,9 +23,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.standing import FELL_AS, SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
 from riskmodel.register import Register
@@ -148,7 +148,7 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         WITH found AS (
             SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
                    {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())}
-            FROM read_parquet({quoted(register.file("records", county))})
+            FROM {rows_of(register.file("records", county))}
             {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""}),
         costly AS (
             SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at

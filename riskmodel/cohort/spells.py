@@ -26,9 +26,9 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.runs import Assessments
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
@@ -172,7 +172,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
             SELECT as_of_no, household_id, identified_on, {month_no("identified_on")} AS from_no,
                    CASE WHEN {ended} <= day THEN {ended} END AS eliminated_on,
                    CASE WHEN {ended} <= day THEN {mode} END AS mode
-            FROM read_parquet({quoted(file)}) JOIN (VALUES {months}) AS asked(as_of_no, day)
+            FROM {rows_of(file)} JOIN (VALUES {months}) AS asked(as_of_no, day)
             ON known_at <= day AND identified_on <= day),
         ordered AS (
             SELECT *, CASE WHEN identified_on <= max(coalesce(eliminated_on, DATE '9999-12-31')) OVER (

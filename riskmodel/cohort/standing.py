@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.catalogue import Feature
-from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.catalogue.compiler import month_no
 from riskmodel.catalogue.expressions import parse
 from riskmodel.catalogue.reading import Place
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.register import Register, load_contract
 from riskmodel.settings import AtRisk, Label
@@ -172,7 +172,7 @@ def told_by_records(register: Register) -> dict[str, str]:
 def open_others(connection: duckdb.DuckDBPyConnection, register: Register, county: str) -> None:
     """Tables of a county beside its records: `households`, `struck` (events) and `monitored` (spells)."""
     files = {table: register.file(table, county) for table in ("households", "events", "spells")}
-    connection.execute(f"CREATE VIEW households AS FROM read_parquet({quoted(files['households'])})")
+    connection.execute(f"CREATE VIEW households AS FROM {rows_of(files['households'])}")
     connection.execute(f"CREATE TABLE struck AS {_struck(register, files['events'])}")
     connection.execute(f"CREATE TABLE monitored AS {_monitored(register, files['spells'])}")
 
@@ -183,7 +183,7 @@ def _struck(register: Register, file: object) -> str:
         return "SELECT '' AS household_id, 0 AS onset_no, DATE '2000-01-01' AS known_at WHERE false"
     held = set(register.columns("events"))
     verified = "coalesce(verified, true)" if "verified" in held else "true"
-    columns = f"{month_no('onset_on')} AS onset_no, known_at FROM read_parquet({quoted(file)})"
+    columns = f"{month_no('onset_on')} AS onset_no, known_at FROM {rows_of(file)}"
     own = f"SELECT household_id, {columns} WHERE household_id IS NOT NULL AND {verified}"
     if "village_id" not in held & set(register.columns("households")):
         return own
@@ -198,10 +198,7 @@ def _monitored(register: Register, file: object) -> str:
     if file is None:
         return "SELECT '' AS household_id, 0 AS from_no, 0 AS until_no, DATE '2000-01-01' AS known_at WHERE false"
     ended = month_no("eliminated_on") if "eliminated_on" in register.columns("spells") else "NULL"
-    return (
-        f"SELECT household_id, {month_no('identified_on')} AS from_no, {ended} AS until_no, known_at "
-        f"FROM read_parquet({quoted(file)})"
-    )
+    return f"SELECT household_id, {month_no('identified_on')} AS from_no, {ended} AS until_no, known_at FROM {rows_of(file)}"
 
 
 def _column(name: str, text: str) -> Feature:

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskmodel.catalogue.compiler import quoted
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.rules import MissRules
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import table_file
@@ -120,7 +120,7 @@ def _told_in_time(register: Register, told: Register, day: dt.date, county: str)
         keys = ", ".join(k for k in contract.key if k in register.columns(table) or k == contract.key[0])
         _copy(
             f"SELECT * REPLACE (least(known_at, CAST({about_day} AS DATE)) AS known_at) FROM ("
-            f"FROM read_parquet({quoted(file)}) WHERE known_at <= DATE '{day}' "
+            f"FROM {rows_of(file)} WHERE known_at <= DATE '{day}' "
             f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY known_at DESC) = 1) ORDER BY {keys}",
             target,
         )

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from riskmodel.catalogue.compiler import month_no, quoted
-from riskmodel.engine import engine
+from riskmodel.catalogue.compiler import month_no
+from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
@@ -123,10 +123,10 @@ def _households(asked: Asked, county: str) -> pd.DataFrame:
             WITH last AS (
                 SELECT household_id, max_by(struct_pack({packed}), month_no * 100000 + known_no) AS told FROM (
                     SELECT *, {month_no("month")} AS month_no, known_at - DATE '1990-01-01' AS known_no
-                    FROM read_parquet({quoted(file)}) WHERE known_at <= DATE '{asked.day}')
+                    FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}')
                 WHERE month_no BETWEEN {asked.as_of - 11} AND {asked.as_of} GROUP BY household_id)
             SELECT {", ".join(["last.household_id", *(f"p.{c}" for c in places), *(f"told.{c} AS {c}" for c in told)])}
-            FROM last LEFT JOIN read_parquet({quoted(joined)}) p ON p.household_id = last.household_id
+            FROM last LEFT JOIN {rows_of(joined)} p ON p.household_id = last.household_id
             ORDER BY last.household_id"""
         ).df()
 

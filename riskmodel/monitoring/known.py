@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from riskmodel.catalogue import Catalogue
-from riskmodel.catalogue.compiler import quoted
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
+from riskmodel.engine import rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
 from riskmodel.register import Register, load_contract
@@ -39,7 +39,7 @@ def open_known(
         if files and name in held and column.revealed_by in held:
             value = f"CASE WHEN {column.revealed_by} <= {day} THEN {name} END"
         columns.append(f"{value} AS {name}")
-    source = f"read_parquet([{', '.join(map(quoted, files))}])" if files else "(SELECT 1)"
+    source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from riskmodel.errors import UsageError
-from riskmodel.settings import Intervals, Strict, find_config
+from riskmodel.settings import Intervals, Loader, Strict, find_config, read_config
 
 
 class SpellRules(Strict):
@@ -195,7 +195,7 @@ def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
     """
     file = find_config(path)
     try:
-        return Rules(**(yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
+        return Rules(**(yaml.load(read_config(file), Loader) or {}))
     except (yaml.YAMLError, TypeError):
         raise UsageError(f"{file.name}: not a YAML mapping of rules, such as `spells: {{long_stay_months: 18}}`.") from None
     except ValidationError as fault:

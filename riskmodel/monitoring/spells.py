@@ -14,9 +14,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
@@ -108,7 +108,7 @@ def _households(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str
     held = asked.register.columns("households")
     columns = ", ".join(["household_id", *(c for c in PLACES if c in held)])
     file = asked.register.file("households", county)
-    connection.execute(f"CREATE TABLE households AS SELECT {columns} FROM read_parquet({quoted(file)})")
+    connection.execute(f"CREATE TABLE households AS SELECT {columns} FROM {rows_of(file)}")
 
 
 _ENTRY = "CASE WHEN {} THEN 'again' ELSE 'first' END"
@@ -210,7 +210,7 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
         WITH ends AS (SELECT household_id, from_no, last_no, until_no, start_known FROM runs
                       WHERE below AND until_no IS NOT NULL),
         told AS (
-            SELECT household_id, {month_no("month")} AS month_no, {columns} FROM read_parquet({quoted(file)})
+            SELECT household_id, {month_no("month")} AS month_no, {columns} FROM {rows_of(file)}
             WHERE known_at <= DATE '{asked.day}' AND household_id IN (SELECT household_id FROM ends)
             {latest})
         SELECT CASE WHEN {f"NOT coalesce({most} > 0, false)" if parts else "true"} THEN 'not_known' {reason} END AS reason,
@@ -229,7 +229,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         f"""
         CREATE TABLE watched AS
         SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
-        FROM read_parquet({quoted(file)}) WHERE known_at <= DATE '{asked.day}' GROUP BY household_id;
+        FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id;
         CREATE TABLE outs AS
         SELECT household_id, spell_no, until_no AS from_no, next_no AS until_no,
                greatest(until_no, coalesce(next_no, seen_no, {last})) AS last_no
@@ -299,7 +299,7 @@ def _placed(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, ki
         answered = "answered_on" if "answered_on" in held else "known_at"
         taken = (
             "(SELECT string_agg(measure || ' x' || times, '; ' ORDER BY times DESC, measure) FROM (SELECT measure, "
-            f"count(*) AS times FROM read_parquet({quoted(file)}) a WHERE a.household_id = l.household_id AND accepted "
+            f"count(*) AS times FROM {rows_of(file)} a WHERE a.household_id = l.household_id AND accepted "
             f"AND known_at <= DATE '{asked.day}' AND {answered} <= DATE '{asked.day}' "
             f"AND {month_no('offered_on')} > {since} "
             "GROUP BY measure)) AS measures"

@@ -26,7 +26,7 @@ import pandas as pd
 from riskmodel.alerts.scoring import room, score_county
 from riskmodel.catalogue.compiler import month_no, quoted
 from riskmodel.cohort.features import build_features
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.counties import side_by_side
 from riskmodel.monitoring.known import only
@@ -255,7 +255,7 @@ def _records(asked: Asked, file: Path) -> str:
         changed.append(f"r.welfare - ({whole}) / {size} AS welfare")
     recent = f"{month_no('month')} > {asked.as_of - 12}"
     return (
-        f"SELECT r.* REPLACE ({', '.join(changed)}) FROM read_parquet({quoted(file)}) r "
+        f"SELECT r.* REPLACE ({', '.join(changed)}) FROM {rows_of(file)} r "
         f"LEFT JOIN loss l ON l.household_id = r.household_id AND {recent}"
     )
 

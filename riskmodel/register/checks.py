@@ -6,12 +6,12 @@ A reason is written `rule:column`. The rules:
 missing                a required value is not there
 not_a_number           a number or count cannot be read, or is infinite
 not_whole              a count with a fraction
-not_a_date             no date (or month), or one before 1900
+not_a_date             no date (or month), one before 1900, or a month such as 2023.1: a spreadsheet makes it of 2023.10
 not_a_boolean          neither yes nor no
 unknown_category       not among the contract's values, their Chinese names or the source's codes
 too_long               a code or id of more than 64 characters: free text is not kept
-below_minimum          less than the contract's lower bound
-above_maximum          more than the contract's upper bound
+below_minimum          less than the contract's lower bound, or less than any figure of a household
+above_maximum          more than the contract's upper bound, or more than any figure of a household
 in_the_future          after the day on which the row was known, or after the data end
 more_than_<column>     a part that exceeds its whole
 before_<column>        an end before its beginning
@@ -35,6 +35,7 @@ from riskmodel.register.source import Field, code_text
 
 LONGEST_TEXT = 64
 _LARGEST_INTEGER = 2_000_000_000
+_LARGEST_NUMBER = 1e100  # whatever a sum or a ratio makes of it is still a number
 _ROUNDING = 0.01
 SQL_TYPES = {
     "text": "VARCHAR", "category": "VARCHAR", "date": "DATE", "month": "DATE", "number": "DOUBLE",
@@ -64,7 +65,7 @@ _WIDTH = "'０１２３４５６７８９．－，／：', '0123456789.-,/:'"
 _NUMBER = r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.][0-9]*)?([eE][+-]?[0-9]+)?|[+-]?[.][0-9]+"
 _COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
 _DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
-_MONTH = r"'^([0-9]{4})(?:[-/.年]([0-9]{1,2})月?|([0-9]{2}))$', '\1-\2\3-01'"
+_MONTH = r"'^([0-9]{4})(?:[-/年]([0-9]{1,2})月?|[.]([0-9]{2}|[2-9])|([0-9]{2}))$', '\1-\2\3\4-01'"
 
 # `number`, `yes` and `as_date` may be used in a source's expressions. What `number` cannot read becomes NaN,
 # which goes through any arithmetic and is refused at its end, where NULL would pass for unknown.
@@ -264,7 +265,8 @@ class Compiler:
 
     def _of_field(self, field: Field) -> list[tuple[str, str]]:
         column, value = field.column, identifier(field.name)
-        unreadable = f"{_g(field.name)} IS NOT NULL AND {value} IS NULL"
+        read = f"({self._value(field)})" if field.name == "known_at" else value  # where it is null, a day was put in
+        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL"
         match column.type:
             case "number" | "integer":
                 return [("not_a_number", unreadable), *_of_number(column, value)]
@@ -291,12 +293,10 @@ class Compiler:
 
 def _of_number(column: Column, value: str) -> list[tuple[str, str]]:
     whole = column.type == "integer"
-    highest = _LARGEST_INTEGER if whole and column.max is None else column.max
+    largest = _LARGEST_INTEGER if whole else _LARGEST_NUMBER
     found = [("not_whole", f"{value} <> round({value})")] if whole else []
-    if column.min is not None:
-        found.append(("below_minimum", f"{value} < {column.min}"))
-    if highest is not None:
-        found.append(("above_maximum", f"{value} > {highest}"))
+    found.append(("below_minimum", f"{value} < {-largest if column.min is None else column.min}"))
+    found.append(("above_maximum", f"{value} > {largest if column.max is None else column.max}"))
     if column.at_most:
         found.append((f"more_than_{column.at_most}", f"{value} > {column.at_most} + {0 if whole else _ROUNDING}"))
     return found

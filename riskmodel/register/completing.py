@@ -137,12 +137,12 @@ def add_welfare_and_line(
         rank = "(area <> '*')::INTEGER * 1000000 + datediff('day', DATE '1900-01-01', valid_from)"
         connection.execute(f"""
             CREATE TABLE line_in_force AS
-            SELECT __county, month, arg_max(amount, {rank}) AS amount
+            SELECT __county, month, arg_max(amount, {rank}) AS __amount
             FROM (SELECT DISTINCT __county, month FROM placed_records)
             JOIN (SELECT area, valid_from, valid_to, amount FROM final_lines) ON area IN (__county, '*')
                 AND valid_from <= {period_end} AND coalesce(valid_to, DATE '9999-12-31') >= {period_end}
             GROUP BY ALL""")
-        join, amount = "LEFT JOIN line_in_force USING (__county, month)", "EXCLUDE (amount)"
-        changes.append("coalesce(line, amount) AS line")
+        join, amount = "LEFT JOIN line_in_force USING (__county, month)", "EXCLUDE (__amount)"
+        changes.append("coalesce(line, __amount) AS line")
     replaced = f"REPLACE ({', '.join(changes)})" if changes else ""
     connection.execute(f"CREATE VIEW final_records AS SELECT * {amount} {replaced} FROM placed_records {join}")

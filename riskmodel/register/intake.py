@@ -30,7 +30,7 @@ from riskmodel.register.completing import add_welfare_and_line, complete_househo
 from riskmodel.register.contract import Table, load_contract, meant
 from riskmodel.register.postgres import Database, names_database
 from riskmodel.register.reading import FILE, MOST_EXACT, ROW, Raw, Reader, identifier
-from riskmodel.register.source import Field, Source, TableSource, load_source
+from riskmodel.register.source import Field, Source, TableSource, columns_read, load_source
 from riskmodel.register.validators import warn
 from riskmodel.register.writing import (
     columns_of,
@@ -50,6 +50,7 @@ _ORDER = (
     "lines", "records", "households", "villages", "household_projects", "projects", "events", "spells",
     "assistance", "visits",
 )  # fmt: skip
+_ONE_COLUMN = " It has a single column: fields are told apart by commas, tabs or semicolons."
 
 
 @dataclass
@@ -84,7 +85,7 @@ class IntakeReport:
     absent
         Tables that the source names and the data do not hold.
     not_found
-        For each table, mapped columns that the files do not have.
+        For each table, mapped columns that the files, or some of them, do not have.
     missing
         For each table of the register, contract columns without values: features that need them are left out.
     """
@@ -218,15 +219,24 @@ class _Intake:
                 raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table.")
             self.report.absent.append(name)
             return
+        self.inputs |= dict(zip(raw.labels, raw.files, strict=True))
+        try:
+            self._read(table, origin, raw)
+        except duckdb.Error:
+            reader.refuse_unreadable(raw)
+            raise
+
+    def _read(self, table: Table, origin: TableSource, raw: Raw) -> None:
+        name = table.name
         fields = self._found_fields(table, origin, raw)
         self.raw[name], self.fields[name] = raw, fields
-        self.inputs |= dict(zip(raw.labels, raw.files, strict=True))
         kinds = self._kinds(name, raw, fields)
         self._refuse_identities(name, raw, fields, kinds)
         compiler = Compiler(
             table, fields, kinds, not raw.text, self.source.step_months, self.source.reporting_lag_days,
             self.source.date_format, self.source.data_until or dt.date.today(),
         )  # fmt: skip
+        self._refuse_unknown_filter(origin, raw)
         select = f"CREATE TABLE read_{name} AS {compiler.select(raw.view, origin.where)}"
         self._with_expressions(select, name, raw, fields)
         rows = self._number(f"SELECT count(*) FROM read_{name}")
@@ -249,7 +259,7 @@ class _Intake:
                 raise ContractError(
                     f"{self._labels(raw, table.name)}: no column {lacks!r} for the required {required} "
                     f"({column.zh}){meant(lacks, raw.columns)}. Map it in {self.source.label}, "
-                    f"tables.{table.name}.columns."
+                    f"tables.{table.name}.columns.{_ONE_COLUMN * (raw.text and len(raw.columns) == 1)}"
                 )
         if table.one_of and not names & set(table.one_of):
             raise ContractError(
@@ -257,9 +267,26 @@ class _Intake:
                 f"Map one in {self.source.label}, tables.{table.name}.columns."
             )
         lost = [f"{f.name} ({', '.join(n for n in f.reads if n not in raw.columns)})" for f in fields if f not in found]
+        lost += self._in_some_files(table, found, raw)
         if lost:
             self.report.not_found[table.name] = lost
         return [self._on_its_clock(f, table.name, raw) for f in found]
+
+    def _in_some_files(self, table: Table, found: Sequence[Field], raw: Raw) -> list[str]:
+        """Mapped columns that only some of a table's files have; each file must have those without which no row is taken."""
+        lost: dict[str, list[str]] = {}
+        for label, columns in raw.held.items() if len(raw.held) > 1 else ():
+            held = {name.casefold() for name in columns}
+            for mapped in found:
+                lacks = next((name for name in mapped.reads if name.casefold() not in held), None)
+                if lacks is not None and mapped.name in table.required:
+                    raise ContractError(
+                        f"{label}: no column {lacks!r} for the required {mapped.name} ({mapped.column.zh})"
+                        f"{meant(lacks, columns)}. The other files of the table {table.name} have it."
+                    )
+                if lacks is not None:
+                    lost.setdefault(mapped.name, []).append(f"{lacks} in {label}")
+        return [f"{name} ({', '.join(places)})" for name, places in lost.items()]
 
     def _on_its_clock(self, mapped: Field, name: str, raw: Raw) -> Field:
         """A field that reads points in time by the clock of the zone that their file names."""
@@ -326,6 +353,15 @@ class _Intake:
                         "column out."
                     )
 
+    def _refuse_unknown_filter(self, origin: TableSource, raw: Raw) -> None:
+        held = {name.casefold() for name in raw.columns}
+        for name in columns_read(origin.where) if origin.where else ():
+            if name.casefold() not in held:
+                raise ContractError(
+                    f"{self.source.label}, tables.{origin.name}.where: no column {name!r} in "
+                    f"{self._labels(raw, origin.name)}{meant(name, raw.columns)}."
+                )
+
     def _with_expressions(self, sql: str, name: str, raw: Raw, fields: Sequence[Field]) -> list[tuple]:
         """Run SQL with the source's own expressions in it; a failure names the expression, not the value."""
         try:
@@ -335,7 +371,8 @@ class _Intake:
             own = {f"columns.{f.name}": f.sql for f in fields if f.sql} | ({"where": where} if where else {})
             for place, text in own.items():
                 try:
-                    self.connection.execute(f"SELECT max(hash({text})) FROM {raw.view}")
+                    asked = f"({text})::BOOLEAN" if place == "where" else text
+                    self.connection.execute(f"SELECT max(hash({asked})) FROM {raw.view}").fetchall()
                 except duckdb.Error as fault:
                     raise ContractError(
                         f"{self.source.label}, tables.{name}.{place}: the expression fails on a row "

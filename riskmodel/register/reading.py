@@ -16,12 +16,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from riskmodel.errors import ContractError, NotFound
+from riskmodel.engine import one_file
+from riskmodel.errors import ContractError, NotFound, UsageError, refused_by_disk
 from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zones_of
 from riskmodel.register.source import Source, TableSource, columns_read
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 FILE, ROW = "__file", "__row"
 _KINDS = ("parquet", "csv", "tsv", "xlsx", "csv.gz", "tsv.gz")
+_NO_DATA = ("~$", "._")  # what Excel keeps beside a workbook that is open, and macOS beside every file on a stick
+_MOST_LINES_OF_A_HEADER = 100
 MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
 
 
@@ -41,7 +45,8 @@ class Raw:
     """A view of what the files of one table hold.
 
     `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that
-    there are no types, as in CSV and Excel. `clocks` says of columns of points in time how they are read.
+    there are no types, as in CSV and Excel. `clocks` says of columns of points in time how they are read. `parts` is the
+    SQL of each file's rows, by its label, `held` its columns with their types.
     """
 
     view: str
@@ -50,6 +55,8 @@ class Raw:
     labels: tuple[str, ...]
     text: bool
     clocks: Mapping[str, Clock] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Reader:
@@ -79,6 +86,7 @@ class Reader:
         self.data = data
         self.scratch = scratch
         self._made: dict[tuple, Raw] = {}
+        self._sheets = 0
 
     def open(self, table: TableSource, exact: Callable[[list[str]], list[str]]) -> Raw | None:
         """The raw rows of a table, or None where the data hold nothing for it.
@@ -99,7 +107,7 @@ class Reader:
         """
         if isinstance(self.data, Mapping):
             frame = self.data.get(table.name)
-            return None if frame is None else self._frame(table.name, frame)
+            return None if frame is None else self._frame(table, frame)
         if self.data is not None and not isinstance(self.data, Path):
             return self._database(self.data, table)
         paths = self._paths(table)
@@ -121,9 +129,12 @@ class Reader:
         os.listdir(data)  # a pattern finds nothing in a folder that may not be read
         if table.file is not None:
             pattern = Path(table.file)
-            if pattern.is_absolute():
-                return sorted(pattern.parent.glob(pattern.name))
-            return sorted(p for p in data.glob(table.file) if p.is_file())
+            try:
+                found = pattern.parent.glob(pattern.name) if pattern.is_absolute() else data.glob(table.file)
+                return sorted(p for p in found if p.is_file() and not p.name.startswith(_NO_DATA))
+            except ValueError:
+                where = f"{self.source.label}, tables.{table.name}.file"
+                raise ContractError(f"{where}: not a pattern of file names. Write such as records*.csv.") from None
         beside = [data / f"{table.name}.{kind}" for kind in _KINDS]
         return [p for p in beside if p.is_file()][:1]
 
@@ -136,7 +147,34 @@ class Reader:
         zones = {}
         if any(map(is_moment, columns.values())):
             zones = {label: zones_in(path) for label, path in zip(labels, paths, strict=True) if _is_parquet(path)}
-        return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones))
+        by_file = dict(zip(labels, parts, strict=True))
+        held = {label: self._columns(f"(FROM ({part}))") for label, part in by_file.items()}
+        return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones), by_file, held)
+
+    def refuse_unreadable(self, raw: Raw) -> None:
+        """Name the file whose values cannot be read, or the columns that its files hold as different types.
+
+        Raises
+        ------
+        ContractError
+            If there is such a file or column.
+        """
+        for label, part in raw.parts.items():
+            try:
+                self.connection.execute(f"SELECT bit_xor(hash(one)) FROM ({part}) AS one").fetchall()
+            except duckdb.Error as fault:
+                if refused_by_disk(fault):
+                    raise
+                raise ContractError(
+                    f"{label}: the file is damaged, some of its values cannot be read. Write it again."
+                ) from None
+        for name in raw.columns:
+            kinds = list(dict.fromkeys(columns[name] for columns in raw.held.values() if name in columns))
+            if len(kinds) > 1:
+                raise ContractError(
+                    f"{', '.join(raw.labels[:3])}, column {name}: the files hold it as {' and as '.join(kinds)}. "
+                    "Store it alike in all of them."
+                )
 
     def _relation(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
         with path.open("rb") as file:  # a reader would say of a file that may not be read that it is damaged
@@ -144,11 +182,11 @@ class Reader:
                 raise ContractError(f"{path.name}: the file is empty.")
         match path.with_suffix("").suffix.lower() + ".gz" if path.suffix.lower() == ".gz" else path.suffix.lower():
             case ".parquet":
-                return self._parquet(path, self._label(path))
+                return self._parquet(path, self._label(path), table)
             case ".xlsx" | ".xlsm":
                 return self._excel(path, table, exact)
             case ".csv" | ".tsv" | ".txt" | ".csv.gz" | ".tsv.gz" | ".txt.gz":
-                return self._csv(path, table.header_row)
+                return self._csv(path, table)
         raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv (also .gz), parquet or xlsx.")
 
     def _label(self, path: Path) -> str:
@@ -159,41 +197,61 @@ class Reader:
         rows = self.connection.execute(f"DESCRIBE {view}").fetchall()
         return {name: kind for name, kind, *_ in rows if name not in (FILE, ROW)}
 
-    def _parquet(self, path: Path, label: str) -> str:
-        relation = f"read_parquet({literal(str(path))}, file_row_number = true)"
+    def _parquet(self, path: Path, label: str, table: TableSource) -> str:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        relation = f"read_parquet({one_file(path)}, file_row_number = true, hive_partitioning = false)"
         try:
+            _told_apart(pq.read_schema(path).names, label, table)
             self.connection.execute(f"SELECT * FROM {relation} LIMIT 0").fetchall()
-        except duckdb.Error:
+        except (duckdb.Error, pa.ArrowException, OSError):
             raise ContractError(f"{path.name}: not a readable Parquet file.") from None
         return (
             f"SELECT {literal(label)} AS {FILE}, file_row_number + 1 AS {ROW}, * EXCLUDE (file_row_number) FROM {relation}"
         )
 
-    def _csv(self, path: Path, header_row: int) -> str:
-        readable = self._as_utf8(path)
+    def _csv(self, path: Path, table: TableSource) -> str:
+        readable, label, header_row = self._as_utf8(path), self._label(path), table.header_row
+        if _counted_otherwise(readable):
+            readable = self._with_one_line_end(readable)
         names, delimiter = _csv_header(readable, path, header_row)
+        names = _told_apart(names, label, table)
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         filled = ", ".join(identifier(name) for name in names)
-        relation = (
-            f"read_csv({literal(str(readable))}, columns = {{{columns}}}, header = false, "
+        options = (
+            f"columns = {{{columns}}}, header = false, hive_partitioning = false, "
             f"skip = {header_row}, auto_detect = false, delim = {literal(delimiter)}, nullstr = '', "
             "quote = '\"', escape = '\"', "
-            "strict_mode = true, null_padding = false, max_line_size = 16777216)"
+            "strict_mode = true, null_padding = false, max_line_size = 16777216"
         )
-        try:
-            self.connection.execute(f"SELECT count(*) FROM (SELECT {filled} FROM {relation})").fetchall()
-        except duckdb.Error as fault:
-            line = re.search(r"Line: (\d+)", str(fault))
-            where = f", row {int(line[1]):,}" if line else ""
+        torn = self._torn(f"SELECT {filled} FROM read_csv({one_file(readable)}, {options})")
+        if torn is not None:
             raise ContractError(
-                f"{path.name}{where}: the row has more or fewer fields than the header, or a quotation mark "
+                f"{path.name}{torn}: the row has more or fewer fields than the header, or a quotation mark "
                 "that is never closed. Correct the row."
-            ) from None
+            )
         return (
-            f"SELECT * FROM (SELECT {literal(self._label(path))} AS {FILE}, "
-            f"row_number() OVER () + {header_row} AS {ROW}, * FROM {relation}) "
+            f"SELECT * FROM (SELECT {literal(label)} AS {FILE}, "
+            f"row_number() OVER () + {header_row} AS {ROW}, * FROM read_csv({one_file(readable)}, {options})) "
             f"WHERE coalesce({filled}) IS NOT NULL"
         )
+
+    def _torn(self, rows: str) -> str | None:
+        """None where every row can be read, else which one cannot, as far as that is known."""
+        try:
+            self.connection.execute(f"SELECT count(*) FROM ({rows})").fetchall()
+        except duckdb.Error as fault:
+            line = re.search(r"Line: (\d+)", str(fault))
+            return f", row {int(line[1]):,}" if line else ""
+        return None
+
+    def _with_one_line_end(self, readable: Path) -> Path:
+        """A copy; a file may be put together from several, and Excel breaks lines within a cell otherwise than rows."""
+        copy = self._scratch_file()
+        with readable.open(encoding="utf-8-sig") as lines, copy.open("w", encoding="utf-8", newline="\n") as file:
+            shutil.copyfileobj(lines, file, 1 << 20)
+        return copy
 
     def _as_utf8(self, path: Path) -> Path:
         """The file itself where it is UTF-8, else an unpacked or transcoded copy."""
@@ -210,19 +268,22 @@ class Reader:
                 if None not in _decoded(path, "utf-8"):
                     return path
                 continue
-            copy = self.scratch / f"{len(list(self.scratch.iterdir()))}.csv"
+            copy = self._scratch_file()
             if _transcode(path, candidate, copy):
                 return copy
         raise ContractError(
-            f"{name}: its text is not {' or '.join(c.upper() for c in candidates)}. "
+            f"{name}: its text is not {' or '.join(c.upper() for c in candidates)}, or it holds zero bytes. "
             "Save it as UTF-8, or name the encoding in the source."
         )
+
+    def _scratch_file(self) -> Path:
+        return self.scratch / f"{len(list(self.scratch.iterdir()))}.csv"
 
     def _unpacked(self, path: Path) -> Path:
         """The file itself, or what a .gz holds."""
         if path.suffix.lower() != ".gz":
             return path
-        copy = self.scratch / f"{len(list(self.scratch.iterdir()))}.csv"
+        copy = self._scratch_file()
         try:
             with gzip.open(path) as packed, copy.open("wb") as file:
                 shutil.copyfileobj(packed, file, 1 << 20)
@@ -240,16 +301,26 @@ class Reader:
         if table.sheet is not None and table.sheet not in book.sheet_names:
             raise ContractError(f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}.")
         sheet = table.sheet if table.sheet is not None else 0
+        no_rows = (
+            f"{path.name}: the sheet is empty or damaged, or has no row {table.header_row}, where its header should be."
+        )
         place = {"header_row": table.header_row - 1, "schema_sample_rows": None}
         try:
             rows = book.load_sheet(sheet, dtypes="string", **place).to_arrow()
         except fastexcel.FastExcelError:
-            raise ContractError(f"{path.name}: the sheet is empty.") from None
-        if not rows.column_names:
-            raise ContractError(f"{path.name}: the sheet is empty.")
+            raise ContractError(no_rows) from None
+        given = rows.column_names
+        if not given:
+            raise ContractError(no_rows)
+        if any(name.rsplit("_", 1)[0] in given for name in given if "_" in name):  # how the reader tells twins apart
+            above = {**place, "header_row": None, "skip_rows": table.header_row - 1}
+            header = book.load_sheet(sheet, dtypes="string", n_rows=1, **above).to_arrow().slice(0, 1).to_pylist()
+            _told_apart([name or "" for name in header[0].values()] if header else [], self._label(path), table)
+        rows = rows.rename_columns(_told_apart([name.strip() for name in given], self._label(path), table))
+        as_given = dict(zip(rows.column_names, given, strict=True))
         for name in exact(rows.column_names):
             try:
-                alone = book.load_sheet(sheet, use_columns=[name], dtype_coercion="strict", **place).to_arrow()
+                alone = book.load_sheet(sheet, use_columns=[as_given[name]], dtype_coercion="strict", **place).to_arrow()
             except fastexcel.FastExcelError:
                 raise ContractError(
                     f"{path.name}, column {name}: some ids are stored as numbers and some as text, so that "
@@ -263,7 +334,8 @@ class Reader:
                     f"{path.name}, column {name}: ids of more than 15 digits are stored as numbers, and the "
                     "last digits are lost. Store the column as text and enter the ids again."
                 )
-        name = f"sheet_{len(self._made)}_{table.name}_{path.stem}"
+        self._sheets += 1
+        name = f"sheet_{self._sheets}_{table.name}"
         return self._arrow(name, self._label(path), rows, first_row=table.header_row + 1)
 
     def _database(self, snapshot: Snapshot, table: TableSource) -> Raw | None:
@@ -278,26 +350,36 @@ class Reader:
         view, label = f"raw_{table.name}", place or f"query of {table.name}"
         if chosen:
             snapshot.copy(place, table.query, chosen, path)
-            self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {self._parquet(path, label)}")
+            self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {self._parquet(path, label, table)}")
         return Raw(view, columns, (path,), (label,), text=False)
 
-    def _frame(self, name: str, frame: pd.DataFrame) -> Raw:
+    def _frame(self, table: TableSource, frame: pd.DataFrame) -> Raw:
+        import pandas as pd
         import pyarrow as pa
 
-        frame = frame.reset_index(drop=True).rename(columns=str)
+        name, label = table.name, f"DataFrame {table.name}"
+        if not isinstance(frame, pd.DataFrame):
+            raise UsageError(
+                f"{label}: the data are a {type(frame).__name__}. Give a DataFrame, or the path of a file or folder."
+            )
+        names = _told_apart([str(column) for column in frame.columns], label, table)
         columns = []
-        for column in frame.columns:
+        for place in range(frame.shape[1]):
+            column = frame.iloc[:, place]
+            if isinstance(column.dtype, pd.PeriodDtype):
+                column = column.dt.start_time
+            elif column.dtype == "float16":  # which DuckDB does not know
+                column = column.astype("float32")
             try:
-                columns.append(pa.array(frame[column], from_pandas=True))
-            except (pa.ArrowInvalid, pa.ArrowTypeError):  # values of several types: read them as text
-                columns.append(pa.array([None if v is None else str(v) for v in frame[column]]))
-        rows = pa.table(columns, names=list(frame.columns))
+                columns.append(pa.array(column, from_pandas=True))
+            except (pa.ArrowException, OverflowError):  # values of several types: read them as text
+                columns.append(pa.array([_typed(value) for value in column], pa.string()))
+        rows = pa.table(columns, names=names)
         view = f"raw_{name}"
-        label = f"DataFrame {name}"
         select = self._arrow(f"frame_{name}", label, rows, first_row=1)
         self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS {select}")
-        columns = self._columns(view)
-        return Raw(view, columns, (), (), text=False, clocks=_clocks(columns, {label: zones_of(rows.schema)}))
+        held = self._columns(view)
+        return Raw(view, held, (), (), text=False, clocks=_clocks(held, {label: zones_of(rows.schema)}))
 
     def _arrow(self, name: str, label: str, rows: pa.Table, first_row: int) -> str:
         import pyarrow as pa
@@ -327,6 +409,15 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _typed(value: object) -> str | None:
+    """A value as a person would have typed it; None where there is none."""
+    import pandas as pd
+
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < MOST_EXACT else str(value)
+
+
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
@@ -341,15 +432,17 @@ def _clocks(columns: Mapping[str, str], zones: Mapping[str, Mapping[str, str | N
 
 
 def _decoded(path: Path, encoding: str) -> Iterator[str | None]:
-    """Chunks of text; None, as the last one, where the bytes are not in that encoding."""
+    """Chunks of text; None where the bytes are not in that encoding, or are zero: UTF-16 without its mark, or no text."""
     decoder = codecs.getincrementaldecoder(encoding)()
     with path.open("rb") as file:
         while True:
             chunk = file.read(1 << 20)
             try:
-                yield decoder.decode(chunk, final=not chunk)
+                text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError:
-                yield None
+                text = None
+            yield None if text is None or "\0" in text else text
+            if text is None:
                 return
             if not chunk:
                 return
@@ -365,20 +458,54 @@ def _transcode(path: Path, encoding: str, copy: Path) -> bool:
     return True
 
 
+def _counted_otherwise(path: Path) -> bool:
+    """Whether DuckDB would skip or lose rows and say nothing: lines end in several ways, or a mark hides a quotation."""
+    returns = ends = both = 0
+    with path.open("rb") as file:
+        if file.read(4) == codecs.BOM_UTF8 + b'"':
+            return True
+        file.seek(0)
+        while chunk := file.read(1 << 20):
+            returns, ends, both = returns + chunk.count(b"\r"), ends + chunk.count(b"\n"), both + chunk.count(b"\r\n")
+    return returns > 0 and ends > 0 and not returns == ends == both
+
+
 def _csv_header(readable: Path, path: Path, header_row: int) -> tuple[list[str], str]:
-    """Names of the columns and the delimiter."""
-    with readable.open(encoding="utf-8-sig", newline="") as file:
-        for _ in range(header_row - 1):
-            file.readline()
-        first = file.readline()
-    delimiter = max((",", "\t", ";"), key=first.count)
-    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    """Names of the columns and the delimiter; in quotation marks a name may go over lines, as in Excel."""
+    names, delimiter = [], ","
+    for candidate in (",", "\t", ";"):
+        with readable.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(islice(file, header_row + _MOST_LINES_OF_A_HEADER), delimiter=candidate)
+            try:
+                found = next(islice(rows, header_row - 1, None), [])
+            except csv.Error:
+                continue
+        if len(found) > len(names):
+            names, delimiter = [name.strip() for name in found], candidate
     if not any(names):
         raise ContractError(f"{path.name}, row {header_row}: the file is empty, or its header is missing.")
-    unique: dict[str, None] = {}
-    for position, name in enumerate(names, 1):
-        name = name or f"column_{position}"
-        if name in unique:
-            raise ContractError(f"{path.name}: two columns are called {name!r}. Rename one.")
-        unique[name] = None
-    return list(unique), delimiter
+    return names, delimiter
+
+
+def _told_apart(names: list[str], label: str, table: TableSource) -> list[str]:
+    """Names for the columns of a file, no two alike in whatever case; those without one are called by their place.
+
+    Raises
+    ------
+    ContractError
+        If the source reads a name that two columns bear, or one that reading itself needs.
+    """
+    names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
+    read = {name.casefold() for f in table.resolved(names) for name in f.reads}
+    unique: dict[str, str] = {}
+    for place, name in enumerate(names, 1):
+        own = name
+        if (twin := unique.get(name.casefold())) is not None:
+            if name.casefold() in read:
+                also = f"two columns are called {name!r}" if twin == name else f"{twin!r} and {name!r} differ in case alone"
+                raise ContractError(f"{label}: {also}. Rename one.")
+            own = f"{name} (column {place})"
+        unique[own.casefold()] = own
+    if taken := {FILE, ROW, "file_row_number"} & unique.keys():
+        raise ContractError(f"{label}: a column is called {taken.pop()!r}, which is kept for reading. Rename it.")
+    return list(unique.values())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import datetime as dt
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from riskmodel.engine import database
 from riskmodel.errors import ContractError
 from riskmodel.register.blocked import blocked_by_name, protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
-from riskmodel.settings import find_config
+from riskmodel.settings import Loader, find_config, read_config
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NULLS = (None, "", "null")
@@ -104,6 +104,8 @@ class Source:
     data_until: dt.date | None = None
 
 
+_LONGEST_LAG_DAYS = 3660
+_MOST_ROWS_ABOVE = 1000
 _SOURCE_KEYS = {
     "source": str, "step_months": int, "reporting_lag_days": int, "pseudonymised": bool, "encoding": str,
     "date_format": str, "max_quarantined_share": (int, float), "data_until": dt.date, "tables": dict,
@@ -130,15 +132,15 @@ def load_source(source: Path | str | Mapping[str, Any]) -> Source:
         Names what is wrong and where: an unknown table, column, unit, code or key (with the nearest known
         one), an expression that is none, a column that must not enter a register.
     UsageError
-        If there is no such file.
+        If there is no such file, or it is not UTF-8.
     """
     if isinstance(source, Mapping):
         text, label, folder, content = json.dumps(source, default=str), "the source", Path(), dict(source)
     else:
         file = find_config(source)
-        text, label, folder = file.read_text(encoding="utf-8"), file.name, file.parent
+        text, label, folder = read_config(file), file.name, file.parent
         try:
-            content = yaml.safe_load(text)
+            content = yaml.load(text, Loader)
         except yaml.YAMLError as fault:
             mark = getattr(fault, "problem_mark", None)
             where = f", line {mark.line + 1}" if mark else ""
@@ -170,6 +172,8 @@ def columns_read(sql: str) -> tuple[str, ...]:
         elif isinstance(node, dict):
             if node.get("class") in ("SUBQUERY", "WINDOW"):
                 raise ValueError("it must read one row only, without a query inside")
+            if node.get("function_name") == "unnest":
+                raise ValueError("it must give one value a row")
             if node.get("class") == "COLUMN_REF":
                 names.setdefault(node["column_names"][-1])
             for part in node.values():
@@ -215,10 +219,11 @@ class _Reader:
             raise self.refuse("top level", "step_months must lie between 1 and 12")
         if not 0 <= content.get("max_quarantined_share", 0.5) <= 1:
             raise self.refuse("top level", "max_quarantined_share must lie between 0 and 1")
-        if content.get("reporting_lag_days", 0) < 0:
-            raise self.refuse("top level", "reporting_lag_days cannot be negative")
+        if not 0 <= content.get("reporting_lag_days", 0) <= _LONGEST_LAG_DAYS:
+            raise self.refuse("top level", f"reporting_lag_days must lie between 0 and {_LONGEST_LAG_DAYS:,}")
         try:
-            codecs.lookup(content["encoding"] if content.get("encoding", "auto") != "auto" else "utf-8")
+            with suppress(UnicodeError):
+                b"0".decode(content["encoding"] if content.get("encoding", "auto") != "auto" else "utf-8")
             if content.get("date_format", "auto") != "auto":
                 database().cursor().execute("SELECT try_strptime('', ?)", [content["date_format"]]).fetchall()
             if re.search("%[zZ]", content.get("date_format", "")):
@@ -267,6 +272,8 @@ class _Reader:
             fields = tuple(self.field(name, c, r, place) for c, r in row.get("columns", {}).items())
         if "table" in origin and "query" in origin:
             raise self.refuse(place, "give either table (a table of a database) or query (an SQL query), not both")
+        if not 1 <= origin.get("header_row", 1) <= _MOST_ROWS_ABOVE:
+            raise self.refuse(place, f"header_row must lie between 1 and {_MOST_ROWS_ABOVE:,}: the first row is 1")
         if "where" in row:
             self.expression(row["where"], f"{place}.where")
         return TableSource(
@@ -293,8 +300,8 @@ class _Reader:
     def extra(self, table: str, name: str, row: Any, place: str) -> Field:
         place = f"{place}.extra.{name}"
         row = self.keys({"from": row} if isinstance(row, str) else row, _EXTRA_KEYS, place)
-        if not str(name).isidentifier() or name != name.lower():
-            raise self.refuse(place, "a name is lower-case letters, digits and _")
+        if not str(name).isidentifier() or name != name.lower() or name.startswith("_"):
+            raise self.refuse(place, "a name is lower-case letters, digits and _, and begins with a letter")
         if name in self.contract.tables[table].columns or name in self.contract.tables["households"].columns:
             raise self.refuse(place, "the contract has a column of that name: map it under columns")
         if row.get("type", "number") not in ("number", "boolean"):

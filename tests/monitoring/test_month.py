@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,12 @@ def test_new_on_the_list_are_those_that_the_list_before_did_not_hold(county: Cou
     assert table.loc[AS_OF, ["listed", "new_on_list"]].tolist() == [len(june), len(june - march)]
     assert table.loc["2023-03", "listed"] == len(march) and table.loc["2023-03", "new_on_list"] is pd.NA
     assert np.isnan(table["listed"].astype(float)["2023-04"]), "a month that was not scored has no list"
+
+
+def test_the_name_of_the_folder_of_a_register_changes_no_figure(register: Register, tmp_path: Path) -> None:
+    moved = tmp_path / "month=2020-01" / "county_id=elsewhere" / "kept [1]"
+    shutil.copytree(register.path, moved)
+    tables = [monitor_and_write(path, "2023-12", tmp_path / name, lambda what: None)["files"]
+              for name, path in (("as it was", register.path), ("moved", moved))]  # fmt: skip
+    first, second = ({n: f["sha256"] for n, f in files.items() if n.endswith(".parquet")} for files in tables)
+    assert first == second and len(first) > 20

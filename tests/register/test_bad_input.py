@@ -9,8 +9,10 @@ import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from riskmodel.errors import ContractError, NotFound
+from riskmodel.cli import app
+from riskmodel.errors import ContractError, NotFound, UsageError
 from riskmodel.register import Register, ingest
 
 SOURCE = {"source": "county", "tables": {"records": {"file": "records.csv"}}}
@@ -100,6 +102,102 @@ def test_two_columns_of_one_name(tmp_path):
     assert "two columns are called 'welfare'" in refused(tmp_path, "household_id,month,welfare,welfare\n1,2023-01,1,1\n")
 
 
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "parquet", "frame"])
+def test_a_column_that_is_read_must_be_there_once_in_whatever_case(tmp_path, kind):
+    row = {"household_id": ["h1"], "month": ["2023-01"], "welfare": [1.0], "Welfare": [2.0]}
+    data, source = tmp_path, {"source": "t", "tables": {"records": {}}}
+    match kind:
+        case "csv":
+            pd.DataFrame(row).to_csv(tmp_path / "records.csv", index=False)
+        case "xlsx":
+            pd.DataFrame(row).to_excel(tmp_path / "records.xlsx", index=False)
+        case "parquet":
+            pd.DataFrame(row).to_parquet(tmp_path / "records.parquet")
+        case "frame":
+            data = pd.DataFrame(row)
+    with pytest.raises(ContractError, match="'welfare' and 'Welfare' differ in case alone. Rename one"):
+        ingest(source, data, tmp_path / "register")
+    mapped = {"household_id": "household_id", "month": "month", "welfare": {"sql": "1.0"}}
+    ingest({"source": "t", "tables": {"records": {"columns": mapped}}}, data, tmp_path / "register")
+
+
+def test_two_columns_of_a_workbook_are_twins_only_if_both_bear_the_name(tmp_path):
+    header = ["household_id", "month", "welfare", "welfare_1"]
+    pd.DataFrame([["h1", "2023-01", 1.0, 2.0]], columns=header).to_excel(tmp_path / "records.xlsx", index=False)
+    ingest({"source": "t", "tables": {"records": {}}}, tmp_path, tmp_path / "register")
+    book = openpyxl.load_workbook(tmp_path / "records.xlsx")
+    book.active["D1"] = "welfare"
+    book.save(tmp_path / "records.xlsx")
+    with pytest.raises(ContractError, match="two columns are called 'welfare'"):
+        ingest({"source": "t", "tables": {"records": {}}}, tmp_path, tmp_path / "register")
+
+
+def test_zero_bytes_are_no_text(tmp_path):
+    assert "it holds zero bytes" in refused(tmp_path, GOOD.encode("utf-16-le"))
+    assert "it holds zero bytes" in refused(tmp_path, GOOD.replace("h2", "h\0"))
+
+
+def test_a_file_of_one_column_is_told_what_separates_fields(tmp_path):
+    assert "fields are told apart by commas, tabs or semicolons" in refused(tmp_path, GOOD.replace(",", "|"))
+
+
+def test_each_file_of_a_table_has_what_no_row_can_do_without(tmp_path):
+    source = {"source": "t", "tables": {"records": {"file": "part*.csv"}}}
+    (tmp_path / "part1.csv").write_text(GOOD, encoding="utf-8")
+    message = refused(tmp_path, GOOD.split("\n", 1)[1], source, "part2.csv")
+    assert "part2.csv: no column 'household_id'" in message and "h1" not in message
+    (tmp_path / "part2.csv").write_text("household_id,month,welfare,size\nh9,2023-01,1,2\n", encoding="utf-8")
+    report = ingest(source, tmp_path, tmp_path / "register")
+    assert report.not_found == {"records": ["hh_size (hh_size in part2.csv)"]}
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    for part in (1, 2):
+        rows = {"household_id": [f"h{part}{n}" for n in range(900)], "month": "2023-01", "welfare": float(part)}
+        pd.DataFrame(rows).to_parquet(tmp_path / f"part{part}.parquet", compression=None)
+    file = tmp_path / "part2.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:400] + b"\xff" * 400 + content[800:])
+    with pytest.raises(ContractError, match="part2.parquet: the file is damaged"):
+        ingest({"source": "t", "tables": {"records": {"file": "part*"}}}, tmp_path, tmp_path / "register")
+
+
+def test_files_that_hold_a_column_as_types_that_do_not_go_together(tmp_path):
+    rows = pd.DataFrame({"household_id": ["h1"], "month": [202301], "welfare": [1.0]})
+    rows.to_parquet(tmp_path / "part1.parquet")
+    rows.assign(month=pd.Timestamp("2023-02-01")).to_parquet(tmp_path / "part2.parquet")
+    with pytest.raises(ContractError, match="part2.parquet, column month: the files hold it as BIGINT and as"):
+        ingest({"source": "t", "tables": {"records": {"file": "part*"}}}, tmp_path, tmp_path / "register")
+
+
+@pytest.mark.parametrize("pattern", ["", "**records.csv/"])
+def test_a_pattern_that_is_none(tmp_path, pattern):
+    with pytest.raises(ContractError, match="tables.records"):
+        ingest({"source": "t", "tables": {"records": {"file": pattern}}}, tmp_path, tmp_path / "register")
+
+
+def test_a_filter_names_columns_that_are_there_and_says_yes_or_no(tmp_path):
+    def source(where):
+        return {"source": "t", "tables": {"records": {"file": "records.csv", "where": where}}}
+
+    message = refused(tmp_path, GOOD, source("number(welfar) > 0"))
+    assert "where: no column 'welfar' in records.csv; did you mean 'welfare'?" in message
+    assert "records.where: the expression fails" in refused(tmp_path, GOOD, source("household_id"))
+
+
+def test_what_is_no_data_frame(tmp_path):
+    with pytest.raises(UsageError, match="DataFrame records: the data are a list"):
+        ingest({"source": "t", "tables": {"records": {}}}, {"records": [1]}, tmp_path / "register")
+
+
+def test_columns_that_are_mapped_and_not_there_are_told_on_the_command_line(tmp_path):
+    (tmp_path / "records.csv").write_text(GOOD, encoding="utf-8")
+    columns = "household_id: household_id, month: month, welfare: welfare, debt: owed"
+    (tmp_path / "mine.yaml").write_text(f"tables: {{records: {{columns: {{{columns}}}}}}}\n", encoding="utf-8")
+    told = CliRunner().invoke(app, ["ingest", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "register")])
+    assert told.exit_code == 0 and "Columns mapped and not in the data: records: debt (owed)." in told.stdout
+
+
 def test_data_that_are_not_there(tmp_path):
     with pytest.raises(NotFound):
         ingest(SOURCE, tmp_path / "nowhere", tmp_path / "register")
@@ -181,6 +279,19 @@ def test_what_fits_exactly_is_accepted(tmp_path):
     header = "household_id,month,welfare,hh_size,n_able,wage_income,public_post_income"
     header += ",land_mu,land_idle_mu,land_leased_mu"
     assert reasons(tmp_path, "h,2023-01,1,2,2,100,100,3,2,1\n", header) == {}
+
+
+def test_a_day_of_knowing_that_cannot_be_read_is_not_taken_for_the_end_of_the_month(tmp_path):
+    found = reasons(
+        tmp_path, "h1,2023-01,1,someday\nh2,2023-01,1,2023-02-05\nh3,2023-01,1,\n", "household_id,month,welfare,known_at"
+    )
+    assert found == {"not_a_date:known_at": 1}
+
+
+def test_figures_so_large_that_a_sum_of_them_is_no_number(tmp_path):
+    found = reasons(tmp_path, "h1,2023-01,1e308,1e308,1\n", "household_id,month,wage_income,transfer_income,hh_size")
+    assert found == {"above_maximum:wage_income": 1, "above_maximum:transfer_income": 1}
+    assert reasons(tmp_path, "h1,2023-01,-1e200,1\n") == {"below_minimum:welfare": 1}
 
 
 def test_the_data_end_may_be_stated(tmp_path):

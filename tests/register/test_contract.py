@@ -2,12 +2,13 @@
 
 import pytest
 
-from riskmodel.errors import ContractError
+from riskmodel.errors import ContractError, UsageError
+from riskmodel.monitoring.rules import load_rules
 from riskmodel.register import load_contract
 from riskmodel.register.blocked import blocked_by_name, protected_by_name
 from riskmodel.register.contract import TYPES
 from riskmodel.register.source import load_source
-from riskmodel.settings import packaged
+from riskmodel.settings import load_run, packaged
 
 COLUMNS = [(table, column) for table in load_contract().tables.values() for column in table.columns.values()]
 
@@ -79,6 +80,11 @@ def test_the_survey_source_keeps_protected_attributes_out_of_the_inputs():
         ({**source(), "step_months": 0}, "step_months"),
         ({**source(), "encoding": "utf-99"}, "encoding"),
         ({**source(), "pseudonymised": "yes"}, "pseudonymised must be bool"),
+        ({**source(), "encoding": "rot13"}, "encoding"),
+        ({**source(), "reporting_lag_days": 99_999}, "reporting_lag_days must lie between 0 and 3,660"),
+        (source(header_row=0), "header_row must lie between 1 and 1,000"),
+        (source(columns={"hh_size": {"sql": "unnest([1, 2])"}}), "one value a row"),
+        (source(extra={"__row": {"from": "x"}}), "begins with a letter"),
     ],
 )
 def test_a_wrong_source_is_refused_by_name(given, says):
@@ -92,6 +98,21 @@ def test_a_source_that_is_not_yaml_is_refused_with_its_line(tmp_path):
     file.write_text("tables:\n  records: {file: [}\n", encoding="utf-8")
     with pytest.raises(ContractError, match="mine.yaml, line 2"):
         load_source(file)
+
+
+def test_a_key_that_is_written_twice_is_refused_with_its_line(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("tables:\n  records:\n    columns:\n      debt: 债务\n      debt: 债务余额\n", encoding="utf-8")
+    with pytest.raises(ContractError, match="mine.yaml, line 5: 'debt' is written twice"):
+        load_source(file)
+
+
+def test_settings_that_are_not_utf8_are_refused(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("tables: {records: {file: 监测.csv}}\n".encode("gb18030"))
+    for load in (load_source, load_run, load_rules):
+        with pytest.raises(UsageError, match=r"mine.yaml: its text is not UTF-8\. Save it as UTF-8"):
+            load(file)
 
 
 @pytest.mark.parametrize(

@@ -359,6 +359,90 @@ def test_several_files_and_a_row_filter(tmp_path):
     assert set(Register.open(tmp_path / "r").manifest["about"]["inputs"]) == {"m1.csv", "m2.csv"}
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_file_is_read_by_its_own_name_and_its_own_columns(tmp_path, kind):
+    folder = tmp_path / "month=2020-01" / "taken [1]"
+    folder.mkdir(parents=True)
+    (tmp_path / "month=2020-01" / "taken 1").mkdir()
+    for place, household in ((folder, "meant"), (folder.with_name("taken 1"), "other")):
+        rows = records((household, "2023-05", 100.0))
+        rows.to_parquet(place / "records.parquet") if kind == "parquet" else rows.to_csv(place / "records.csv", index=False)
+    register = register_of(tmp_path, PLAIN, folder)
+    rows = register.read("records")
+    assert list(rows.household_id) == ["meant"] and list(rows.month.dt.strftime("%Y-%m")) == ["2023-05"]
+
+
+def workbook(file: Path, *rows: list) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(file)
+
+
+def test_workbooks_of_one_name_from_two_townships_are_both_read(tmp_path):
+    for town, household in (("东镇", "e1"), ("西镇", "w1")):
+        workbook(tmp_path / town / "监测.xlsx", ["household_id", "month", "welfare"], [household, "2023-01", 100])
+    workbook(tmp_path / "东镇" / "~$监测.xlsx", ["open in Excel"])
+    source = {"source": "t", "tables": {"records": {"file": "*/*监测.xlsx"}}}
+    rows = register_of(tmp_path, source, tmp_path).read("records")
+    assert list(rows.household_id) == ["e1", "w1"]
+
+
+def test_blanks_around_the_headers_of_a_workbook_do_not_count(tmp_path):
+    workbook(
+        tmp_path / "records.xlsx", ["户编号 ", "\n月份", "收入\n(元)", "备注", "备注"], ["007", "2023-01", 100, "a", "b"]
+    )
+    columns = {"household_id": "户编号", "month": "月份", "welfare": "收入\n(元)"}
+    rows = register_of(tmp_path, {"source": "t", "tables": {"records": {"columns": columns}}}, tmp_path).read("records")
+    assert list(rows.household_id) == ["007"] and list(rows.welfare) == [100]
+
+
+def test_a_header_may_go_over_lines_and_stand_under_a_title_that_does(tmp_path):
+    text = '"Monitoring\nof 2023",,\nhousehold_id,month,"wel\nfare"\nh1,2023-01,1\nh2,2023-01,2\n'
+    (tmp_path / "records.csv").write_text(text, encoding="utf-8")
+    table = {"header_row": 2, "columns": {"household_id": "household_id", "month": "month", "welfare": "wel\nfare"}}
+    rows = register_of(tmp_path, {"source": "t", "tables": {"records": table}}, tmp_path).read("records")
+    assert dict(zip(rows.household_id, rows.welfare, strict=True)) == {"h1": 1, "h2": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "header_row"),
+    [
+        ('household_id,month,welfare\r\nh1,2023-01,1\r\n"h2",2023-01,2\nh3,2023-01,3\r\n', 1),
+        ("title\nhousehold_id,month,welfare\r\nh1,2023-01,1\r\nh2,2023-01,2\r\nh3,2023-01,3\r\n", 2),
+        ('household_id,month,welfare,"a\nb"\r\nh1,2023-01,1,\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
+        ('\ufeff"note\n(if any)",household_id,month,welfare\n,h1,2023-01,1\n,h2,2023-01,2\n,h3,2023-01,3\n', 1),
+        ('household_id,month,welfare,note\r\nh1,2023-01,1,"a\nb"\r\nh2,2023-01,2,\r\nh3,2023-01,3,\r\n', 1),
+    ],
+)
+def test_no_row_is_lost_where_lines_end_in_several_ways(tmp_path, text, header_row):
+    (tmp_path / "records.csv").write_bytes(text.encode())
+    rows = register_of(tmp_path, {"source": "t", "tables": {"records": {"header_row": header_row}}}, tmp_path).read(
+        "records"
+    )
+    assert dict(zip(rows.household_id, rows.welfare, strict=True)) == {"h1": 1, "h2": 2, "h3": 3}
+
+
+def test_a_month_that_may_be_january_or_october_is_taken_for_neither(tmp_path):
+    given = ("2023.10", "2023.1", "2023.01", "2023.5", "2023年1月", "202301")
+    frame = records(*((f"h{n}", month, 1.0) for n, month in enumerate(given)))
+    register = register_of(tmp_path, PLAIN, frame)
+    rows = register.read("records")
+    months = dict(zip(rows.household_id, rows.month.dt.strftime("%m"), strict=True))
+    assert months == {"h0": "10", "h2": "01", "h3": "05", "h4": "01", "h5": "01"}
+    assert [row["reasons"] for row in quarantine(register)] == [["not_a_date:month"]]
+
+
+def test_a_data_frame_of_periods_and_of_ids_of_several_types(tmp_path):
+    frame = records(("001", "2023-01", 1.0), (2.0, "2023-02", 2.0), (float("nan"), "2023-03", 3.0))
+    frame["month"] = pd.PeriodIndex(frame["month"], freq="M")
+    register = register_of(tmp_path, PLAIN, frame)
+    rows = register.read("records")
+    assert list(rows.household_id) == ["001", "2"] and list(rows.month.dt.month) == [1, 2]
+    assert [row["reasons"] for row in quarantine(register)] == [["missing:household_id"]]
+
+
 def test_quarantine_keeps_only_columns_that_the_source_maps(tmp_path):
     (tmp_path / "records.csv").write_text(
         "household_id,month,welfare,姓名,手机\n1,2023-01,5,张三,13800000000\n2,2023-01,many,李四,13900000000\n",
