@@ -441,7 +441,7 @@ def serve(
     folder: Scored,
     decisions: DecisionsAt,
     host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Option(help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     user_header: Annotated[
         str | None, Option(help="Header in which a reverse proxy names the reviewer, such as X-Remote-User.")
     ] = None,
@@ -454,9 +454,11 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the review app: a queue, a page per household, a form."""
+    from riskmodel.alerts.history import ScoredMonth
     from riskmodel.review.decisions import Decisions
     from riskmodel.review.serving import serve as run
 
+    ScoredMonth.open(folder)  # before a file of decisions is made for it
     run(
         folder,
         Decisions.open(decisions),

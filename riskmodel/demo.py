@@ -32,10 +32,11 @@ def run_demo(out: Path, households: int, months: int, seed: int, step: Callable[
     from riskmodel.cards.model_card import write_card
     from riskmodel.model.tracking import load_model, promote, promotion_of
     from riskmodel.monitoring.rules import AssistanceRules, Rules
-    from riskmodel.register import Register, ingest
+    from riskmodel.register import Register, checked_target, ingest
     from riskmodel.settings import Tracking
     from riskmodel.simulation import simulate
 
+    checked_target(out, "demo")
     out.mkdir(parents=True, exist_ok=True)
     step("simulating a county")
     simulate(out / "source", world="easy", households=households, months=months, seed=seed)

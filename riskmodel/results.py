@@ -27,9 +27,10 @@ def train_and_write(
     `out` then holds `results.json` (model, split, metric: value, low, high), `study.json` (everything the card shows),
     `test_scores.parquet` and the model as a bundle in `model/`.
     """
-    from riskmodel.register import Register, commit_directory
+    from riskmodel.register import Register, checked_target, commit_directory
     from riskmodel.study import train
 
+    checked_target(out, "study")
     study = train(
         _cohorts_of(run, Register.open(register_path), step, say or (lambda _: None)), run, reason=reason, progress=step
     )
@@ -63,6 +64,7 @@ def evaluate_run(
     from riskmodel.register import Register
     from riskmodel.study import compare_over_time
 
+    _check_evaluation(out)
     register = Register.open(register_path)
     found: dict[str, dict[str, Any]] = {}
     faults = []
@@ -101,6 +103,7 @@ def evaluate_model(
     from riskmodel.register import Register
     from riskmodel.study import evaluate
 
+    _check_evaluation(out)
     step("model")
     model = load_model(uri, tracking_uri)
     here = model.run.model_copy(update={"machine": Machine()})
@@ -139,6 +142,13 @@ def _cohorts_of(run: Run, register: Any, step: Step, say: Step | None = None, ca
     )
 
 
+def _check_evaluation(out: Path | None) -> None:
+    from riskmodel.register import checked_target
+
+    if out is not None:
+        checked_target(out, "evaluation")
+
+
 def _keep_evaluation(evaluation: dict[str, Any], out: Path | None) -> None:
     from riskmodel.register import commit_directory
 
@@ -166,8 +176,9 @@ def score_and_write(
     With a database they are in its `schema` too, once the folder is committed; that it answers is seen first.
     """
     from riskmodel.processes import SCORING, get_ready, worth
-    from riskmodel.register import Register
+    from riskmodel.register import Register, checked_target
 
+    checked_target(out, "scores")
     if database is not None:
         step(f"reaching {database.label}")
         database.reach()
@@ -462,11 +473,12 @@ def write_sheets(
     from riskmodel.cards.workbook import write_workbook
     from riskmodel.catalogue import load_catalogue
     from riskmodel.errors import UsageError
-    from riskmodel.register import commit_directory
+    from riskmodel.register import checked_target, commit_directory
     from riskmodel.review.decisions import Decisions
     from riskmodel.review.rules import load_rules
     from riskmodel.review.standing import standing
 
+    checked_target(out, "sheets")
     if notice and decisions_at is None:
         raise UsageError("--public-notice lists what people confirmed: give their decisions with --decisions.")
     rules = load_rules()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from riskmodel.errors import UsageError
 from riskmodel.months import month_number
@@ -212,12 +213,25 @@ class Tune(Strict):
     storage: str | None = Field(None, description="file of the trials, from which a killed run goes on; default: memory")
 
 
+def without_password(uri: str) -> str:
+    """A URI fit to be shown and kept.
+
+    >>> without_password("postgresql://office:secret@db.example/mlflow"), without_password("sqlite:///mlflow.db")
+    ('postgresql://office:***@db.example/mlflow', 'sqlite:///mlflow.db')
+    """
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", uri)
+
+
 class Tracking(Strict):
-    """Where runs and models are kept."""
+    """Where runs and models are kept. What is written of it holds no password."""
 
     uri: str | None = Field(None, description="any MLflow URI; default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db")
     experiment: str = Field("riskmodel", description="MLflow experiment")
     registered_model: str = Field("return-risk", description="name in the model registry")
+
+    @field_serializer("uri")
+    def _without_password(self, uri: str | None) -> str | None:
+        return uri and without_password(uri)
 
 
 AUTO = "auto"

@@ -333,9 +333,27 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
     file.write_text(f"county_id,capacity\n{name},many\n", encoding="utf-8")
     with pytest.raises(UsageError, match="line 2, column capacity"):
         read_capacity(file)
-    for wrong in ("many", "0", "-3", "150%"):
+    for wrong in ("many", "0", "-3", "150%", "nan%", "inf%"):
         with pytest.raises(UsageError):
             explain_alerts(scores, read_capacity(wrong))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("county_id,capacity\nk1,5\nk2,-1\n", "line 3, column capacity"),
+        ("county_id,capacity\nk1,5\nk1,7\n", "line 3, column county_id"),
+        ("county_id,capacity,name\nk1,5,某县\n", "UTF-8"),
+        ("county_id,capacity\nk1,0\n", "no county has a visit"),
+        ("county_id;capacity\nk1;5\n", "first line"),
+        ("", "first line"),
+    ],
+)
+def test_a_capacity_file_that_would_drop_a_county_unseen_is_refused(tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "capacity.csv"
+    file.write_bytes(content.encode("gb18030"))
+    with pytest.raises(UsageError, match=says):
+        read_capacity(file)
 
 
 def test_every_village_gets_its_floor_of_visits(county: County, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,27 +214,44 @@ def read_capacity(text: str | Path | int | None) -> Capacity:
     Raises
     ------
     UsageError
-        If it is none of these.
+        If it is none of these, or the file has a county twice or a number below zero.
     """
     if text is None:
         return None
     text = str(text)
     try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else int(text)
+        number = float(text.removesuffix("%")) / 100 if text.endswith("%") else int(text)
     except ValueError:
-        file = Path(text)
+        number = math.nan
+    if not math.isnan(number):
+        return number
+    file = Path(text)
     if not file.is_file():
         raise UsageError(f"--capacity {text}: give a number, a share such as 5%, or a CSV file of county_id,capacity.")
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    if not rows or not {"county_id", "capacity"} <= rows[0].keys():
-        raise UsageError(f"{file.name}: the first line must be county_id,capacity.")
-    found = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines)
+            if not {"county_id", "capacity"} <= set(rows.fieldnames or ()):
+                raise UsageError(f"{file.name}: the first line must be county_id,capacity.")
+            return _by_county(file.name, rows)
+    except (UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{file.name}: not a CSV file in UTF-8. Save it as such.") from None
+
+
+def _by_county(name: str, rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    found: dict[str, int] = {}
     for number, row in enumerate(rows, 2):
         try:
-            found[row["county_id"]] = int(row["capacity"])
+            visits = int(row["capacity"])
         except (TypeError, ValueError):
-            raise UsageError(f"{file.name}, line {number}, column capacity: not a whole number.") from None
+            visits = -1
+        if visits < 0:
+            raise UsageError(f"{name}, line {number}, column capacity: not a whole number from 0 on.")
+        if row["county_id"] in found:
+            raise UsageError(f"{name}, line {number}, column county_id: this county stands above already.")
+        found[row["county_id"]] = visits
+    if not any(found.values()):
+        raise UsageError(f"{name}: no county has a visit. Give capacities above zero.")
     return found
 
 

@@ -91,7 +91,7 @@ def changes_since(
                 "give the tracking store that holds that version."
             )
     alerts = month.alerts()
-    seen = pd.read_parquet(month.folder / "features.parquet")
+    seen = month.read("features")
     if households is not None:
         chosen = alerts["household_id"].isin(list(households)).to_numpy()
         alerts, seen = alerts[chosen].reset_index(drop=True), seen[chosen].reset_index(drop=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
-from riskmodel.alerts.month import has_list, nobody_ranked
+from riskmodel.alerts.month import has_list, nobody_ranked, read_table
 from riskmodel.errors import IntegrityError, NotFound, UsageError
 from riskmodel.evaluation.capacity import alert_states
 from riskmodel.months import month_number, month_text
@@ -61,8 +60,8 @@ class ScoredMonth:
         return has_list(self.manifest)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One of its tables, such as `scores`, as it is on disk."""
-        return pd.read_parquet(self.folder / f"{table}.parquet", columns=list(columns) if columns else None)
+        """One of its tables, such as `scores`; errors as `read_table`."""
+        return read_table(self.folder, self.manifest, table, columns)
 
     def alerts(self) -> pd.DataFrame:
         """The alerts, ids as text.
@@ -79,10 +78,8 @@ class ScoredMonth:
 
     def scores_of(self, households: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         """Columns of the scores of some households, by household id; those that were not scored have no row."""
-        wanted = pq.read_table(
-            self.folder / "scores.parquet", columns=["household_id", *columns], filters=[("household_id", "in", households)]
-        )
-        return wanted.to_pandas().set_index("household_id")
+        wanted = [("household_id", "in", households)]
+        return read_table(self.folder, self.manifest, "scores", ["household_id", *columns], wanted).set_index("household_id")
 
 
 def earlier_months(month: ScoredMonth, given: Sequence[Path] = ()) -> list[ScoredMonth]:

@@ -22,7 +22,7 @@ from riskmodel.errors import NotFound
 from riskmodel.evaluation.capacity import actions
 from riskmodel.explain.causes import missing_drivers
 from riskmodel.model.bundle import RiskModel
-from riskmodel.register import commit_directory, read_manifest
+from riskmodel.register import checked_file, commit_directory, read_manifest
 
 TABLES = ("scores", "alerts", "drivers", "features", "by_hand")
 MOST_IN_A_WORKBOOK = 20_000
@@ -152,6 +152,20 @@ def nobody_ranked(folder: Path, as_of: str) -> str:
     )
 
 
+def read_table(
+    folder: Path, manifest: Mapping[str, Any], name: str, columns: Sequence[str] | None = None, filters: Any = None
+) -> pd.DataFrame:
+    """A table of a scored month as it was written, such as `scores`; `filters` as for `pyarrow.parquet.read_table`.
+
+    Raises
+    ------
+    IntegrityError
+        If it is missing or has changed since.
+    """
+    file = checked_file(folder, manifest, f"{name}.parquet")
+    return pq.read_table(file, columns=list(columns) if columns else None, filters=filters, partitioning=None).to_pandas()
+
+
 def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
     """One alert of a scored month: its row, log-odds per driver, features, base.
 
@@ -159,14 +173,16 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
     ------
     NotFound
         If the folder holds no scores, or the household is not on the list (its rank is told where it was scored).
+    IntegrityError
+        If a table is missing or has changed since it was written.
     """
     manifest = read_manifest(folder, kind="scores")
     if not has_list(manifest):
         raise NotFound(nobody_ranked(folder, manifest["about"]["as_of"]))
-    alerts = pd.read_parquet(folder / "alerts.parquet")
+    alerts = read_table(folder, manifest, "alerts")
     where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
     if not len(where):
-        scored = pd.read_parquet(folder / "scores.parquet")
+        scored = read_table(folder, manifest, "scores")
         row = scored[scored["household_id"].astype(str) == str(household_id)]
         if len(row):
             raise NotFound(
@@ -175,11 +191,11 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
             )
         raise NotFound(f"no such household among the {len(scored)} scored in {folder}.")
     position = int(where[0])
-    drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id").iloc[position]
+    drivers = read_table(folder, manifest, "drivers").drop(columns="household_id").iloc[position]
     return {
         "alert": alerts.iloc[position].to_dict(),
         "drivers": drivers.astype(float).to_dict(),
-        "features": pd.read_parquet(folder / "features.parquet").iloc[position].to_dict(),
+        "features": read_table(folder, manifest, "features").iloc[position].to_dict(),
         "base": manifest["about"]["base_log_odds"],
         "about": manifest["about"],
     }

@@ -138,7 +138,7 @@ def sheets_of(
     alerts = month.alerts()
     if alerts.empty:
         return []
-    features = pd.read_parquet(month.folder / "features.parquet")
+    features = month.read("features")
     drivers = _drivers(month, alerts, catalogue)
     held = ask(catalogue.facts, features).fillna(False).to_numpy(bool)
     apply = questions_that_apply(catalogue, features)
@@ -241,7 +241,7 @@ def notice_page(month: ScoredMonth, households: Sequence[tuple[str, str]], lang:
         County and household id of each confirmed alert.
     """
     alerts = month.alerts()
-    features = pd.read_parquet(month.folder / "features.parquet")
+    features = month.read("features")
     known = features.reindex(columns=["hh_size_now", "children_now"]).to_numpy(float)
     with_adult = known[:, 0] > known[:, 1]
     confirmed = np.array(
@@ -272,7 +272,7 @@ def file_name(area: Sequence[str], ending: str) -> str:
 
 def _drivers(month: ScoredMonth, alerts: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
     """Log-odds per driver; behaviour has a part only where the verdict judges it."""
-    drivers = pd.read_parquet(month.folder / "drivers.parquet").drop(columns="household_id").astype(float)
+    drivers = month.read("drivers").drop(columns="household_id").astype(float)
     known = {d.name for d in catalogue.drivers}
     drivers = drivers[[c for c in drivers if c in known]]
     return settled(catalogue, drivers, alerts)

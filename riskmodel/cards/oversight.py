@@ -35,7 +35,7 @@ def read_oversight(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise NotFound(f"{path}: no such file. Make it with `riskmodel review report --out {path.name}`.") from None
     except ValueError:
         raise UsageError(f"{path}: not JSON. Make it with `riskmodel review report --out {path.name}`.") from None

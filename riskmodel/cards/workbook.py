@@ -96,15 +96,25 @@ def options(rules: ReviewRules) -> dict[str, dict[str, str]]:
 
 
 def row_hash(cells: Mapping[str, Any]) -> str:
-    """Hash over the locked and hidden cells of a row, whoever saved it: numbers to six decimals, texts stripped."""
+    """Hash over the locked and hidden cells of a row, whoever saved it: numbers to six decimals, texts stripped.
+
+    What stands in the place of a number and is none counts as text, and makes another hash.
+    """
     parts = []
     for column in COLUMNS:
         if column.kind == "open" or column.name == "row_sha256":
             continue
         value = cells.get(column.name)
         text = "" if value is None or value != value else str(value)
-        parts.append(f"{float(text):.6f}" if column.name in _NUMBERS and text else " ".join(text.split()))
+        parts.append(_six_decimals(text) if column.name in _NUMBERS else " ".join(text.split()))
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def _six_decimals(text: str) -> str:
+    try:
+        return f"{float(text):.6f}"
+    except ValueError:
+        return " ".join(text.split())
 
 
 def write_workbook(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from riskmodel.errors import NotFound, UsageError, refused_by_disk
 from riskmodel.model.bundle import RiskModel, example_rows, temporary_bundle
-from riskmodel.settings import CAPACITY_METRIC, SIMPLE, Tracking
+from riskmodel.settings import CAPACITY_METRIC, SIMPLE, Tracking, without_password
 
 if TYPE_CHECKING:
     from riskmodel.cohort.cohorts import Cohorts
@@ -29,20 +29,40 @@ def store_uri(uri: str | None = None) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_STORE}"
 
 
-def _client(uri: str | None) -> Any:
+def _shown(uri: str | None) -> str:
+    return without_password(store_uri(uri))
+
+
+def _client(uri: str | None, make: bool = False) -> Any:
+    """MLflow on a store, which is made where it is missing only if something is to be written there."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
 
     for name in ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.tracking._model_registry.fluent"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    where = store_uri(uri)
+    where, named = store_uri(uri), _shown(uri)
     if where.startswith("sqlite:///"):
         store = Path(where.removeprefix("sqlite:///")).resolve()
+        if store.is_dir() or not (make or store.exists()):
+            raise NotFound(
+                f"{named}: no MLflow store there. Check --tracking-uri and MLFLOW_TRACKING_URI, or train a model first: "
+                "riskmodel train RUN.yaml --register REGISTER."
+            )
         store.parent.mkdir(parents=True, exist_ok=True)
         store.open("rb" if store.exists() else "ab").close()  # MLflow tries a store that may not be opened again and again
-    mlflow.set_tracking_uri(where)
-    mlflow.set_registry_uri(where)
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        mlflow.set_tracking_uri(where)
+        mlflow.set_registry_uri(where)
+        mlflow.MlflowClient().get_experiment_by_name(Tracking().experiment)
+    except (MlflowException, SQLAlchemyError) as fault:
+        raise UsageError(
+            f"{named}: no MLflow store that can be opened ({type(fault).__name__}). Give sqlite:///FILE or http://HOST:PORT "
+            "of an MLflow server: --tracking-uri or MLFLOW_TRACKING_URI."
+        ) from None
     return mlflow
 
 
@@ -66,7 +86,7 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
         The same study with `tracking` filled in (`uri`, `run_id`, `model_uri`, `version`).
     """
     uri = store_uri(tracking.uri)
-    mlflow = _client(uri)
+    mlflow = _client(uri, make=True)
     client = mlflow.MlflowClient()
     experiment = _experiment(mlflow, uri, tracking.experiment)
     run = study.run
@@ -117,7 +137,7 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
         client.set_registered_model_alias(tracking.registered_model, CHALLENGER, version)
     model = replace(study.model, version=str(version))
     found = {
-        "uri": uri,
+        "uri": without_password(uri),
         "run_id": parent.info.run_id,
         "model_uri": f"models:/{tracking.registered_model}/{version}",
         "version": str(version),
@@ -196,7 +216,7 @@ def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     except (MlflowException, OSError) as fault:
         if refused_by_disk(fault):
             raise
-        raise NotFound(f"{text}: not found in {store_uri(tracking_uri)} ({type(fault).__name__}).") from None
+        raise NotFound(f"{text}: not found in {_shown(tracking_uri)} ({type(fault).__name__}).") from None
     found = sorted(local.rglob("spec.json"))
     if not found:
         raise NotFound(f"{text}: it is no riskmodel bundle.")
@@ -239,7 +259,7 @@ def promote(version: str, reason: str | None = None, tracking: Tracking | None =
             number = client.get_model_version_by_alias(name, number).version
         client.get_model_version(name, number)
     except MlflowException:
-        raise NotFound(f"{name} has no version {version} in {store_uri(tracking.uri)}: run riskmodel train first.") from None
+        raise NotFound(f"{name} has no version {version} in {_shown(tracking.uri)}: run riskmodel train first.") from None
     try:
         before = str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException:
@@ -311,7 +331,7 @@ def _version(mlflow: Any, uri: str) -> str:
             if alias == CHAMPION
             else "train one first: riskmodel train RUN.yaml --register REGISTER"
         )
-        raise NotFound(f"{uri}: no model has that alias in {mlflow.get_tracking_uri()}; {hint}.") from None
+        raise NotFound(f"{uri}: no model has that alias in {_shown(mlflow.get_tracking_uri())}; {hint}.") from None
 
 
 def _log_metrics(mlflow: Any, study: Study, split: str, model: str) -> None:

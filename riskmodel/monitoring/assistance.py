@@ -18,7 +18,7 @@ import pandas as pd
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.labels import build_labels
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withheld
 from riskmodel.evaluation.metrics import wilson

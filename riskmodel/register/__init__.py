@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
+from riskmodel.register.commit import checked_file, checked_target, commit_directory, commit_file, read_manifest, verify
 from riskmodel.register.contract import load_contract
 from riskmodel.register.store import Register
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from riskmodel.register.intake import IntakeReport, ingest
 
 __all__ = [
-    "IntakeReport", "Register", "commit_directory", "commit_file", "ingest", "load_contract", "read_manifest",
-    "verify",
+    "IntakeReport", "Register", "checked_file", "checked_target", "commit_directory", "commit_file", "ingest",
+    "load_contract", "read_manifest", "verify",
 ]  # fmt: skip
 
 

@@ -56,12 +56,12 @@ def commit_directory(
     Raises
     ------
     UsageError
-        If the target is a file, the working directory or above it, holds more than 10,000 files of the user,
-        or holds a file of the user under a name that is now written.
+        If the target is a file, the working directory or above it, holds results of another kind, more than 10,000 files
+        of the user, or a file of the user under a name that is now written.
     IntegrityError
         If a written file cannot be opened again.
     """
-    target = _checked_target(target)
+    target = checked_target(target, kind)
     with staging(target) as stage:
         _recover(target)
         write(stage)
@@ -117,7 +117,7 @@ def read_manifest(target: Path | str, kind: str | None = None) -> dict[str, Any]
     _recover(target.resolve())
     try:
         manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-        found = manifest["kind"]
+        found, _, _ = manifest["kind"], manifest["about"], manifest["files"]
     except (FileNotFoundError, NotADirectoryError):
         missing = "it holds no manifest.json" if target.exists() else "no such directory"
         raise NotFound(f"{target}: no {wanted} here ({missing}). Check the path, or make it first.") from None
@@ -136,16 +136,45 @@ def verify(target: Path | str) -> dict[str, Any]:
     IntegrityError
         Names the first file that is missing or has changed.
     """
-    target = Path(target)
     manifest = read_manifest(target)
-    for name, facts in manifest["files"].items():
-        if not (target / name).is_file():
-            raise IntegrityError(f"{target / name}: the file is gone. Make the {manifest['kind']} again.")
-        if sha256_of(target / name) != facts["sha256"]:
-            raise IntegrityError(
-                f"{target / name}: the file has changed since it was written. Make the {manifest['kind']} again."
-            )
+    for name in manifest["files"]:
+        checked_file(target, manifest, name)
     return manifest
+
+
+def checked_file(target: Path | str, manifest: dict[str, Any], name: str) -> Path:
+    """A file of a committed directory, as it was written.
+
+    Raises
+    ------
+    IntegrityError
+        If it is missing or has changed.
+    """
+    file = Path(target) / name
+    if name not in manifest["files"] or not file.is_file():
+        raise IntegrityError(f"{file}: the file is gone. Make the {manifest['kind']} again.")
+    if sha256_of(file) != manifest["files"][name]["sha256"]:
+        raise IntegrityError(f"{file}: the file has changed since it was written. Make the {manifest['kind']} again.")
+    return file
+
+
+def checked_target(target: Path | str, kind: str) -> Path:
+    """Where a directory of results of a kind is to be written, before anything is computed for it.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, the working directory or above it, or holds results of another kind, which would be lost.
+    """
+    path = Path(target).resolve()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{target}: it is a file, a directory is to be written there. Choose another name.")
+    if Path.cwd().is_relative_to(path):
+        raise UsageError(f"{target}: it is the working directory or above it. Choose a directory of its own.")
+    with suppress(NotFound, IntegrityError):
+        if (held := read_manifest(path)["kind"]) != kind:
+            raise UsageError(f"{target}: it holds {held!r}, which {kind!r} would replace. Choose a directory of its own.")
+    return path
 
 
 def sha256_of(path: Path) -> str:
@@ -180,15 +209,6 @@ def staging(target: Path) -> Iterator[Path]:
         for parent in created:
             with suppress(OSError):  # not empty: something was written
                 parent.rmdir()
-
-
-def _checked_target(target: Path | str) -> Path:
-    path = Path(target).resolve()
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{target}: it is a file, a directory is to be written there. Choose another name.")
-    if Path.cwd().is_relative_to(path):
-        raise UsageError(f"{target}: it is the working directory or above it. Choose a directory of its own.")
-    return path
 
 
 def _files(directory: Path) -> list[str]:

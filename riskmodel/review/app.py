@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from riskmodel.cards.charts import icon_array_svg, waterfall_steps, waterfall_svg
 from riskmodel.cards.rendering import LANGUAGES, Language, Words, of_100
-from riskmodel.errors import Conflict, NotFound, Refused, UsageError
+from riskmodel.errors import Conflict, DatabaseError, NotFound, Refused, UsageError
 from riskmodel.review.decisions import KEY, LONGEST_TEXT, Decision, reviewer_name
 from riskmodel.review.guard import HEADERS, Guard
 from riskmodel.review.pages import changed_query, page
@@ -113,6 +113,13 @@ def create_app(worklist: Worklist, guard: Guard) -> FastAPI:
     @app.exception_handler(NotFound)
     async def missing(request: Request, fault: NotFound) -> Response:
         return refused(request, 404, "There is no such alert in this month.", "本月名单中没有这一户。")
+
+    @app.exception_handler(DatabaseError)
+    async def unreachable(request: Request, fault: DatabaseError) -> Response:
+        return refused(
+            request, 503, "The decisions cannot be read or written now, and nothing was recorded: tell who runs this app.",
+            "目前无法读取或写入审核记录，本次未作任何记录：请联系系统管理员。",
+        )  # fmt: skip
 
     @app.get("/style.css")
     def style(request: Request) -> Response:

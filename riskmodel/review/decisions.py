@@ -24,7 +24,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from riskmodel.display import plain
-from riskmodel.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
+from riskmodel.errors import Conflict, DatabaseError, IntegrityError, NotFound, Refused, UsageError
 from riskmodel.review.rules import APPEAL, ReviewRules, faults, load_rules
 
 GENESIS = "0" * 64
@@ -202,8 +202,9 @@ class Decisions:
     (1, 'objective', 1)
     """
 
-    def __init__(self, engine: sa.Engine, rules: ReviewRules) -> None:
+    def __init__(self, engine: sa.Engine, rules: ReviewRules, where: str = "the decisions") -> None:
         self._engine = engine
+        self._where = where
         self.rules = rules
 
     @classmethod
@@ -231,13 +232,14 @@ class Decisions:
         if url.drivername == "sqlite":
             _make_private(Path(str(url.database)), create)
         try:
-            engine = sa.create_engine(url, connect_args={"timeout": 60} if url.drivername == "sqlite" else {})
+            waits = {"timeout": 60} if url.drivername == "sqlite" else {}
+            engine = sa.create_engine(url, connect_args=waits, hide_parameters=True)
         except ModuleNotFoundError:
             raise UsageError("the driver of PostgreSQL is missing: pip install 'household-riskmodel[review]'.") from None
         if url.drivername == "sqlite":
             event.listen(engine, "connect", _own_transactions)
             event.listen(engine, "begin", _begin)
-        found = cls(engine, rules or load_rules())
+        found = cls(engine, rules or load_rules(), shown)
         try:
             with found._reading() as connection:
                 there = sa.inspect(connection).has_table(_TABLE.name)
@@ -245,8 +247,8 @@ class Decisions:
                 if not create:
                     raise NotFound(f"{shown}: no decisions here. Check the name.")
                 found._make()
-        except DBAPIError as fault:
-            raise UsageError(f"{shown}: not a database that can be opened ({type(fault.orig).__name__}).") from None
+        except DatabaseError as fault:
+            raise UsageError(f"{fault} Give the file or database of the decisions: --decisions.") from None
         return found
 
     def record(self, decision: Decision) -> dict[str, Any]:
@@ -258,6 +260,8 @@ class Decisions:
             If it breaks a rule of the review, each told in both languages.
         Conflict
             If somebody decided on the same alert since `supersedes`.
+        DatabaseError
+            If the database cannot be reached or written; nothing was recorded.
         """
         return self.record_all([decision])[0]
 
@@ -353,14 +357,23 @@ class Decisions:
                 connection.exec_driver_sql(statement)
 
     @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the database says, without the values that were to be written."""
+        try:
+            yield
+        except DBAPIError as fault:
+            said = str(fault.orig).partition("\n")[0]
+            raise DatabaseError(f"{self._where}: the database refuses ({said}).") from None
+
+    @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
+        with self._told(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction that nobody else's overlaps."""
-        with self._engine.connect().execution_options(alone=True) as connection, connection.begin():
+        with self._told(), self._engine.connect().execution_options(alone=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             yield connection

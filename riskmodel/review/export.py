@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.spreadsheet import write_excel
 from riskmodel.display import cells
 from riskmodel.errors import UsageError
-from riskmodel.register import commit_file, read_manifest
+from riskmodel.register import commit_file
 from riskmodel.review.decisions import COLUMNS, KEY
 
 FORMATS = (".csv", ".parquet", ".xlsx")
@@ -31,11 +32,16 @@ def decisions_with_alerts(folder: Path, decisions: pd.DataFrame) -> pd.DataFrame
     -------
     pandas.DataFrame
         The columns of the alert table, then those of the decisions as `decision_<name>`, by county, rank and time.
+
+    Raises
+    ------
+    NotFound
+        If the folder holds no scores, or nobody was ranked.
     """
-    month = read_manifest(folder, kind="scores")["about"]["as_of"]
-    alerts = pd.read_parquet(folder / "alerts.parquet")
+    month = ScoredMonth.open(folder)
+    alerts = month.alerts()
     own = [c for c in COLUMNS if c not in KEY]
-    of_month = decisions[decisions["as_of"] == month].rename(columns={c: f"decision_{c}" for c in own})
+    of_month = decisions[decisions["as_of"] == month.as_of].rename(columns={c: f"decision_{c}" for c in own})
     frame = alerts.merge(of_month, on=list(KEY), how="outer", sort=False)
     return frame.sort_values(["county_id", "rank", "household_id", "decision_seq"], kind="stable").reset_index(drop=True)
 

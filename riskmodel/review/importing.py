@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ import pandas as pd
 
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, LISTS, NAMES, SCORED_AT, SHEET, options, row_hash
-from riskmodel.display import plain
+from riskmodel.display import cell, plain
 from riskmodel.errors import Conflict, ContractError, NotFound, Refused, UsageError
 from riskmodel.months import first_day, month_number
 from riskmodel.register import commit_file
@@ -23,6 +25,10 @@ from riskmodel.review.rules import ReviewRules
 
 _OPEN = tuple(c.name for c in COLUMNS if c.kind == "open")
 _LISTS = {c.name: c.options for c in COLUMNS if c.options}
+_YEAR_FIRST = re.compile(
+    r"(\d{4})(?:(\d\d)(\d\d)|-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|\.(\d{1,2})\.(\d{1,2})|年(\d{1,2})月(\d{1,2})日?)(?:[T\s].*)?",
+    re.ASCII | re.DOTALL,
+)
 _KEPT = ("action", "cause", "reason", "note", "statement", "appeal", "ruled_out")
 
 
@@ -72,7 +78,9 @@ def import_workbook(file: Path, month: ScoredMonth, decisions: Decisions) -> Imp
     chosen = options(decisions.rules)
     recorded = again = empty = 0
     faulty: list[Faulty] = []
-    for number, cells in enumerate(_read(file), FIRST_ROW):
+    for number, cells in enumerate(_read(file), FIRST_ROW - 1):
+        if _is_titles(cells):
+            continue
         if not any(cells[name] for name in _OPEN):
             empty += 1
             continue
@@ -105,7 +113,7 @@ def write_quarantine(path: Path, faulty: Sequence[Faulty]) -> None:
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["row 行", "column 列", "rule", "what to do", "处理办法"])
     titles = {c.name: f"{c.title.zh} {c.title.en}" for c in COLUMNS}
-    writer.writerows([f.row, titles.get(f.column, f.column), f.rule, f.en, f.zh] for f in faulty)
+    writer.writerows([f.row, titles.get(f.column, f.column), f.rule, cell(f.en), cell(f.zh)] for f in faulty)
     commit_file(path, lines.getvalue().encode("utf-8-sig"))
 
 
@@ -151,9 +159,15 @@ def _read(file: Path) -> list[dict[str, str]]:
             f"{file.name}: column {lacking[0]!r} is missing. Columns may not be deleted or renamed: export the workbook "
             "again."
         )
-    texts = table[list(NAMES)].iloc[1:].astype(object).where(lambda t: t.notna(), "")
+    texts = table[list(NAMES)].astype(object).where(lambda t: t.notna(), "")
     rows = texts.to_dict("records")
     return [{k: str(v) if k == "household_id" else str(v).strip() for k, v in row.items()} for row in rows]
+
+
+def _is_titles(cells: Mapping[str, str]) -> bool:
+    """Whether a row is that of the titles, for the most part unchanged, wherever sorting or deleting rows has moved it."""
+    same = [cells[c.name].split() == f"{c.title.zh}\n{c.title.en}".split() for c in COLUMNS]
+    return 2 * sum(same) > len(same)
 
 
 def _faults_of_row(
@@ -231,9 +245,16 @@ def _given(
 
 
 def _day(text: str) -> dt.date | None:
-    """A day as a spreadsheet or a person writes it."""
-    found = pd.to_datetime(text.replace("年", "-").replace("月", "-").removesuffix("日"), errors="coerce", yearfirst=True)
-    return None if pd.isna(found) else found.date()
+    """A day as a spreadsheet or a person writes it, year first; None where it is another text, or could be two days.
+
+    >>> _day("2024年6月30日"), _day("2024-06-30 00:00:00"), _day("5/7/2024"), _day("2024-06")
+    (datetime.date(2024, 6, 30), datetime.date(2024, 6, 30), None, None)
+    """
+    found = _YEAR_FIRST.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    try:
+        return found and dt.date(*(int(part) for part in found.groups() if part))
+    except ValueError:
+        return None
 
 
 def _same(decision: Decision, row: Mapping[str, Any]) -> bool:

@@ -18,12 +18,12 @@ import pandas as pd
 import yaml
 
 from riskmodel.alerts.alerts import attribute_households
+from riskmodel.alerts.history import ScoredMonth
 from riskmodel.catalogue.signs import VerdictRule
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.verdicts import clopper_pearson_lower, control_risk
 from riskmodel.explain.causes import judge_causes
 from riskmodel.model.bundle import RiskModel
-from riskmodel.register import read_manifest
 from riskmodel.review.decisions import KEY
 from riskmodel.review.rules import Adjudication
 from riskmodel.review.standing import adjudicated
@@ -54,14 +54,13 @@ def adjudicated_cases(folders: Sequence[Path], decisions: pd.DataFrame, reviewer
     known = adjudicated(decisions, reviewers)
     parts = []
     for folder in folders:
-        about = read_manifest(folder, kind="scores")["about"]
-        if about["model_version"] != version:
+        month = ScoredMonth.open(folder)
+        if month.about["model_version"] != version:
             raise UsageError(
-                f"{folder}: scored with version {about['model_version']}, the model at hand is version {version}. "
+                f"{folder}: scored with version {month.about['model_version']}, the model at hand is version {version}. "
                 "Name the version that scored it with --model."
             )
-        features = pd.read_parquet(folder / "features.parquet")
-        parts.append(features.merge(known, on=list(KEY), how="inner"))
+        parts.append(month.read("features").merge(known, on=list(KEY), how="inner"))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from riskmodel.alerts.history import ScoredMonth
 from riskmodel.cards.alert_sheet import questions_that_apply, visit_questions
 from riskmodel.cards.rendering import Words
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.conditions import ask, words
 from riskmodel.errors import NotFound
 from riskmodel.explain.causes import ACTIVITY, JUDGED
-from riskmodel.register import read_manifest
 from riskmodel.review.decisions import KEY, Decisions, in_blind_half
 from riskmodel.review.standing import standing
 
@@ -76,19 +76,21 @@ class Worklist:
     def __init__(
         self, folder: Path, decisions: Decisions, blind_half: bool = False, catalogue: Catalogue | None = None
     ) -> None:
-        self.manifest = read_manifest(folder, kind="scores")
-        if not (folder / "alerts.parquet").is_file():
+        month = ScoredMonth.open(folder)
+        self.manifest = month.manifest
+        alerts = month.alerts()
+        if not len(alerts):
             raise NotFound(f"{folder}: this month has no alerts to review.")
         self.decisions = decisions
         self.catalogue = catalogue or load_catalogue()
         self._words = _catalogue_words(self.catalogue)
         self._judging = [d.name for d in self.catalogue.drivers if d.nature == "subjective"]
         self._answers_behaviour = {m.name for m in self.catalogue.measures if set(m.drivers) <= set(self._judging)}
-        self._features = pd.read_parquet(folder / "features.parquet")
+        self._features = month.read("features")
         self._facts = ask(self.catalogue.facts, self._features).fillna(False).to_numpy(bool)
         self._asked = questions_that_apply(self.catalogue, self._features)
-        self._drivers = pd.read_parquet(folder / "drivers.parquet").drop(columns="household_id")
-        self.alerts = _alerts(folder, self._features, blind_half)
+        self._drivers = month.read("drivers").drop(columns="household_id")
+        self.alerts = _alerts(alerts, month, self._features, blind_half)
         self._at = {key: row for row, key in enumerate(self.alerts["key"])}
         self._standing: tuple[int, pd.DataFrame] | None = None
 
@@ -221,9 +223,8 @@ def alert_key(as_of: str, county_id: str, household_id: str) -> str:
     return hashlib.sha256("\0".join((as_of, county_id, household_id)).encode("utf-8")).hexdigest()[:20]
 
 
-def _alerts(folder: Path, features: pd.DataFrame, blind_half: bool) -> pd.DataFrame:
-    alerts = pd.read_parquet(folder / "alerts.parquet")
-    scores = pd.read_parquet(folder / "scores.parquet", columns=[*KEY, "risk_low", "risk_high", "action"])
+def _alerts(alerts: pd.DataFrame, month: ScoredMonth, features: pd.DataFrame, blind_half: bool) -> pd.DataFrame:
+    scores = month.read("scores", [*KEY, "risk_low", "risk_high", "action"])
     frame = alerts.merge(scores, on=list(KEY), how="left", sort=False)
     for place in ("township_id", "village_id"):
         given = features[place] if place in features else pd.Series("", index=frame.index)

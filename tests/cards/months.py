@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ def changed_month(
     places: tuple[str, ...] = (),
     alerts: dict[int, dict[str, Any]] | None = None,
     times: int = 1,
+    edit: Callable[[dict[str, pd.DataFrame]], None] = lambda tables: None,
     **about: Any,
 ) -> ScoredMonth:
-    """A copy of a scored month with its first ids and places replaced, some alerts changed, or all of them several times."""
+    """A copy of a scored month with its first ids and places replaced, some alerts changed, or all of them several times.
+
+    `edit` changes further tables in place.
+    """
     tables = {name: pd.read_parquet(source / f"{name}.parquet") for name in TABLES}
     first = tables["alerts"]["household_id"].tolist()
     renamed = dict(zip(first, ids, strict=False))
@@ -43,6 +48,7 @@ def changed_month(
     for row, values in (alerts or {}).items():
         for column, value in values.items():
             tables["alerts"].loc[row, column] = value
+    edit(tables)
     for name in ("scores", "alerts", "drivers", "features"):
         copies = [tables[name]]
         for n in range(1, times):

@@ -109,6 +109,8 @@ def test_a_name_in_a_report_does_no_harm() -> None:
 def test_another_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="riskmodel review report --out none.json"):
         read_oversight(tmp_path / "none.json")
+    with pytest.raises(NotFound, match="riskmodel review report"):
+        read_oversight(tmp_path)
     other = tmp_path / "other.json"
     for content in ("[]", '{"decisions": 3}', "{"):
         other.write_text(content, encoding="utf-8")

@@ -32,11 +32,11 @@ def month(county: County, tmp_path_factory: pytest.TempPathFactory) -> ScoredMon
     """The county's list, its first household given a clue to a subjective factor, and an earlier month beside it."""
     beside = tmp_path_factory.mktemp("sheets")
     county.score("10", beside / "2023-03", "2023-03")
-    changed = changed_month(county.alerts, beside / AS_OF, alerts={0: CLUE})
-    drivers = pd.read_parquet(changed.folder / "drivers.parquet")
-    drivers.loc[:, "work"] = 0.9
-    drivers.to_parquet(changed.folder / "drivers.parquet")
-    return changed
+
+    def idle(tables: dict[str, pd.DataFrame]) -> None:
+        tables["drivers"]["work"] = 0.9
+
+    return changed_month(county.alerts, beside / AS_OF, alerts={0: CLUE}, edit=idle)
 
 
 @pytest.fixture(scope="module")
@@ -220,11 +220,11 @@ def test_places_with_like_names_have_files_of_their_own() -> None:
 
 
 def test_the_notice_carries_no_cause_and_no_child_alone(month: ScoredMonth, tmp_path: Path) -> None:
-    features = pd.read_parquet(month.folder / "features.parquet")
-    copy = changed_month(month.folder, tmp_path / "m")
-    features.loc[0, ["hh_size_now", "children_now"]] = 1.0
-    features.loc[1, "children_now"] = float("nan")
-    features.to_parquet(copy.folder / "features.parquet")
+    def children(tables: dict[str, pd.DataFrame]) -> None:
+        tables["features"].loc[0, ["hh_size_now", "children_now"]] = 1.0
+        tables["features"].loc[1, "children_now"] = float("nan")
+
+    copy = changed_month(month.folder, tmp_path / "m", edit=children)
     alerts = copy.alerts()
     keys = list(zip(alerts["county_id"], alerts["household_id"], strict=True))
     html, left_out = notice_page(copy, keys[:4])

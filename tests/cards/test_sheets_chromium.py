@@ -26,11 +26,11 @@ PAPER = 718  # 190 mm, the width between the margins
 def month(county: County, tmp_path_factory: pytest.TempPathFactory) -> ScoredMonth:
     """A list with hostile ids and places, clues to subjective factors on the first four."""
     folder = tmp_path_factory.mktemp("paper") / AS_OF
-    found = changed_month(county.alerts, folder, ids=HOSTILE, places=HOSTILE, alerts={n: CLUE for n in range(4)})
-    drivers = pd.read_parquet(folder / "drivers.parquet")
-    drivers.loc[:3, ["work", "refusal"]] = 0.8
-    drivers.to_parquet(folder / "drivers.parquet")
-    return found
+
+    def idle(tables: dict[str, pd.DataFrame]) -> None:
+        tables["drivers"].loc[:3, ["work", "refusal"]] = 0.8
+
+    return changed_month(county.alerts, folder, ids=HOSTILE, places=HOSTILE, alerts={n: CLUE for n in range(4)}, edit=idle)
 
 
 def page_of(month: ScoredMonth, lang: str = "zh") -> str:

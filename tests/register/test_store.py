@@ -51,6 +51,23 @@ def leftovers(folder: Path) -> list[str]:
     return [p.name for p in folder.iterdir() if ".staging-" in p.name or ".previous-" in p.name]
 
 
+def test_a_register_is_not_replaced_by_results_that_are_sent_to_its_folder(tmp_path):
+    commit(tmp_path / "out", 1)
+    with pytest.raises(UsageError, match="it holds 'scores', which 'sheets' would replace"):
+        commit_directory(tmp_path / "out", result(2), kind="sheets", about={})
+    assert version_of(tmp_path / "out") == 1 and not leftovers(tmp_path)
+    commit(tmp_path / "out", 2)
+    assert version_of(tmp_path / "out") == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"kind": "scores"}', '{"kind": "scores", "files": {}}'])
+def test_a_manifest_that_lacks_what_every_one_has_is_told(tmp_path, content):
+    commit(tmp_path / "out", 1)
+    (tmp_path / "out" / "manifest.json").write_text(content)
+    with pytest.raises(IntegrityError, match="not readable"):
+        read_manifest(tmp_path / "out", kind="scores")
+
+
 def test_the_manifest_counts_and_hashes(tmp_path):
     manifest = commit(tmp_path / "out", 1)
     rows = {name: facts["rows"] for name, facts in manifest["files"].items()}
@@ -260,7 +277,9 @@ def test_a_job_killed_at_a_random_moment_leaves_a_whole_result(tmp_path):
     out = tmp_path / "out"
     commit(out, 0)
     chance = random.Random(7)
-    for _ in range(12):
+    for times in range(120):
+        if times >= 12 and version_of(out) > 0:  # on a busy machine a job may be killed before its first result
+            break
         child = multiprocessing.get_context("fork").Process(target=commit_again_and_again, args=(out,))
         child.start()
         time.sleep(chance.uniform(0.02, 0.12))

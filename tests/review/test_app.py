@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from copy import copy
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_a_decision_is_recorded_with_reviewer_and_time_and_the_next_household_is
         "confirm", "objective", "Li Na", "stated", "app",
     )  # fmt: skip
     assert row["recorded_at"].endswith("+00:00") and office.decisions.verify().rows == 1
+
+
+def test_a_database_that_cannot_be_written_is_told_on_a_page(office: Office) -> None:
+    client = office.browser()
+    page = client.get(address("0412")).text
+    with sqlite3.connect(office.decisions._where) as beside:
+        beside.execute("CREATE TRIGGER full BEFORE INSERT ON decisions BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    done = client.post(address("0412"), data=form(page, action="confirm"), headers=SITE)
+    assert done.status_code == 503 and "nothing was recorded" in visible(done.text)
+    with sqlite3.connect(office.decisions._where) as beside:
+        beside.execute("ALTER TABLE decisions RENAME TO away")
+    assert client.get("/").status_code == 503
 
 
 def test_the_second_reviewer_sees_the_first_ones_decision(office: Office) -> None:

@@ -7,11 +7,13 @@ import socket
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from riskmodel.cli import app
 from riskmodel.errors import IntegrityError, NotFound, UsageError
+from riskmodel.register import verify
 from riskmodel.review.decisions import Decisions
 from riskmodel.review.rules import load_rules
 from riskmodel.review.serving import serve
@@ -51,6 +53,49 @@ def test_a_misspelt_file_of_decisions_is_not_made(office: Path) -> None:
     with pytest.raises(NotFound):
         run("review", "verify", "--decisions", office / "decision.db")
     assert not (office / "decision.db").exists()
+
+
+def test_a_misspelt_month_makes_no_file_of_decisions(office: Path) -> None:
+    with pytest.raises(NotFound):
+        run("review", "serve", office / "alert", "--decisions", office / "new.db")
+    assert run("review", "serve", office / "alerts", "--decisions", office / "new.db", "--port", "80000").exit_code == 2
+    assert not (office / "new.db").exists()
+
+
+READS = {
+    "explain": ("alerts", "drivers", "features"),
+    "sheets": ("alerts", "drivers", "features"),
+    "serve": ("alerts", "scores", "drivers", "features"),
+    "export": ("alerts",),
+}
+
+
+@pytest.mark.parametrize(("command", "table"), [(c, table) for c, tables in READS.items() for table in tables])
+def test_a_month_with_a_harmed_table_is_told_with_its_name(office: Path, command: str, table: str) -> None:
+    month, kept = office / "alerts", ("--decisions", office / "decisions.db")
+    asked = {
+        "explain": ("explain", month, "--household", "1"),
+        "sheets": ("sheets", month, "--out", office / "sheets"),
+        "serve": ("review", "serve", month, *kept, "--port", "0"),
+        "export": ("review", "export", month, *kept, "--out", office / "out.csv"),
+    }[command]
+    file = month / f"{table}.parquet"
+    pd.read_parquet(file).iloc[::-1].to_parquet(file, index=False)
+    with pytest.raises(IntegrityError, match=f"{file.name}: the file has changed"):
+        run(*asked)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(IntegrityError, match=f"{file.name}: the file has changed"):
+        run(*asked)
+    file.unlink()
+    with pytest.raises(IntegrityError, match=f"{file.name}: the file is gone"):
+        run(*asked)
+
+
+def test_sheets_or_a_demo_sent_to_the_scored_month_leave_it_as_it_is(office: Path) -> None:
+    for command in (("sheets", office / "alerts"), ("demo",)):
+        with pytest.raises(UsageError, match="it holds 'scores'"):
+            run(*command, "--out", office / "alerts")
+    assert verify(office / "alerts")["kind"] == "scores"
 
 
 def test_report_writes_what_it_prints(office: Path) -> None:

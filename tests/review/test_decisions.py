@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riskmodel.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
+from riskmodel.errors import Conflict, DatabaseError, IntegrityError, NotFound, Refused, UsageError
 from riskmodel.explain.causes import JUDGED, VERDICTS
 from riskmodel.review.decisions import COLUMNS, GENESIS, Decisions
 from riskmodel.review.rules import ACTIONS, faults, load_rules
@@ -100,6 +101,17 @@ def test_the_database_refuses_to_change_or_remove_a_decision(store: Decisions, s
     with pytest.raises(sa.exc.DBAPIError, match="never"):
         by_hand(store, statement)
     assert store.verify().rows == 3
+
+
+def test_a_full_database_is_told_without_what_the_household_said(tmp_path: Path) -> None:
+    store = Decisions.open(tmp_path / "decisions.db")
+    by_hand(store, "CREATE TRIGGER full BEFORE INSERT ON decisions BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    household, said = "04" + "12", "the son " + "drinks"
+    with pytest.raises(DatabaseError, match="refuses .disk is full.") as caught:
+        store.record(decision(household, note=said))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert said not in shown and household not in shown
+    assert len(store.table()) == 0
 
 
 def test_the_database_refuses_a_row_that_does_not_follow_the_last(store: Decisions) -> None:

@@ -17,7 +17,7 @@ from riskmodel.cli import app
 from riskmodel.errors import ContractError, NotFound
 from riskmodel.results import write_sheets
 from riskmodel.review.decisions import Decision, Decisions
-from riskmodel.review.importing import import_workbook
+from riskmodel.review.importing import Faulty, import_workbook, write_quarantine
 from riskmodel.review.rules import load_rules
 from tests.county import County
 
@@ -95,6 +95,10 @@ def test_importing_twice_records_once(county: County, exported: Path, decisions:
         (confirm(reviewer=None), "reviewer", "write who decided"),
         (confirm(decided_on=None), "decided_on", "the day of the decision"),
         (confirm(decided_on="soon"), "decided_on", "the day of the decision"),
+        (confirm(decided_on="today"), "decided_on", "the day of the decision"),
+        (confirm(decided_on="5/7/2023"), "decided_on", "the day of the decision"),
+        (confirm(decided_on="2023-07"), "decided_on", "the day of the decision"),
+        (confirm(decided_on="2023-06-31"), "decided_on", "the day of the decision"),
         (confirm(decided_on=dt.date(2020, 1, 1)), "decided_on", "before 2023-06"),
         (confirm(decided_on=dt.date(2199, 1, 1)), "decided_on", "in the future"),
         (confirm(action=None), "action", "choose a decision"),
@@ -105,6 +109,7 @@ def test_importing_twice_records_once(county: County, exported: Path, decisions:
         (override(reason=CHOICES["reasons"]["income_secure"]), "reason", "does not go with"),
         (override("objective"), "cause", "confirm it instead"),
         (confirm(rank=9), "", "locked cell"),
+        (confirm(rank="ninth"), "", "locked cell"),
         (confirm(household_id="0000"), "", "locked cell"),
     ],
 )
@@ -129,6 +134,31 @@ def test_a_protected_household_is_never_given_a_subjective_cause(
     done = import_workbook(file, month, decisions)
     assert done.recorded == 0 and {f.row for f in done.faulty} == {FIRST_ROW + n for n in protected}
     assert all("protected" in f.en for f in done.faulty)
+
+
+@pytest.mark.parametrize("day", ["2023-07-03", "2023/7/3", "2023.07.03", "2023年7月3日", "20230703", "２０２３-07-03"])
+def test_a_day_that_is_typed_as_text_is_read_as_it_is_written_in_china(
+    county: County, exported: Path, decisions: Decisions, tmp_path: Path, day: str
+) -> None:
+    file = filled(exported, tmp_path / "f.xlsx", {0: confirm(decided_on=day)})
+    assert import_workbook(file, ScoredMonth.open(county.alerts), decisions).recorded == 1
+    assert decisions.table()["decided_at"][0].startswith("2023-07-03")
+
+
+def test_no_decision_is_lost_where_the_row_of_titles_was_deleted_or_sorted_away(
+    county: County, exported: Path, decisions: Decisions, tmp_path: Path
+) -> None:
+    month = ScoredMonth.open(county.alerts)
+    book = openpyxl.load_workbook(filled(exported, tmp_path / "f.xlsx", {0: confirm(), 1: confirm()}))
+    titles = [cell.value for cell in book["review"][FIRST_ROW - 1]]
+    book["review"].delete_rows(FIRST_ROW - 1)
+    book.save(tmp_path / "deleted.xlsx")
+    book["review"].append(titles)
+    book.save(tmp_path / "sorted.xlsx")
+    done = import_workbook(tmp_path / "deleted.xlsx", month, decisions)
+    assert (done.recorded, done.faulty) == (2, ())
+    again = import_workbook(tmp_path / "sorted.xlsx", month, decisions)
+    assert (again.again, again.faulty) == (2, ())
 
 
 def test_a_decision_taken_in_the_app_meanwhile_is_a_conflict(
@@ -160,6 +190,13 @@ def test_a_workbook_of_another_month_or_no_workbook_is_refused(
         import_workbook(county.alerts / "alerts.xlsx", month, decisions)
     with pytest.raises(NotFound):
         import_workbook(tmp_path / "nowhere.xlsx", month, decisions)
+
+
+def test_a_reviewers_name_is_no_formula_in_the_quarantine(tmp_path: Path) -> None:
+    told = Faulty(4, "supersedes", "conflict", "=cmd|'/c calc'!A0 decided elsewhere", "+1已作出决定")
+    write_quarantine(tmp_path / "q.csv", [told])
+    [_, row] = csv.reader((tmp_path / "q.csv").read_text(encoding="utf-8-sig").splitlines())
+    assert row[3].startswith("'=") and row[4].startswith("'+")
 
 
 def test_what_is_decided_is_open_and_all_else_locked(exported: Path) -> None:

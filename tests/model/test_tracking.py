@@ -1,0 +1,42 @@
+"""MLflow stores that are not there or cannot be opened, and what is told and kept of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from riskmodel.errors import NotFound, UsageError
+from riskmodel.model.tracking import load_model, promote
+from riskmodel.settings import Run, Tracking
+
+CHAMPION = "models:/return-risk@champion"
+
+
+def test_looking_into_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'misspelt' / 'mlflow.db'}"
+    with pytest.raises(NotFound, match="no MLflow store there.*--tracking-uri"):
+        load_model(CHAMPION, store)
+    with pytest.raises(NotFound, match="no MLflow store there"):
+        promote("1", "because", Tracking(uri=store))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["a word", "another scheme", "no database"])
+def test_a_store_that_cannot_be_opened_is_told_without_its_password(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "text.db").write_text("not a database " * 100)
+    store = {
+        "a word": "nonsense",
+        "another scheme": "nonsense://office:secret@somewhere/mlflow",
+        "no database": f"sqlite:///{tmp_path / 'text.db'}",
+    }[kind]
+    with pytest.raises(UsageError, match="sqlite:///FILE") as caught:
+        load_model(CHAMPION, store)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_kept_of_a_run_holds_no_password_of_its_store() -> None:
+    run = Run(name="r", tracking=Tracking(uri="postgresql://office:secret@db.example/mlflow"))
+    assert "secret" not in json.dumps(run.model_dump(mode="json"))
+    assert run.tracking.uri == "postgresql://office:secret@db.example/mlflow"
