@@ -94,6 +94,28 @@ def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[R
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_of_two_runs_that_write_to_one_folder_the_second_is_refused_and_the_first_goes_on(
+    district: tuple[Register, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+    refused: list[str] = []
+
+    def with_another_beside_it(job: Job, counties: list[str]) -> Iterable[str]:
+        for county in counties:
+            for capacity in (8, 5):
+                with pytest.raises(UsageError) as caught:
+                    score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=capacity)
+                refused.append(str(caught.value))
+            yield score_one(job, county)
+
+    found = score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=with_another_beside_it)
+    assert found["about"]["counts"]["alerts"] == 24
+    assert len(refused) == 6 and set(refused) == {
+        f"{tmp_path / 'out'}: another run is writing there. Wait until it has ended, or name another folder."
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 def test_counties_finished_for_another_month_or_capacity_are_not_taken(
     district: tuple[Register, RiskModel], tmp_path: Path
 ) -> None:
@@ -118,6 +140,23 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     features = pd.read_parquet(tmp_path / "out" / "features.parquet")
     at_risk = score(register, model, AS_OF).places["village_id"]
     assert set(features["village_id"]) == set(at_risk)
+
+
+def test_a_county_without_visits_has_an_empty_list_beside_those_of_others(
+    district: tuple[Register, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+    first, second, third = register.counties
+    some = score_month(register, model, AS_OF, tmp_path / "some", inputs={}, capacity={second: 4})
+    assert some["about"]["counts"]["alerts"] == 4
+    assert set(pd.read_parquet(tmp_path / "some" / "alerts.parquet")["county_id"]) == {second}
+    assert set(pd.read_parquet(tmp_path / "some" / "scores.parquet")["county_id"]) == {first, second, third}
+    score_month(register, model, AS_OF, tmp_path / "none", inputs={}, capacity={first: 0})
+    kinds = [
+        pd.read_parquet(tmp_path / name / "alerts.parquet").dtypes.drop(["driver_2", "driver_3"])
+        for name in ("some", "none")
+    ]
+    pd.testing.assert_series_equal(*kinds)
 
 
 def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
