@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from riskmodel.errors import RiskmodelError, refused_by_disk, told_of_disk
+from riskmodel.errors import TOLD_OF_MEMORY, RiskmodelError, TooLarge, lacks_memory, refused_by_disk, told_of_disk
 from riskmodel.stopping import stop_when_told
 
 if TYPE_CHECKING:
@@ -75,10 +75,13 @@ def main() -> None:
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
     except Exception as fault:
-        if (disk := refused_by_disk(fault)) is None:
-            raise
-        typer.echo(f"error: {told_of_disk(disk)}", err=True)
-        sys.exit(_DISK_REFUSES)
+        if disk := refused_by_disk(fault):
+            typer.echo(f"error: {told_of_disk(disk)}", err=True)
+            sys.exit(_DISK_REFUSES)
+        if lacks_memory(fault):
+            typer.echo(f"error: {TOLD_OF_MEMORY}", err=True)
+            sys.exit(TooLarge.exit_code)
+        raise
 
 
 _DISK_REFUSES = 15

@@ -103,6 +103,8 @@ def score_month(
         writes to the same folder.
     NotEnoughData
         If nobody is at risk.
+    IntegrityError
+        If another register was written in this one's place meanwhile.
     """
     month = period_within(register, as_of)
     if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(register.counties))):
@@ -115,9 +117,10 @@ def score_month(
         if engine is None:
             workers = worth(register, left, workers)
             engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
-        for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
-            if progress:
-                progress(county, number, len(register.counties))
+        with register.read_whole():
+            for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
+                if progress:
+                    progress(county, number, len(register.counties))
         folders = [county_folder(job, county) for county in register.counties]
         facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
         filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]

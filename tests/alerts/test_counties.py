@@ -11,10 +11,10 @@ import pytest
 
 from riskmodel.alerts.counties import Job, score_month, score_one
 from riskmodel.alerts.scoring import score
-from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
-from riskmodel.register import Register, read_manifest
+from riskmodel.register import Register, ingest, read_manifest
 from riskmodel.results import score_and_write
 from tests.cohort.registers import make_register, monthly
 from tests.county import AS_OF, County
@@ -42,7 +42,7 @@ def test_blocks_and_workers_change_no_byte(
     assert len(whole) >= 7 and cut == whole
 
 
-def test_the_manifest_of_the_register_is_read_once_before_the_counties(
+def test_the_manifest_of_the_register_is_read_once_before_the_counties_and_once_after_them(
     county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds: list[str | None] = []
@@ -54,7 +54,7 @@ def test_the_manifest_of_the_register_is_read_once_before_the_counties(
     monkeypatch.setattr("riskmodel.register.store.read_manifest", counted)
     model = str(county.folder / "results" / "model")
     score_and_write(county.register, model, AS_OF, tmp_path / "out", "8", lambda done: None)
-    assert kinds.count("register") == 1
+    assert kinds.count("register") == 2
 
 
 def test_a_county_alone_is_scored_as_among_others(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
@@ -140,6 +140,23 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     features = pd.read_parquet(tmp_path / "out" / "features.parquet")
     at_risk = score(register, model, AS_OF).places["village_id"]
     assert set(features["village_id"]) == set(at_risk)
+
+
+def test_results_of_two_registers_are_not_put_together(county: County, tmp_path: Path) -> None:
+    register, model = Register.open(county.cut(2, tmp_path / "register")), load_model(county.folder / "results")
+
+    def while_another_is_written(job: Job, counties: list[str]) -> Iterable[str]:
+        yield score_one(job, counties[0])
+        later = {
+            "records": register.read("records").query("month < '2023-11-01'"),
+            "households": register.read("households"),
+        }
+        ingest({"pseudonymised": True, "tables": {name: {} for name in later}}, later, tmp_path / "register")
+        yield score_one(job, counties[1])
+
+    with pytest.raises(IntegrityError, match="another register was written there while this one was read"):
+        score_month(register, model, AS_OF, tmp_path / "out", inputs={}, engine=while_another_is_written)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_county_without_visits_has_an_empty_list_beside_those_of_others(
