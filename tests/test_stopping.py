@@ -21,8 +21,8 @@ stopping.SECONDS = float(sys.argv[1])
 stopping.stop_when_told()
 beside = threading.Thread(target=time.sleep, args=(float(sys.argv[2]),))
 beside.start()
-print("begun", flush=True)
 try:
+    print("begun", flush=True)
     time.sleep(300)
 finally:
     print("in order", flush=True)
@@ -58,4 +58,4 @@ def test_what_is_under_way_beside_does_not_keep_it_for_long(number: signal.Signa
 
 def test_a_second_signal_ends_it_at_once() -> None:
     code, _, seconds = told(signal.SIGINT, seconds=200, beside=200, times=2)
-    assert code == 130 and seconds < 60
+    assert code in (130, -signal.SIGINT) and seconds < 60  # a shell calls both 130
