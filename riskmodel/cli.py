@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from riskmodel.errors import RiskmodelError, refused_by_disk, told_of_disk
+from riskmodel.errors import TOLD_OF_MEMORY, RiskmodelError, TooLarge, lacks_memory, refused_by_disk, told_of_disk
+from riskmodel.stopping import stop_when_told
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
@@ -24,7 +25,7 @@ app = typer.Typer(
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
     "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
-    "13 decision refused, 14 drift, 15 disk.",
+    "13 decision refused, 14 drift, 15 disk, 130 Ctrl-C, 143 SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -67,16 +68,20 @@ TrackingUri = Annotated[
 
 def main() -> None:
     """Entry point: errors that were raised on purpose become one sentence and an exit code."""
+    stop_when_told()
     try:
         app()
     except RiskmodelError as fault:
         typer.echo(f"error: {fault}", err=True)
         sys.exit(fault.exit_code)
     except Exception as fault:
-        if (disk := refused_by_disk(fault)) is None:
-            raise
-        typer.echo(f"error: {told_of_disk(disk)}", err=True)
-        sys.exit(_DISK_REFUSES)
+        if disk := refused_by_disk(fault):
+            typer.echo(f"error: {told_of_disk(disk)}", err=True)
+            sys.exit(_DISK_REFUSES)
+        if lacks_memory(fault):
+            typer.echo(f"error: {TOLD_OF_MEMORY}", err=True)
+            sys.exit(TooLarge.exit_code)
+        raise
 
 
 _DISK_REFUSES = 15

@@ -69,7 +69,10 @@ class DatabaseError(RiskmodelError):
 
 
 class TooLarge(RiskmodelError):
-    """A training needs more memory or disk than it may take; no feature was computed and nothing fitted."""
+    """A training needs more memory or disk than it may take; no feature was computed and nothing fitted.
+
+    Its exit code is also that of a command that met the end of the memory.
+    """
 
     exit_code = 11
 
@@ -128,6 +131,17 @@ def refused_by_disk(fault: BaseException) -> OSError | None:
         number = errno.ENOSPC
     named = re.search(r'file \\?"([^"\\]+)', text)
     return None if number is None else OSError(number, os.strerror(number), named[1] if named else None)
+
+
+def lacks_memory(fault: BaseException) -> bool:
+    """Whether there was no memory left: for Python or Arrow, or for DuckDB, which has an error of its own."""
+    return isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryException"
+
+
+TOLD_OF_MEMORY = (
+    "there is no memory left for this. What was to be written is not there, in whole or in part; free memory or ask for "
+    "less at a time (--block and --workers of score, `machine` in a run's settings), and run the same command again."
+)
 
 
 def told_of_disk(refused: OSError) -> str:

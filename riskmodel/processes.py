@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -45,8 +47,24 @@ def get_ready(at_hand: str) -> None:
 def pool(
     size: int, at_hand: str, begin: Callable[..., None] | None = None, given: tuple[object, ...] = ()
 ) -> ProcessPoolExecutor:
-    """A pool of processes, none of them with a copy of this one's memory; each calls `begin(*given)` first."""
-    return ProcessPoolExecutor(size, mp_context=_context(at_hand), initializer=begin, initargs=given)
+    """A pool of processes, none of them with a copy of this one's memory; each calls `begin(*given)` first.
+
+    They end with this process, however it ends: none goes on beside the next run.
+    """
+    return ProcessPoolExecutor(size, mp_context=_context(at_hand), initializer=_first, initargs=(begin, given))
+
+
+def _first(begin: Callable[..., None] | None, given: tuple[object, ...]) -> None:
+    threading.Thread(target=_end_with_parent, name="riskmodel end with parent", daemon=True).start()
+    if begin is not None:
+        begin(*given)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

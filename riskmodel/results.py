@@ -129,17 +129,18 @@ def _cohorts_of(run: Run, register: Any, step: Step, say: Step | None = None, ca
             need = refuse_what_does_not_fit(labels, features, run, register.step_months, mapped=mapped, folder=folder)
             say(f"Needed: {need}.")
 
-    return build_cohorts(
-        register,
-        label=run.label,
-        at_risk=run.at_risk,
-        months=run.cohorts,
-        catalogue=catalogue or load_catalogue(run.catalogue),
-        workers=run.threads,
-        progress=lambda county: step(f"features of {county}"),
-        folder=folder,
-        counted=counted,
-    )
+    with register.read_whole():
+        return build_cohorts(
+            register,
+            label=run.label,
+            at_risk=run.at_risk,
+            months=run.cohorts,
+            catalogue=catalogue or load_catalogue(run.catalogue),
+            workers=run.threads,
+            progress=lambda county: step(f"features of {county}"),
+            folder=folder,
+            counted=counted,
+        )
 
 
 def _check_evaluation(out: Path | None) -> None:
@@ -303,7 +304,8 @@ def monitor_and_write(
 
     def write(stage: Path) -> None:
         rows = asked.rules.workbook.sheet_rows
-        found.update(run_parts(asked, parts, lambda name, part: write_part(stage, name, part, rows)))
+        with register.read_whole():
+            found.update(run_parts(asked, parts, lambda name, part: write_part(stage, name, part, rows)))
         about["parts"] = {name: dict(part.figures) for name, part in found.items()}
         about["notes"] = {name: [en for en, _ in part.notes] for name, part in found.items()}
         write_summary(stage, about, found)

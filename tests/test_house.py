@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "catalogue", "cohort",
     "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review", "simulation",
-    "telling", "results", "demo", "cli",
+    "telling", "results", "demo", "stopping", "cli",
 ]  # fmt: skip
 
 

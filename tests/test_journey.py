@@ -215,6 +215,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "raised", ["MemoryError()", "duckdb.OutOfMemoryException('failed to allocate block (bad allocation)')"]
+)
+def test_a_memory_that_does_not_suffice_is_one_sentence(raised: str) -> None:
+    program = f"import duckdb, riskmodel.cli as cli\ndef app(): raise {raised}\ncli.app = app\ncli.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 11 and "Traceback" not in done.stderr, done.stderr
+    assert "no memory left" in done.stderr and "run the same command again" in done.stderr
+
+
 _OBEY_MODES = """
 import ctypes, os, sys
 if os.geteuid() == 0:  # root reads whatever it likes, until it has given up the two rights to do so, and begun anew

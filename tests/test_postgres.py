@@ -256,6 +256,36 @@ def test_infinite_days_and_other_types(postgres: Server, database: str, tmp_path
     assert register.read("households").township_id[0].endswith("-000000000001")
 
 
+@pytest.mark.parametrize("of_the_client", [None, "LATIN1", "GBK"])
+@pytest.mark.parametrize("encoding", ["UTF8", "EUC_CN"])
+def test_chinese_names_are_the_same_whatever_encoding_client_and_database_use(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, of_the_client: str | None
+) -> None:
+    name = f"coded_{encoding}_{of_the_client}".lower()
+    postgres.run("postgres", f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    monkeypatch.setenv("PGCLIENTENCODING", "UTF8")  # of whoever looks at it
+    postgres.run(
+        name, "CREATE TABLE 月报 (hid text, 月份 date, 收入 int)", "INSERT INTO 月报 VALUES ('丙', '2023-01-01', 1)"
+    )
+    columns = {"household_id": "hid", "month": "月份", "welfare": "收入"}
+    source = {"tables": {"records": {"table": "月报", "columns": columns}}}
+    with monkeypatch.context() as patch:
+        patch.delenv("PGCLIENTENCODING")
+        if of_the_client:
+            patch.setenv("PGCLIENTENCODING", of_the_client)
+        ingest(source, postgres.url(name), tmp_path / "register")
+        write_to_database(month(tmp_path / "out", RISKS), Database.named(postgres.url(name)))
+    assert list(Register.open(tmp_path / "register").read("records").household_id) == ["丙"]
+    found = postgres.run(name, "SELECT household_id, county_id FROM riskmodel.scores WHERE household_id !~ '[a-z0-9]'")
+    assert found == [("丙", "甲县")]
+
+
+def test_a_database_that_cannot_hold_chinese_is_told_apart(postgres: Server, tmp_path: Path) -> None:
+    postgres.run("postgres", "CREATE DATABASE western TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pytest.raises(DatabaseError, match="its encoding lacks a character"):
+        write_to_database(month(tmp_path / "out", RISKS), Database.named(postgres.url("western")))
+
+
 # --- what may be seen of a URL
 
 
@@ -418,6 +448,25 @@ def test_other_versions_and_months_stand_beside_and_a_new_run_replaces_its_own(
     untouched = [row for row in before if (row[2], row[5]) != ("2023-06", "7") or row[0] == "0012"]
     assert [row for row in after if row in untouched] == untouched and len(untouched) == 9
     assert postgres.run(database, count.format("drivers"))[1] == ("2023-06", "7", 2)
+
+
+def test_a_month_in_which_everybody_opted_out_takes_the_place_of_a_list(
+    postgres: Server, database: str, tmp_path: Path
+) -> None:
+    there = Database.named(postgres.url(database))
+    by_hand = pd.DataFrame({"household_id": ["0012", "0099"], "county_id": "甲县", "as_of": "2023-06"})
+
+    def write(stage: Path) -> None:
+        by_hand.to_parquet(stage / "by_hand.parquet", index=False)
+
+    commit_directory(tmp_path / "nobody", write, kind="scores", about={"as_of": "2023-06", "model_version": "7"})
+    assert write_to_database(tmp_path / "nobody", there) == {"by_hand": 2, "scores": 0, "alerts": 0, "drivers": 0}
+    write_to_database(month(tmp_path / "ranked", RISKS), there)
+    write_to_database(month(tmp_path / "may", RISKS, as_of="2023-05"), there)
+    write_to_database(tmp_path / "nobody", there)
+    rows = kept(postgres, database)
+    assert {row[0] for row in rows["by_hand"] if row[2] == "2023-06"} == {"0012", "0099"}
+    assert {row[2] for row in rows["scores"]} == {"2023-05"} and len(rows["alerts"]) == 2 and len(rows["drivers"]) == 4
 
 
 def test_a_failure_midway_leaves_the_former_rows_and_tells_no_value(postgres: Server, database: str, tmp_path: Path) -> None:

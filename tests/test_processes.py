@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,19 @@ if __name__ == "__main__":
     get_ready(sys.argv[1])
     with pool(2, sys.argv[1]) as processes:
         print(list(processes.map(has_kernels, range(2))))
+"""
+
+ENDED = """
+import os, sys, time
+
+def work(_):
+    print("working", flush=True)
+    time.sleep(300)
+
+if __name__ == "__main__":
+    from riskmodel.processes import SCORING, pool
+    with pool(2, SCORING) as processes:
+        list(processes.map(work, range(2)))
 """
 
 UNGUARDED = """
@@ -60,3 +75,19 @@ def test_a_script_that_every_process_would_run_again_is_told_how_to_guard_its_ca
     found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert found.returncode != 0
     assert 'below `if __name__ == "__main__":`' in found.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such signal")
+def test_no_worker_goes_on_beside_the_next_run_when_the_command_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "monthly.py"
+    script.write_text(ENDED, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONWARNINGS": "ignore"}
+    command = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment, start_new_session=True)
+    try:
+        assert command.stdout is not None
+        assert [command.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+        os.kill(command.pid, signal.SIGKILL)
+        command.communicate(timeout=60)  # whoever works still holds the other end
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)

@@ -26,6 +26,7 @@ ALERT_COLUMNS = (
     "verdict_confidence", "measures", "reason_en", "reason_zh",
 )  # fmt: skip
 BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
+_NUMBERS = ["risk", "rank", "objective_share", "subjective_share", "verdict_confidence"]
 BEHAVIOUR = "behaviour"
 _LEAST = 0.01
 _FACTS_SHOWN = 4
@@ -101,6 +102,8 @@ def in_words(catalogue: Catalogue, found: Attributed) -> Explained:
     frame["reason_en"], frame["reason_zh"] = [r[0] for r in reasons], [r[1] for r in reasons]
     frame = frame[list(ALERT_COLUMNS)].join(verdicts[list(BASIS)])
     frame.loc[~judged, ["signs", "strong_signs"]] = ""
+    if frame.empty:  # a list of nobody has the columns of any other, text as text
+        frame = frame.astype(dict.fromkeys(frame.columns.drop(_NUMBERS), "str"))
     return Explained(frame, drivers, features, found.base)
 
 

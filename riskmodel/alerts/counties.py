@@ -29,7 +29,7 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.processes import SCORING, pool, said_if_lost, worth
 from riskmodel.register import Register, commit_directory, read_manifest, verify
-from riskmodel.register.commit import MANIFEST, package_version
+from riskmodel.register.commit import MANIFEST, package_version, working_folder
 
 _SOMEBODY = ("scored", "by_hand")
 
@@ -99,36 +99,43 @@ def score_month(
     Raises
     ------
     UsageError
-        If the month lies outside the register, or the capacity names an unknown county or is not positive.
+        If the month lies outside the register, the capacity names an unknown county or is not positive, or another run
+        writes to the same folder.
     NotEnoughData
         If nobody is at risk.
+    IntegrityError
+        If another register was written in this one's place meanwhile.
     """
     month = period_within(register, as_of)
     if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(register.counties))):
         raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
-    job = _job(register, model, month, capacity, block, out.parent.resolve() / f".{out.name}.counties")
-    left = [county for county in register.counties if not _is_finished(job, county)]
-    if engine is None:
-        workers = worth(register, left, workers)
-        engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
-    for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
-        if progress:
-            progress(county, number, len(register.counties))
-    folders = [county_folder(job, county) for county in register.counties]
-    facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
-    filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
-    if not filled:
+    beside = out.parent.resolve() / f".{out.name}.counties"
+    busy = f"{out}: another run is writing there. Wait until it has ended, or name another folder."
+    with working_folder(beside, busy):
+        job = _job(register, model, month, capacity, block, beside)
+        left = [county for county in register.counties if not _is_finished(job, county)]
+        if engine is None:
+            workers = worth(register, left, workers)
+            engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
+        with register.read_whole():
+            for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
+                if progress:
+                    progress(county, number, len(register.counties))
+        folders = [county_folder(job, county) for county in register.counties]
+        facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
+        filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
+        if not filled:
+            shutil.rmtree(job.work.parent)
+            raise NotEnoughData(f"nobody is at risk at {month_text(month)}: {at_risk_needs(model.run.at_risk)}")
+
+        def write(stage: Path) -> None:
+            join_tables(filled, stage)
+            write_lists(stage)
+
+        about = about_month(model, month_text(month), *available_in(register, model.catalogue), facts)
+        manifest = commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
         shutil.rmtree(job.work.parent)
-        raise NotEnoughData(f"nobody is at risk at {month_text(month)}: {at_risk_needs(model.run.at_risk)}")
-
-    def write(stage: Path) -> None:
-        join_tables(filled, stage)
-        write_lists(stage)
-
-    about = about_month(model, month_text(month), *available_in(register, model.catalogue), facts)
-    manifest = commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
-    shutil.rmtree(job.work.parent)
-    return manifest
+        return manifest
 
 
 def score_one(job: Job, county: str, at_hand: tuple[Register, RiskModel] | None = None) -> str:

@@ -72,9 +72,11 @@ def write_to_database(folder: Path, database: Database, schema: str = "riskmodel
     DatabaseError
         If the database cannot be reached or refuses; nothing has changed there.
     """
-    about = read_manifest(folder, kind="scores")["about"]
-    month = {name: about[name] for name in _MONTH}
-    return database.replace(schema, month, [_kept(folder, name, month) for name in TABLES])
+    manifest = read_manifest(folder, kind="scores")
+    month = {name: manifest["about"][name] for name in _MONTH}
+    there = [name for name in TABLES if f"{name}.parquet" in manifest["files"]]  # where nobody was ranked, one alone
+    kept = [_kept(folder, name, month) for name in there]
+    return database.replace(schema, month, kept, without=[name for name in TABLES if name not in there])
 
 
 def _kept(folder: Path, name: str, month: dict[str, str]) -> Kept:

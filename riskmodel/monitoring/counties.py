@@ -77,7 +77,8 @@ def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties:
 def side_by_side(asked: Asked, one: Callable[..., T], given: Mapping[str, tuple]) -> Iterator[T]:
     """`one(asked, *what is given)` for each thing given, in order, as `by_county` does; keys are told as progress."""
     if asked.pool is not None:
-        waiting = [asked.pool.submit(_in_a_process, one, *what) for what in given.values()]
+        with processes.said_if_lost():  # it may have been while another part used it
+            waiting = [asked.pool.submit(_in_a_process, one, *what) for what in given.values()]
     else:
         with ThreadPoolExecutor(WORKERS) as pool:
             alone = replace(asked, progress=_silent)

@@ -91,11 +91,13 @@ def commit_file(path: Path | str, data: bytes) -> None:
     Raises
     ------
     UsageError
-        If the path is a directory.
+        If the path is a directory, or a device or pipe, which the new file would replace.
     """
     path = Path(path).resolve()
     if path.is_dir():
         raise UsageError(f"{path}: it is a directory, a file is to be written there.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: it is a device or a pipe, a file is to be written there. Choose another name.")
     with staging(path) as stage:
         _write_flushed(stage / path.name, data)
         os.replace(stage / path.name, path)
@@ -194,21 +196,68 @@ def package_version() -> str:
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
     """An empty directory beside the target, removed at the end; what dead jobs left there goes first."""
-    created = [parent for parent in target.parents if not parent.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(target)
-    stage = target.with_name(f".{target.name}{_STAGING}{os.getpid()}-{secrets.token_hex(4)}")
-    stage.mkdir()
-    lock = _lock(stage)
+    with _folder(target.parent):
+        _clear_abandoned(target)
+        stage = target.with_name(f".{target.name}{_STAGING}{os.getpid()}-{secrets.token_hex(4)}")
+        stage.mkdir()
+        lock = _lock(stage)
+        try:
+            yield stage
+        finally:
+            if lock is not None:
+                os.close(lock)
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def working_folder(directory: Path, otherwise: str) -> Iterator[None]:
+    """A folder for unfinished work, made where it is missing, that one job at a time works in.
+
+    What it holds stays, also of a job that was killed, until a job removes it; an empty one goes.
+
+    Raises
+    ------
+    UsageError
+        If another job works in it; says `otherwise`.
+    """
+    with _folder(directory):
+        lock = _lock_still_there(directory, otherwise)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock_still_there(directory: Path, otherwise: str) -> int | None:
+    """The lock of a folder that has its name still, and was not just removed by the job that held it before."""
+    while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = _lock(directory)
+        except BlockingIOError:
+            raise UsageError(otherwise) from None
+        except FileNotFoundError:
+            continue
+        if lock is None:
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), directory.stat()):
+                return lock
+        os.close(lock)
+
+
+@contextmanager
+def _folder(directory: Path) -> Iterator[None]:
+    """A folder, made where it is missing with those above it; of these, what is empty at the end goes."""
+    created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
     try:
-        yield stage
+        yield
     finally:
-        if lock is not None:
-            os.close(lock)
-        shutil.rmtree(stage, ignore_errors=True)
-        for parent in created:
+        for folder in created:
             with suppress(OSError):  # not empty: something was written
-                parent.rmdir()
+                folder.rmdir()
 
 
 def _files(directory: Path) -> list[str]:

@@ -46,6 +46,7 @@ _REASONS = {
 }
 _REFUSALS = {
     "42501": "the user lacks the right to do this; ask the administrator",
+    "22P05": "its encoding lacks a character that is to be written or read; a database in UTF8 has all",
     "25006": "the database can only be read",
     "53100": "its disk is full",
     "55P03": f"another run has been writing there for {_WAIT_FOR_OTHERS}",
@@ -110,7 +111,9 @@ class Database:
         with self._transaction("READ COMMITTED") as cursor:
             cursor.execute("SELECT 1")
 
-    def replace(self, schema: str, of: Mapping[str, str], tables: Sequence[Kept]) -> dict[str, int]:
+    def replace(
+        self, schema: str, of: Mapping[str, str], tables: Sequence[Kept], without: Sequence[str] = ()
+    ) -> dict[str, int]:
         """Make the rows of one key those given, in one transaction; rows that are the same already stay untouched.
 
         Runs that write to the same schema wait for one another. Schema and tables are made where they are missing.
@@ -123,6 +126,8 @@ class Database:
             Columns that every table has and their values: the rows that are replaced.
         tables
             What is to be there then.
+        without
+            Tables that are to hold no such row, where there are any of these names.
 
         Returns
         -------
@@ -142,7 +147,9 @@ class Database:
                 cursor.execute(f"CREATE SCHEMA {identifier(schema)}")
             for table in tables:
                 self._provide(cursor, schema, table)
-            return {table.name: _replace(cursor, schema, of, table) for table in tables}
+            for name in without:
+                _take_away(cursor, schema, of, name)
+            return {table.name: _replace(cursor, schema, of, table) for table in tables} | dict.fromkeys(without, 0)
 
     def _provide(self, cursor: Any, schema: str, table: Kept) -> None:
         """Make a table where there is none; refuse one with other columns."""
@@ -191,7 +198,8 @@ class Database:
             connection.close()
 
     def _with_options(self) -> str:
-        options = {"fallback_application_name": "riskmodel"}
+        # Arrow's texts are UTF-8: the server converts, whatever PGCLIENTENCODING and the database's own encoding are.
+        options = {"fallback_application_name": "riskmodel", "client_encoding": "UTF8"}
         if "connect_timeout=" not in self.url and "PGCONNECT_TIMEOUT" not in os.environ:
             options["connect_timeout"] = str(_SECONDS_TO_CONNECT)
         told = "&".join(f"{name}={value}" for name, value in options.items())
@@ -291,7 +299,7 @@ def _replace(cursor: Any, schema: str, of: Mapping[str, str], table: Kept) -> in
 
     place, staged = f"{identifier(schema)}.{identifier(table.name)}", f"incoming_{table.name}"
     batches = pa.RecordBatchReader.from_batches(table.schema, table.batches)
-    where = " AND ".join(f"kept.{identifier(name)} = ${number}" for number, name in enumerate(of, 1))
+    where = _where(of)
     cursor.execute(f"SELECT EXISTS (SELECT FROM {place} AS kept WHERE {where})", tuple(of.values()))
     if not cursor.fetchone()[0]:
         return cursor.adbc_ingest(table.name, batches, mode="append", db_schema_name=schema)
@@ -314,6 +322,17 @@ def _replace(cursor: Any, schema: str, of: Mapping[str, str], table: Kept) -> in
         f"ON CONFLICT ({_names(table.key)}) {clash}"
     )
     return count
+
+
+def _take_away(cursor: Any, schema: str, of: Mapping[str, str], name: str) -> None:
+    place = f"{identifier(schema)}.{identifier(name)}"
+    cursor.execute("SELECT to_regclass($1) IS NOT NULL", (place,))
+    if cursor.fetchone()[0]:
+        cursor.execute(f"DELETE FROM {place} AS kept WHERE {_where(of)}", tuple(of.values()))
+
+
+def _where(of: Mapping[str, str]) -> str:
+    return " AND ".join(f"kept.{identifier(name)} = ${number}" for number, name in enumerate(of, 1))
 
 
 def _names(names: Iterable[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from riskmodel.errors import NotFound
+from riskmodel.errors import IntegrityError, NotFound
 from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
 
 if TYPE_CHECKING:
@@ -61,6 +63,28 @@ class Register:
             If there is no register.
         """
         return cls(Path(path), read_manifest(path, kind="register"))
+
+    @contextmanager
+    def read_whole(self) -> Iterator[None]:
+        """All that is read inside is of the register that was opened: files of two belong together nowhere.
+
+        Raises
+        ------
+        IntegrityError
+            At the end, or in place of an error inside, if another register has taken the place of this one.
+        """
+        try:
+            yield
+        except Exception:
+            self._refuse_if_replaced()
+            raise
+        self._refuse_if_replaced()
+
+    def _refuse_if_replaced(self) -> None:
+        if read_manifest(self.path, kind="register")["files"] != self.manifest["files"]:
+            raise IntegrityError(
+                f"{self.path}: another register was written there while this one was read. Run the same command again."
+            )
 
     @cached_property
     def tables(self) -> list[str]:

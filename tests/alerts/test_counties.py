@@ -11,10 +11,10 @@ import pytest
 
 from riskmodel.alerts.counties import Job, score_month, score_one
 from riskmodel.alerts.scoring import score
-from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
-from riskmodel.register import Register, read_manifest
+from riskmodel.register import Register, ingest, read_manifest
 from riskmodel.results import score_and_write
 from tests.cohort.registers import make_register, monthly
 from tests.county import AS_OF, County
@@ -42,7 +42,7 @@ def test_blocks_and_workers_change_no_byte(
     assert len(whole) >= 7 and cut == whole
 
 
-def test_the_manifest_of_the_register_is_read_once_before_the_counties(
+def test_the_manifest_of_the_register_is_read_once_before_the_counties_and_once_after_them(
     county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds: list[str | None] = []
@@ -54,7 +54,7 @@ def test_the_manifest_of_the_register_is_read_once_before_the_counties(
     monkeypatch.setattr("riskmodel.register.store.read_manifest", counted)
     model = str(county.folder / "results" / "model")
     score_and_write(county.register, model, AS_OF, tmp_path / "out", "8", lambda done: None)
-    assert kinds.count("register") == 1
+    assert kinds.count("register") == 2
 
 
 def test_a_county_alone_is_scored_as_among_others(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
@@ -94,6 +94,28 @@ def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[R
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_of_two_runs_that_write_to_one_folder_the_second_is_refused_and_the_first_goes_on(
+    district: tuple[Register, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+    refused: list[str] = []
+
+    def with_another_beside_it(job: Job, counties: list[str]) -> Iterable[str]:
+        for county in counties:
+            for capacity in (8, 5):
+                with pytest.raises(UsageError) as caught:
+                    score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=capacity)
+                refused.append(str(caught.value))
+            yield score_one(job, county)
+
+    found = score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=with_another_beside_it)
+    assert found["about"]["counts"]["alerts"] == 24
+    assert len(refused) == 6 and set(refused) == {
+        f"{tmp_path / 'out'}: another run is writing there. Wait until it has ended, or name another folder."
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 def test_counties_finished_for_another_month_or_capacity_are_not_taken(
     district: tuple[Register, RiskModel], tmp_path: Path
 ) -> None:
@@ -118,6 +140,40 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     features = pd.read_parquet(tmp_path / "out" / "features.parquet")
     at_risk = score(register, model, AS_OF).places["village_id"]
     assert set(features["village_id"]) == set(at_risk)
+
+
+def test_results_of_two_registers_are_not_put_together(county: County, tmp_path: Path) -> None:
+    register, model = Register.open(county.cut(2, tmp_path / "register")), load_model(county.folder / "results")
+
+    def while_another_is_written(job: Job, counties: list[str]) -> Iterable[str]:
+        yield score_one(job, counties[0])
+        later = {
+            "records": register.read("records").query("month < '2023-11-01'"),
+            "households": register.read("households"),
+        }
+        ingest({"pseudonymised": True, "tables": {name: {} for name in later}}, later, tmp_path / "register")
+        yield score_one(job, counties[1])
+
+    with pytest.raises(IntegrityError, match="another register was written there while this one was read"):
+        score_month(register, model, AS_OF, tmp_path / "out", inputs={}, engine=while_another_is_written)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_county_without_visits_has_an_empty_list_beside_those_of_others(
+    district: tuple[Register, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+    first, second, third = register.counties
+    some = score_month(register, model, AS_OF, tmp_path / "some", inputs={}, capacity={second: 4})
+    assert some["about"]["counts"]["alerts"] == 4
+    assert set(pd.read_parquet(tmp_path / "some" / "alerts.parquet")["county_id"]) == {second}
+    assert set(pd.read_parquet(tmp_path / "some" / "scores.parquet")["county_id"]) == {first, second, third}
+    score_month(register, model, AS_OF, tmp_path / "none", inputs={}, capacity={first: 0})
+    kinds = [
+        pd.read_parquet(tmp_path / name / "alerts.parquet").dtypes.drop(["driver_2", "driver_3"])
+        for name in ("some", "none")
+    ]
+    pd.testing.assert_series_equal(*kinds)
 
 
 def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Register, RiskModel], tmp_path: Path) -> None:

@@ -206,6 +206,14 @@ def test_commit_file_replaces_a_whole_file(tmp_path):
         commit_file(tmp_path / "new", b"x")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has none")
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "card.html")
+    with pytest.raises(UsageError, match="a device or a pipe"):
+        commit_file(tmp_path / "card.html", b"x")
+    assert (tmp_path / "card.html").is_fifo()
+
+
 # --- killed jobs
 
 CALLS = ("fsync", "rename", "replace", "link", "mkdir", "rmdir", "unlink")

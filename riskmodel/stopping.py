@@ -1,0 +1,42 @@
+"""How a command ends that is told to: Ctrl-C and SIGTERM, in order if that goes quickly, and at once where it does not.
+
+In order, temporary folders go and a session on a cluster is closed. What is under way in other threads or in a library can
+take minutes; nothing that is written needs it (`register/commit.py`), so that nobody has to wait.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from types import FrameType
+
+SECONDS = 5
+"""Time to end in order; a second signal cuts it short."""
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+def stop_when_told() -> None:
+    """Have this process end within `SECONDS` of Ctrl-C (exit code 130) or SIGTERM (143)."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # told of a signal also while a library keeps the main thread
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _in_order)
+    threading.Thread(target=_at_once, args=(read,), name="riskmodel stop", daemon=True).start()
+
+
+def _in_order(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _at_once(told: int) -> None:
+    while (number := os.read(told, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
+        pass
+    select.select([told], [], [], SECONDS)
+    if sys.stderr.isatty():  # a progress bar may have hidden it
+        sys.stderr.write(_SHOW_CURSOR)
+        sys.stderr.flush()
+    os._exit(128 + number)
