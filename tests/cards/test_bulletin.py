@@ -256,7 +256,7 @@ def test_results_of_help_are_never_told_as_proof(page: Page) -> None:
     assert READING[0] in text and READING[1] in page.text("zh")
     assert text.index(READING[0]) < text.index("Differences that go with help, as far as they can be told (no proof)")
     assert "difference that a hidden factor of that kind would not do away with (no proof)" in text
-    assert "−0.05−0.08 – −0.02" in text
+    assert "−0.050−0.080 – −0.020" in text
     assert not re.search(r"help (works|worked|caused|saved|prevented)\b(?! or failed)", text)
 
 
@@ -344,7 +344,7 @@ def test_income_below_the_line_is_never_printed_as_if_it_reached_it() -> None:
                     unanswered="")  # fmt: skip
     page = Page(bulletin(asked(), found(industries=Found({"support_off": poor}),
                                         assistance=Found({"change_of_measure": helped}))))  # fmt: skip
-    behind = page.text("en").split("Households that would or could fall")[1].split("File:")[0]
+    behind = page.text("en").split("Project support off: households")[1].split("File:")[0]
     assert "0.99" in behind and "1.00" not in behind
     assert "1.00 → 0.99" in front(page)
 
