@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from riskmodel.cards.details import details
 from riskmodel.cards.findings import Findings
 from riskmodel.cards.front_page import changes, lists, numbers
 from riskmodel.errors import NotFound, UsageError
+from riskmodel.explain.causes import VERDICTS, verdict_words
 from riskmodel.monitoring.part import Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS
@@ -347,6 +349,44 @@ def test_income_below_the_line_is_never_printed_as_if_it_reached_it() -> None:
     behind = page.text("en").split("Project support off: households")[1].split("File:")[0]
     assert "0.99" in behind and "1.00" not in behind
     assert "1.00 → 0.99" in front(page)
+
+
+def test_a_month_an_interval_and_a_share_stay_on_one_line_in_both_languages(html: str) -> None:
+    assert "white-space: nowrap" in re.search(r"\.whole \{[^}]*\}", html)[0]
+    whole = set(re.findall(r'<span class="whole">([^<]*)</span>', html))
+    assert {"2024-06", "95 %", "5.5–10"} <= whole
+    texts = re.sub(r'<span class="whole">[^<]*</span>', "", html[html.index("<body>") :])
+    spans = re.findall(r'<span lang="(?:en|zh)">([^<]*)', texts)
+    assert not [text for text in spans if re.search(r"\d{4}-\d\d(?![\w-])|\d %|\d–\d", text)]
+
+
+def test_months_since_an_exit_are_not_headed_as_a_month_of_entry() -> None:
+    left = listed(12, "H", kind="monitoring", months_since_exit=7, earlier=1, ratio=1.1, chance_6m_share=0.1,
+                  chance_12m_share=0.2)  # fmt: skip
+    page = Page(bulletin(asked(), found(spells=Found({"reentry_risks": left}))))
+    assert "months since the exit" in page.text("en") and "退出后月数" in page.text("zh")
+
+
+def test_villages_of_a_table_can_be_told_apart() -> None:
+    rows = pd.DataFrame({"level": "village", "county_id": "c", "township_id": "t", "village_id": ["v1", "v2"],
+                         "effective_number": 1.5, "largest_industry": "tea", "largest_share": 0.8})  # fmt: skip
+    shown = Page(bulletin(asked(), found(industries=Found({"concentration": rows})))).text("en")
+    assert "v1" in shown and "v2" in shown
+
+
+def test_small_chances_and_sums_of_money_are_printed_as_what_they_are() -> None:
+    tests = pd.DataFrame({"help": ["health"], "helped": [57], "reading": ["not_parallel"], "before_p": [0.0004],
+                          "difference": [np.nan]})  # fmt: skip
+    costs = pd.DataFrame({"measure": ["employment"], "paid_per_household": [668.34], "reading": ["too_few"],
+                          "per_avoided": [np.nan]})  # fmt: skip
+    part = Found({"help_trend_tests": tests, "help_costs": costs})
+    shown = Page(bulletin(asked(), found(assistance=part))).text("en")
+    assert "moved apart before help: not read<0.01" in shown and "employment668not estimated" in shown
+
+
+def test_causes_bear_the_names_that_sheets_and_card_give_them() -> None:
+    words = words_of("spells")
+    assert {name: words.value("verdict", name) for name in VERDICTS} == {name: verdict_words(name) for name in VERDICTS}
 
 
 def test_lists_without_anybody_say_so() -> None:
