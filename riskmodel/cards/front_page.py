@@ -135,7 +135,7 @@ def lists(report: Findings) -> list[Listing]:
 def _watched(report: Findings) -> Number:
     """How many are in monitoring, or below the line where nobody is monitored."""
     titles = {
-        "monitored": Words("Households in open monitoring", "监测对象（风险未消除）"),
+        "monitored": Words("Households in open monitoring", "未消除风险监测对象"),
         "below_line": Words("Households below the line", "低于监测线户数"),
     }
     course = report.course
@@ -208,7 +208,7 @@ def _paid(report: Findings) -> Number:
 
 def _seen_coming(report: Findings) -> Number:
     """Of those that returned, those on the list; the last scored month whose horizon is over."""
-    title = Words("Returns that the list had seen", "返贫致贫户事先已列入名单")
+    title = Words("Returns that the list had seen", "返贫致贫前已在名单")
     told = report.table("misses", "miss_months")
     if told is None:
         return Number(title, why=report.why("misses"))
@@ -224,7 +224,7 @@ def _seen_coming(report: Findings) -> Number:
 def _of_hundred(title: Words, share: float, low: float, high: float, of: Words, more: Words | None = None) -> Number:
     more = more or Words("", "")
     ends = f"{of_100(low)}–{of_100(high)}"
-    reading = Words(f"{of.en} (95 % interval {ends}){more.en}", f"{of.zh}（95%区间{ends}）{more.zh}")
+    reading = Words(f"{of.en} (95% interval {ends}){more.en}", f"{of.zh}（95%区间{ends}）{more.zh}")
     return Number(title, of_100(share), reading, icon_array_svg(share, title))
 
 
@@ -410,7 +410,7 @@ def _to_mend(report: Findings) -> Listing:
         for r in rows[rows["misses"] > 0].head(report.list_rows).itertuples()
     ]
     total = Words(
-        f"Of {n[0]} missed returns and {n[1]} alerts that did not return (intervals of 95 %); most alerts do not return "
+        f"Of {n[0]} missed returns and {n[1]} alerts that did not return (95% intervals); most alerts do not return "
         "even where the risk is right",
         f"遗漏{n[0]}例，预警后未返贫{n[1]}例（95%区间）；即使风险判断正确，多数预警户也不会返贫",
     )

@@ -18,8 +18,8 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABSENT = "–"
 _BETWEEN_SENTENCES = re.compile(r'</span>\s+<span lang="en">')
-_WHOLE = re.compile(r"(?<![\w-])(?:\d{4}-\d\d(?:-\d\d)?(?![\w-])|\d[\d.,]*–\d[\d.,]*%?|\d[\d.]* %)", re.ASCII)
-"""A month, a day, an interval, a share: what no line may end within."""
+_WHOLE = re.compile(r"(?<![\w-])(?:\d{4}-\d\d(?:-\d\d)?(?![\w-])|\d[\d.,]*–\d[\d.,]*%?|--[a-z-]+)", re.ASCII)
+"""A month, a day, an interval, an option of the command line: what no line may end within."""
 
 
 class Words(NamedTuple):
@@ -32,8 +32,8 @@ class Words(NamedTuple):
 def t(en: str, zh: str, **values: object) -> Markup:
     """Both languages of a text, with the same values filled in; the style sheet shows the chosen one.
 
-    Texts and values are escaped. A value may be `Words`, of which each language takes its own. Months, days, intervals and
-    shares are not broken at the end of a line.
+    Texts and values are escaped. A value may be `Words`, of which each language takes its own. Months, days, intervals
+    and options are not broken at the end of a line.
 
     >>> t("{n} households", "{n}户", n=3)
     Markup('<span lang="en">3 households</span><span lang="zh">3户</span>')
