@@ -135,7 +135,7 @@ def lists(report: Findings) -> list[Listing]:
 def _watched(report: Findings) -> Number:
     """How many are in monitoring, or below the line where nobody is monitored."""
     titles = {
-        "monitored": Words("Households in open monitoring", "未消除风险监测对象"),
+        "monitored": Words("Households in open monitoring", "风险未消除户"),
         "below_line": Words("Households below the line", "低于监测线户数"),
     }
     course = report.course
