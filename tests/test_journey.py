@@ -78,6 +78,8 @@ def test_a_promotion_needs_a_reason_and_a_version(county: County) -> None:
         promote("99", "why not", county.tracking)
     with pytest.raises(NotFound, match="promote one first"):
         load_model("models:/other@champion", county.tracking.uri)
+    with pytest.raises(NotFound, match="Name the store .* with --tracking-uri"):
+        load_model("models:/other/1", county.tracking.uri)
 
 
 def test_scores_and_alerts_bear_the_promised_columns(county: County) -> None:

@@ -29,6 +29,8 @@ _KEYS = ("_id", "_on", "as_of", "since")
 _YUAN = "(yuan"
 """What the heading of a sum of money says."""
 _SHARES = ("share", "risk", "risk_without_support")
+_FINE = ("effect", "plain")
+"""Differences of shares: a hundredth of them is one household in a hundred."""
 _NOT_COUNTS = ("months", "within_days", "since", "earlier", "entries")
 
 Cell = tuple[Words, Words | None]
@@ -131,12 +133,12 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
     if f"{column}_en" in row:
         return Words(*(shortened(row[f"{column}_{lang}"], _LONGEST_REASON) for lang in Words._fields)), None
     value = row[column]
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         if column.endswith("_id") and value != ALL:
             return household(value), None
         words = writing.words_of(part)
         return Words(*(shortened(text, _LONGEST_TEXT) for text in words.value(words.naming(column, row), value))), None
-    if value is None or pd.isna(value):
+    if value is None or value == "" or pd.isna(value):
         return same(ABSENT), None
     if isinstance(value, bool | np.bool_):
         return Words("yes", "是") if value else Words("no", "否"), None
@@ -153,8 +155,10 @@ def _number(column: str, value: float) -> str:
         return percent(float(value))
     if column in writing.OVER_LINE:
         return over_line(float(value))
-    whole = isinstance(value, int | np.integer) or float(value).is_integer() and abs(value) >= 1 or abs(value) >= 1000
-    return count(round(value)).replace("-", "−") if whole else decimal(float(value), 2)
+    if column.endswith("_p") and value < 0.005:
+        return "<0.01"
+    whole = isinstance(value, int | np.integer) or float(value).is_integer() and abs(value) >= 1 or abs(value) >= 100
+    return count(round(value)).replace("-", "−") if whole else decimal(float(value), 3 if column in _FINE else 2)
 
 
 # --- charts, none without enough behind it
@@ -170,8 +174,10 @@ def _stay_curve(report: Findings) -> Drawing | None:
 
 def _back_curve(report: Findings) -> Drawing | None:
     titles = {
-        "monitoring": Words("Back in monitoring: of 100 that left, by months", "每100户退出监测户中再次纳入（按月数）"),
-        "poverty": Words("Below the line again: of 100 that rose, by months", "每100户升至线上农户中再次低于（按月数）"),
+        "monitoring": Words("Back in monitoring: of 100 that left, by months", "每100户风险消除户中再次纳入监测（按月数）"),
+        "poverty": Words(
+            "Below the line again: of 100 that rose, by months", "每100户升至线上的农户中再次低于监测线（按月数）"
+        ),
     }
     return _curve(report, "reentry_by_month", "back_share", ("all",), titles)
 
@@ -211,7 +217,9 @@ def _help_in_time(report: Findings) -> Drawing | None:
         ShareBar(Words(f"within {r.within_days} days", f"{r.within_days}天以内"), r.share, r.share_low, r.share_high)
         for r in rows.itertuples()
     ]
-    return _bars(Words("Help begun once a need was known: of 100 households", "需求知悉后开始帮扶：每100户"), bars)
+    return _bars(
+        Words("Help begun once a need was known: of 100 newly identified", "识别后开始帮扶：每100户新识别监测对象"), bars
+    )
 
 
 def _paid_by_kind(report: Findings) -> Drawing | None:

@@ -13,7 +13,7 @@ from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 
 _COMPARED = ("roc_auc", "precision_at_capacity", "recall_at_capacity", "calibration_slope")
-_OBSERVED = Words("fell, of 100 households at risk", "每100户风险对象中返贫")
+_OBSERVED = Words("fell, of 100 households at risk", "每100户评估对象中返贫")
 _EXPECTED = Words("predicted", "预测")
 
 

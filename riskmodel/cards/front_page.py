@@ -135,7 +135,7 @@ def lists(report: Findings) -> list[Listing]:
 def _watched(report: Findings) -> Number:
     """How many are in monitoring, or below the line where nobody is monitored."""
     titles = {
-        "monitored": Words("Households in open monitoring", "在监测户数"),
+        "monitored": Words("Households in open monitoring", "风险未消除户"),
         "below_line": Words("Households below the line", "低于监测线户数"),
     }
     course = report.course
@@ -160,8 +160,8 @@ def _back(report: Findings) -> Number:
         "poverty": Words("Below the line again within {m} months", "{m}个月内再次低于监测线"),
     }
     of = {
-        "monitoring": Words("of 100 that left monitoring", "每100户退出监测户"),
-        "poverty": Words("of 100 that rose above it", "每100户升至线上农户"),
+        "monitoring": Words("of 100 that left monitoring", "每100户风险消除户中"),
+        "poverty": Words("of 100 that rose above it", "每100户升至线上的农户中"),
     }
     general = Words("Back within a year of leaving", "退出后一年内再次进入")
     told = report.table("spells", "reentry_by_month")
@@ -177,7 +177,7 @@ def _back(report: Findings) -> Number:
 
 
 def _in_time(report: Findings) -> Number:
-    title = Words("Help begun within 30 days of the need", "30天内开始帮扶")
+    title = Words("Help begun within 30 days of the need", "识别后30天内开始帮扶")
     told = report.table("assistance", "help_timeliness")
     if told is None:
         return Number(title, why=report.why("assistance", "help_timeliness"))
@@ -187,7 +187,7 @@ def _in_time(report: Findings) -> Number:
     more = Words("", "")
     if not pd.isna(days := row["median_days"]):
         more = Words(f"; of those helped half within {days:.0f} days", f"；已受助户中位{days:.0f}天")
-    of = Words("of 100 newly identified", "识别后，每100户")
+    of = Words("of 100 newly identified", "每100户新识别监测对象中")
     return _of_hundred(title, row["share"], row["share_low"], row["share_high"], of, more)
 
 
@@ -208,7 +208,7 @@ def _paid(report: Findings) -> Number:
 
 def _seen_coming(report: Findings) -> Number:
     """Of those that returned, those on the list; the last scored month whose horizon is over."""
-    title = Words("Returns that the list had seen", "返贫致贫户中事先在名单")
+    title = Words("Returns that the list had seen", "返贫致贫前已在名单")
     told = report.table("misses", "miss_months")
     if told is None:
         return Number(title, why=report.why("misses"))
@@ -218,13 +218,13 @@ def _seen_coming(report: Findings) -> Number:
         return Number(title, why=_TOO_FEW)
     low, high = wilson(found, returned)
     more = Words(f"; list of {row['as_of']}", f"；{row['as_of']}名单")
-    return _of_hundred(title, found / returned, low, high, Words("of 100 that returned", "每100户返贫致贫户"), more)
+    return _of_hundred(title, found / returned, low, high, Words("of 100 that returned", "每100户返贫致贫户中"), more)
 
 
 def _of_hundred(title: Words, share: float, low: float, high: float, of: Words, more: Words | None = None) -> Number:
     more = more or Words("", "")
     ends = f"{of_100(low)}–{of_100(high)}"
-    reading = Words(f"{of.en} (95 % interval {ends}){more.en}", f"{of.zh}（95%区间{ends}）{more.zh}")
+    reading = Words(f"{of.en} (95% interval {ends}){more.en}", f"{of.zh}（95%区间{ends}）{more.zh}")
     return Number(title, of_100(share), reading, icon_array_svg(share, title))
 
 
@@ -410,7 +410,7 @@ def _to_mend(report: Findings) -> Listing:
         for r in rows[rows["misses"] > 0].head(report.list_rows).itertuples()
     ]
     total = Words(
-        f"Of {n[0]} missed returns and {n[1]} alerts that did not return (intervals of 95 %); most alerts do not return "
+        f"Of {n[0]} missed returns and {n[1]} alerts that did not return (95% intervals); most alerts do not return "
         "even where the risk is right",
         f"遗漏{n[0]}例，预警后未返贫{n[1]}例（95%区间）；即使风险判断正确，多数预警户也不会返贫",
     )

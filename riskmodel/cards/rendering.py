@@ -18,6 +18,8 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABSENT = "–"
 _BETWEEN_SENTENCES = re.compile(r'</span>\s+<span lang="en">')
+_WHOLE = re.compile(r"(?<![\w-])(?:\d{4}-\d\d(?:-\d\d)?(?![\w-])|\d[\d.,]*–\d[\d.,]*%?|--[a-z-]+)", re.ASCII)
+"""A month, a day, an interval, an option of the command line: what no line may end within."""
 
 
 class Words(NamedTuple):
@@ -30,10 +32,13 @@ class Words(NamedTuple):
 def t(en: str, zh: str, **values: object) -> Markup:
     """Both languages of a text, with the same values filled in; the style sheet shows the chosen one.
 
-    Texts and values are escaped. A value may be `Words`, of which each language takes its own.
+    Texts and values are escaped. A value may be `Words`, of which each language takes its own. Months, days, intervals
+    and options are not broken at the end of a line.
 
     >>> t("{n} households", "{n}户", n=3)
     Markup('<span lang="en">3 households</span><span lang="zh">3户</span>')
+    >>> t("{m}", "{m}", m="2023-05")[:57]
+    Markup('<span lang="en"><span class="whole">2023-05</span></span>')
     """
     return Markup("").join(
         Markup('<span lang="{}">{}</span>').format(lang, _filled(text, lang, values))
@@ -151,4 +156,5 @@ def render(template: str, **values: object) -> str:
 
 def _filled(text: str, lang: Language, values: Mapping[str, object]) -> Markup:
     own = {k: getattr(v, lang) if isinstance(v, Words) else v for k, v in values.items()}
-    return escape(text).format(**own)
+    filled = escape(text).format(**own)
+    return Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', str(filled)))

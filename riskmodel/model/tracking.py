@@ -216,7 +216,10 @@ def load_model(uri: str | Path, tracking_uri: str | None = None) -> RiskModel:
     except (MlflowException, OSError) as fault:
         if refused_by_disk(fault):
             raise
-        raise NotFound(f"{text}: not found in {_shown(tracking_uri)} ({type(fault).__name__}).") from None
+        raise NotFound(
+            f"{text}: not found in {_shown(tracking_uri)} ({type(fault).__name__}). Name the store it was "
+            "registered in with --tracking-uri or MLFLOW_TRACKING_URI, or the folder of the bundle."
+        ) from None
     found = sorted(local.rglob("spec.json"))
     if not found:
         raise NotFound(f"{text}: it is no riskmodel bundle.")

@@ -28,7 +28,7 @@ from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import Feature, in_order
 from riskmodel.cohort.labels import build_labels
 from riskmodel.cohort.splits import embargo_months
-from riskmodel.engine import engine
+from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
@@ -220,15 +220,14 @@ def _lacking(register: Register, table: str, now: int, month: int, reference: st
         f"count(*) FILTER (known_at > DATE '{last_day(end - lately)}' AND known_at <= DATE '{last_day(end)}')"
         for end in ends
     )
-    rows, homes = ([str(f) for c in register.counties if (f := register.file(t, c))] for t in (table, "households"))
+    rows, homes = ([f for c in register.counties if (f := register.file(t, c))] for t in (table, "households"))
     units = ["homes.village_id"] * ("village_id" in register.columns("households")) + ["household_id"]
     with engine() as connection:
         for unit in units:
             made = connection.execute(
                 f"""
-                SELECT {known} FROM read_parquet($rows) JOIN read_parquet($homes) AS homes USING (household_id)
-                GROUP BY {unit} ORDER BY {unit}""",
-                {"rows": rows, "homes": homes},
+                SELECT {known} FROM {rows_of(*rows)} JOIN {rows_of(*homes)} AS homes USING (household_id)
+                GROUP BY {unit} ORDER BY {unit}"""
             ).fetchall()
             if len(made) >= LEAST_CLUSTERS:
                 break

@@ -125,7 +125,7 @@ _READING = (
     "record of the month. Struck are households with an event that came to be known in the month, whenever it began. A "
     "household new on the list was not on the list scored before, which may be months older.",
     "本月：各月均按当月最后一天已知的情况统计。低于监测线的户数以当月有记录的农户为限。"
-    "受冲击户指当月知悉其发生突发事件的农户，不论事件何时发生。名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
+    "遭遇突发事件的农户按当月知悉的事件统计，不论事件何时发生。名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
 )
 _NO_SPELLS = (
     "The register holds no monitoring spells: who is monitored, who came and who left cannot be told.",
@@ -137,7 +137,7 @@ _NO_LINE = (
 )
 _NO_EVENTS = (
     "The register holds no events: who was struck cannot be told.",
-    "登记数据中没有突发事件，无法统计受冲击户。",
+    "登记数据中没有突发事件，无法统计遭遇突发事件的农户。",
 )
 _NO_HELP = (
     "The register holds no assistance with answers (column accepted): help begun cannot be told.",

@@ -129,7 +129,8 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame, history: _History |
     horizons = _horizons(asked)
     longest = max(horizons)
     now = _Hazard.fit(history.frame, "last", longest, step)
-    risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]].copy()
+    risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]]
+    risks = risks.rename(columns={"since": "months_since_exit"})
     for horizon in horizons:
         risks[f"chance_{horizon}m_share"] = now.chance(current, horizon)
     by = [f"chance_{longest}m_share", "household_id"]

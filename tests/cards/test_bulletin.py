@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from riskmodel.cards.details import details
 from riskmodel.cards.findings import Findings
 from riskmodel.cards.front_page import changes, lists, numbers
 from riskmodel.errors import NotFound, UsageError
+from riskmodel.explain.causes import VERDICTS, verdict_words
 from riskmodel.monitoring.part import Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS
@@ -44,8 +46,8 @@ def test_the_five_numbers_are_those_of_the_findings_with_their_intervals() -> No
     made = numbers(Findings(asked(), found()))
     assert [n.value for n in made] == ["189", "7.5", "12", "73%", "75"]
     assert made[0].reading.en == "+9 against 2024-05; course since 2023-06"
-    assert made[1].reading.en == "of 100 that left monitoring (95 % interval 5.5–10)"
-    assert "95 % interval 8.7–17" in made[2].reading.en
+    assert made[1].reading.en == "of 100 that left monitoring (95% interval 5.5–10)"
+    assert "95% interval 8.7–17" in made[2].reading.en
     assert made[3].reading.zh == "近12个月提供的帮扶：计划700.0万元，已拨510.0万元"
     assert "list of 2023-12" in made[4].reading.en
 
@@ -256,7 +258,7 @@ def test_results_of_help_are_never_told_as_proof(page: Page) -> None:
     assert READING[0] in text and READING[1] in page.text("zh")
     assert text.index(READING[0]) < text.index("Differences that go with help, as far as they can be told (no proof)")
     assert "difference that a hidden factor of that kind would not do away with (no proof)" in text
-    assert "−0.05−0.08 – −0.02" in text
+    assert "−0.050−0.080 – −0.020" in text
     assert not re.search(r"help (works|worked|caused|saved|prevented)\b(?! or failed)", text)
 
 
@@ -344,9 +346,47 @@ def test_income_below_the_line_is_never_printed_as_if_it_reached_it() -> None:
                     unanswered="")  # fmt: skip
     page = Page(bulletin(asked(), found(industries=Found({"support_off": poor}),
                                         assistance=Found({"change_of_measure": helped}))))  # fmt: skip
-    behind = page.text("en").split("Households that would or could fall")[1].split("File:")[0]
+    behind = page.text("en").split("Project support off: households")[1].split("File:")[0]
     assert "0.99" in behind and "1.00" not in behind
     assert "1.00 → 0.99" in front(page)
+
+
+def test_a_month_an_interval_and_a_share_stay_on_one_line_in_both_languages(html: str) -> None:
+    assert "white-space: nowrap" in re.search(r"\.whole \{[^}]*\}", html)[0]
+    whole = set(re.findall(r'<span class="whole">([^<]*)</span>', html))
+    assert {"2024-06", "5.5–10", "--before"} <= whole
+    texts = re.sub(r'<span class="whole">[^<]*</span>', "", html[html.index("<body>") :])
+    spans = re.findall(r'<span lang="(?:en|zh)">([^<]*)', texts)
+    assert not [text for text in spans if re.search(r"\d{4}-\d\d(?![\w-])|\d %|\d–\d|--[a-z]", text)]
+
+
+def test_months_since_an_exit_are_not_headed_as_a_month_of_entry() -> None:
+    left = listed(12, "H", kind="monitoring", months_since_exit=7, earlier=1, ratio=1.1, chance_6m_share=0.1,
+                  chance_12m_share=0.2)  # fmt: skip
+    page = Page(bulletin(asked(), found(spells=Found({"reentry_risks": left}))))
+    assert "months since the exit" in page.text("en") and "退出后月数" in page.text("zh")
+
+
+def test_villages_of_a_table_can_be_told_apart() -> None:
+    rows = pd.DataFrame({"level": "village", "county_id": "c", "township_id": "t", "village_id": ["v1", "v2"],
+                         "effective_number": 1.5, "largest_industry": "tea", "largest_share": 0.8})  # fmt: skip
+    shown = Page(bulletin(asked(), found(industries=Found({"concentration": rows})))).text("en")
+    assert "v1" in shown and "v2" in shown
+
+
+def test_small_chances_and_sums_of_money_are_printed_as_what_they_are() -> None:
+    tests = pd.DataFrame({"help": ["health"], "helped": [57], "reading": ["not_parallel"], "before_p": [0.0004],
+                          "difference": [np.nan]})  # fmt: skip
+    costs = pd.DataFrame({"measure": ["employment"], "paid_per_household": [668.34], "reading": ["too_few"],
+                          "per_avoided": [np.nan]})  # fmt: skip
+    part = Found({"help_trend_tests": tests, "help_costs": costs})
+    shown = Page(bulletin(asked(), found(assistance=part))).text("en")
+    assert "moved apart before help: not read<0.01" in shown and "employment668not estimated" in shown
+
+
+def test_causes_bear_the_names_that_sheets_and_card_give_them() -> None:
+    words = words_of("spells")
+    assert {name: words.value("verdict", name) for name in VERDICTS} == {name: verdict_words(name) for name in VERDICTS}
 
 
 def test_lists_without_anybody_say_so() -> None:
