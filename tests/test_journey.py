@@ -28,6 +28,7 @@ from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, monitor_and_write, score_and_write
 from riskmodel.settings import Capacity, load_run
+from tests.cards.page import read
 from tests.county import AS_OF, County
 from tests.server import PASSWORD, Server
 
@@ -186,7 +187,7 @@ def test_where_everybody_opted_out_the_month_names_them_and_no_list(tmp_path: Pa
     )["about"]
     assert [AS_OF in note for note in about["notes"]["month"]].count(True) == 1
     assert not any("nobody was ranked" in note for note in about["notes"]["funds"]), "the funds read no list"
-    page = (report / "bulletin.html").read_text(encoding="utf-8")
+    page = read(report / "bulletin.html")
     front, behind = page.split('<div class="behind">')
     for said in (f"left out as they have no list: {AS_OF};", f"没有名单，未计入：{AS_OF}；"):
         assert said in front and said in behind

@@ -18,8 +18,8 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABSENT = "–"
 _BETWEEN_SENTENCES = re.compile(r'</span>\s+<span lang="en">')
-_WHOLE = re.compile(r"(?<![\w-])(?:\d{4}-\d\d(?:-\d\d)?(?![\w-])|\d[\d.,]*–\d[\d.,]*%?|--[a-z-]+)", re.ASCII)
-"""A month, a day, an interval, an option of the command line: what no line may end within."""
+_WHOLE = re.compile(r"<[^>]*>|(?<![\w-])(?P<whole>\d{4}-\d\d(?:-\d\d)?(?![\w-])|\d[\d.,]*–\d[\d.,]*%?|--[a-z-]+)", re.ASCII)
+"""A month, a day, an interval, an option of the command line: what no line may end within. Tags are passed over."""
 
 
 class Words(NamedTuple):
@@ -157,4 +157,8 @@ def render(template: str, **values: object) -> str:
 def _filled(text: str, lang: Language, values: Mapping[str, object]) -> Markup:
     own = {k: getattr(v, lang) if isinstance(v, Words) else v for k, v in values.items()}
     filled = escape(text).format(**own)
-    return Markup(_WHOLE.sub(r'<span class="whole">\g<0></span>', str(filled)))
+    return Markup(_WHOLE.sub(_held_together, str(filled)))
+
+
+def _held_together(found: re.Match[str]) -> str:
+    return f'<span class="whole">{found[0]}</span>' if found["whole"] else found[0]

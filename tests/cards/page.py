@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 CJK = re.compile(r"[\u4e00-\u9fff]")
+_WHOLE = re.compile(r'<span class="whole">(.*?)</span>')
 _VOID = {"meta", "input", "br", "img", "link", "hr"}
 _LITERAL = {"code", "pre", "bdi", "style", "title", "label"}
+
+
+def read(path: Path) -> str:
+    """A page as it lies, but for the marks that hold a month or an interval together at the end of a line."""
+    return _WHOLE.sub(r"\1", path.read_text(encoding="utf-8"))
 
 
 class Page(HTMLParser):

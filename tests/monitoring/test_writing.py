@@ -21,7 +21,7 @@ from riskmodel.monitoring.running import PARTS, run_parts
 from riskmodel.monitoring.writing import words_of, write_csv, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
-from tests.cards.page import CJK
+from tests.cards.page import CJK, read
 from tests.county import AS_OF, County
 
 LAST = "2023-12"
@@ -60,7 +60,7 @@ def test_every_part_is_written_in_three_formats_and_hashed(written: Path) -> Non
 def test_the_bulletin_is_committed_with_the_tables_and_printed_among_what_to_open(written: Path) -> None:
     manifest = verify(written)
     assert "bulletin.html" in manifest["files"] and manifest["about"]["inputs"]["before"] is None
-    html = (written / "bulletin.html").read_text(encoding="utf-8")
+    html = read(written / "bulletin.html")
     assert f"监测简报 {LAST}" in html and "<script" not in html
     for part in PARTS:
         assert f'<summary id="{part.name}">' in html
@@ -85,9 +85,10 @@ def test_a_later_report_holds_its_totals_against_an_earlier_one_and_is_the_same_
     assert monitor("2023-11", out="november").exit_code == 0
     assert monitor(LAST, "--before", str(tmp_path / "november")).exit_code == 0
     first = (tmp_path / "out" / "bulletin.html").read_bytes()
-    assert "Totals in brackets are those of the report of 2023-11." in first.decode()
-    assert re.search(r"18 months or more: \d+ \(in 2023-11: \d+\)", first.decode())
-    assert "The part drift was not asked for (--parts)." in first.decode()
+    said = read(tmp_path / "out" / "bulletin.html")
+    assert "Totals in brackets are those of the report of 2023-11." in said
+    assert re.search(r"18 months or more: \d+ \(in 2023-11: \d+\)", said)
+    assert "The part drift was not asked for (--parts)." in said
     run = monitor(LAST, "--before", str(tmp_path / "november"))
     assert (tmp_path / "out" / "bulletin.html").read_bytes() == first
     assert f"Open {tmp_path / 'out' / 'bulletin.html'}" in run.output.replace("\n", "")
