@@ -157,7 +157,7 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     for reference, month in references.items():
         yield _rows(sample, now, month, reference, rules.rows_change)
         for table in (t for t in _DELIVERED if register.has(t)):
-            yield _lacking(register, table, now, month, reference, rules.table_fall)
+            yield _lacking(register, sample, table, now, month, reference, rules.table_fall)
     for name in sample.kinds:
         for reference, month in references.items():
             yield from _column(sample, name, now, month, reference, trends[reference], rules)
@@ -209,7 +209,9 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     )  # fmt: skip
 
 
-def _lacking(register: Register, table: str, now: int, month: int, reference: str, least: float) -> Comparison:
+def _lacking(
+    register: Register, sample: Sample, table: str, now: int, month: int, reference: str, least: float
+) -> Comparison:
     """Whether far fewer rows of a table became known lately: where it comes no more, features stand at nothing.
 
     Rows of a whole village are not counted: a price that falls for all makes many of them, or there is none.
@@ -220,17 +222,12 @@ def _lacking(register: Register, table: str, now: int, month: int, reference: st
         f"count(*) FILTER (known_at > DATE '{last_day(end - lately)}' AND known_at <= DATE '{last_day(end)}')"
         for end in ends
     )
-    rows, homes = ([f for c in register.counties if (f := register.file(t, c))] for t in (table, "households"))
-    units = ["homes.village_id"] * ("village_id" in register.columns("households")) + ["household_id"]
+    files = [file for county in register.counties if (file := register.file(table, county))]
     with engine() as connection:
-        for unit in units:
-            made = connection.execute(
-                f"""
-                SELECT {known} FROM {rows_of(*rows)} JOIN {rows_of(*homes)} AS homes USING (household_id)
-                GROUP BY {unit} ORDER BY {unit}"""
-            ).fetchall()
-            if len(made) >= LEAST_CLUSTERS:
-                break
+        connection.register("sample", pd.DataFrame({"household_id": sample.households, "cluster": sample.cluster}))
+        made = connection.execute(
+            f"SELECT {known} FROM {rows_of(*files)} JOIN sample USING (household_id) GROUP BY cluster ORDER BY cluster"
+        ).fetchall()
     here, there = np.array(made, float).reshape(-1, 2).T
     a, b = float(here.sum()), float(there.sum())
     return Comparison(

@@ -70,13 +70,14 @@ class _Columns(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Sample:
-    """Households of the sample, their clusters and counties, and their rows by month.
+    """Households of the sample by their id, their clusters and counties, and their rows by month.
 
     `for_units`: places of those whose single values are looked at; other months than those held against each other have rows
     of these alone.
     """
 
     months: dict[int, Month]
+    households: np.ndarray
     cluster: np.ndarray
     county: np.ndarray
     counties: list[str]
@@ -128,7 +129,7 @@ def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int]) -> Sam
         found[month] = Month(there, _Columns(tuple(zip(parts, at, whose, strict=True)), kinds, len(ids)))
     counties = list(files)
     cluster = _clusters(register, counties, ids, county)
-    return Sample(found, cluster, county, counties, kinds, every > 1, np.flatnonzero(drawn(ids, share)))
+    return Sample(found, ids, cluster, county, counties, kinds, every > 1, np.flatnonzero(drawn(ids, share)))
 
 
 def _rows_of(
