@@ -49,7 +49,7 @@ def agreement_figures(
     >>> {name: round(value, 3) for name, value in agreement_figures(a, b, ["yes", "no"]).items()}
     {'agreement': 0.944, 'kappa': -0.023, 'ac1': 0.941}
     """
-    return _tables(first, second, categories)(weight)
+    return _figures(_tables(first, second, categories)(weight))
 
 
 def _figures(table: np.ndarray) -> dict[str, float]:
@@ -57,17 +57,22 @@ def _figures(table: np.ndarray) -> dict[str, float]:
     total = table.sum()
     if total == 0:
         return dict.fromkeys(FIGURES, float("nan"))
-    share = table / total
-    observed = float(np.trace(share))
+    return _beyond_chance(float(np.trace(table) / total), _by_chance(table / total))
+
+
+def _by_chance(share: np.ndarray) -> dict[str, float]:
+    """Agreement that each figure takes for chance, given the shares of a table."""
     rows, columns = share.sum(axis=1), share.sum(axis=0)
-    by_chance = float(rows @ columns)
     mean = (rows + columns) / 2
-    ac1_chance = float((mean * (1 - mean)).sum() / (len(share) - 1))
     return {
-        "agreement": observed,
-        "kappa": (observed - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan"),
-        "ac1": (observed - ac1_chance) / (1 - ac1_chance) if ac1_chance < 1 else float("nan"),
+        "agreement": 0.0,
+        "kappa": float(rows @ columns),
+        "ac1": float((mean * (1 - mean)).sum() / (len(share) - 1)),
     }
+
+
+def _beyond_chance(observed: float, chance: dict[str, float]) -> dict[str, float]:
+    return {name: (observed - c) / (1 - c) if c < 1 else float("nan") for name, c in chance.items()}
 
 
 def between_reviewers(decisions: pd.DataFrame) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def anchoring(decisions: pd.DataFrame) -> dict[str, Any]:
     parts = [(_tables(judged["proposed"], judged["view"], VERDICTS), rows) for rows in (~hidden, hidden)]
 
     def measure(weight: np.ndarray | None) -> dict[str, float]:
-        shown, unseen = (of(rows if weight is None else rows * weight) for of, rows in parts)
+        shown, unseen = (_figures(table(rows if weight is None else rows * weight)) for table, rows in parts)
         return {name: shown[name] - unseen[name] for name in ("agreement", "ac1")}
 
     return {**counts, "difference": _intervals(measure, judged)}
@@ -158,21 +163,25 @@ def _causes(decisions: pd.DataFrame) -> pd.DataFrame:
     return judged[judged["view"] != REJECTED].reset_index(drop=True)
 
 
-def _tables(
-    first: Sequence[str], second: Sequence[str], categories: Sequence[str]
-) -> Callable[[np.ndarray | None], dict[str, float]]:
-    """The figures of two raters as a function of row weights."""
+def _tables(first: Sequence[str], second: Sequence[str], categories: Sequence[str]) -> Callable[[Any], np.ndarray]:
+    """The table of two raters as a function of row weights, None for 1 each."""
     index = pd.Index(categories)
     size = len(index)
     cell = index.get_indexer(pd.Index(first)) * size + index.get_indexer(pd.Index(second))
-    return lambda weight: _figures(np.bincount(cell, weights=weight, minlength=size * size).reshape(size, size))
+    return lambda weight: np.bincount(cell, weights=weight, minlength=size * size).reshape(size, size)
 
 
 def _told(cases: pd.DataFrame, first: pd.Series, second: pd.Series, categories: Sequence[str]) -> dict[str, Any]:
+    """The figures with intervals; where all agree every resample would, and the bounds are those of so many who agree."""
     if cases.empty:
         return {"alerts": 0, **dict.fromkeys(FIGURES)}
     agreed = share_interval(first == second, cases["county_id"] + "/" + cases["household_id"])
-    return {"alerts": len(cases), **_intervals(_tables(first, second, categories), cases), "agreement": agreed.as_json()}
+    table = _tables(first, second, categories)
+    found = _intervals(lambda weight: _figures(table(weight)), cases) | {"agreement": agreed.as_json()}
+    if agreed.value == 1:
+        lowest = _beyond_chance(agreed.low, _by_chance(table(None) / len(cases)))
+        found |= {name: Interval(1.0, low, 1.0).as_json() for name, low in lowest.items() if not np.isnan(low)}
+    return {"alerts": len(cases), **found}
 
 
 def _intervals(measure: Callable[[np.ndarray | None], dict[str, float]], cases: pd.DataFrame) -> dict[str, Any]:

@@ -125,6 +125,13 @@ def test_no_case_among_few_is_no_proof_of_none() -> None:
     assert (same.value, same.high) == (1, 1) and same.low == pytest.approx(0.025)
 
 
+def test_one_case_that_agrees_is_no_proof_that_reviewers_agree() -> None:
+    alone = with_model(table(("1", "Li", "objective")))
+    assert alone["ac1"] == alone["agreement"] and alone["ac1"]["low"] == pytest.approx(0.025)
+    many = with_model(table(*((str(n), "Li", "objective") for n in range(50))))
+    assert many["ac1"]["value"] == 1 and many["ac1"]["low"] == pytest.approx(0.025 ** (1 / 50))
+
+
 def test_oversight_of_nothing_is_told_too(tmp_path: Path) -> None:
     found = oversight(Decisions.open(tmp_path / "decisions.db").table(), load_rules())
     assert found["decisions"] == 0 and found["with_model"]["agreement"] is None and found["overridden"]["value"] is None
