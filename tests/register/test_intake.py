@@ -520,6 +520,7 @@ def test_row_and_column_order_change_no_byte(tmp_path, rows, data):
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_a_large_table_is_written_the_same_whatever_the_row_order(tmp_path):
     """More than one row group in a file."""
     months = [f"{2000 + m // 12}-{m % 12 + 1:02d}" for m in range(100)]
