@@ -231,7 +231,7 @@ def _lacking(
     here, there = np.array(made, float).reshape(-1, 2).T
     a, b = float(here.sum()), float(there.sum())
     return Comparison(
-        INPUTS, table, LACKING, reference, month_text(month), a, b, b / a if a else np.inf if b else 1.0, least,
+        INPUTS, table, LACKING, reference, month_text(month), a, b, max(b, 1.0) / max(a, 1.0), least,
         float(chance_of((here - there)[:, None])[0]),
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ from riskmodel.monitoring.drift import _ratio, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
+from riskmodel.monitoring.writing import words_of
 from riskmodel.months import month_number
 from riskmodel.register import Register
 from tests.cohort.registers import make_register
@@ -247,6 +248,7 @@ def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_
     assert len(found) == alarms
     if alarms:
         assert found["check"].item() == "lacking" and found["name"].item() == "events"
+        assert found["effect"].item() == 3 and words_of("drift").value("check", "lacking")[0] == "rows of a table"
         assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
 
 
