@@ -58,7 +58,16 @@ def rows_of(*files: Path | str) -> str:
 
 def one_file(path: Path | str) -> str:
     """A path as an SQL literal that names this one file, never a pattern."""
-    return "'" + re.sub(r"([*?\[])", r"[\1]", str(path)).replace("'", "''") + "'"
+    return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
 
 
 def database() -> duckdb.DuckDBPyConnection:

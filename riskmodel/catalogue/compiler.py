@@ -32,11 +32,6 @@ def month_no(expression: str) -> str:
     return f"(year({expression}) * 12 + month({expression}) - 1)"
 
 
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
 def compile_features(features: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], contract: Contract) -> str:
     """SQL that gives one row per household and as-of month, in that order, with every feature as FLOAT.
 

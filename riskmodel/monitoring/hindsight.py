@@ -31,8 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from riskmodel.catalogue.compiler import quoted
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, literal, rows_of
 from riskmodel.monitoring.rules import MissRules
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import table_file
@@ -476,4 +475,4 @@ def _link_others(before: Register, after: Register, county: str) -> None:
 
 def _copy(sql: str, target: Path) -> None:
     with engine() as connection:
-        connection.execute(f"COPY ({sql}) TO {quoted(target)} (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY ({sql}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd)")

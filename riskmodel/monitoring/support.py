@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.scoring import room, score_county
-from riskmodel.catalogue.compiler import month_no, quoted
+from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.features import build_features
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, literal, rows_of
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.counties import side_by_side
 from riskmodel.monitoring.known import only
@@ -233,7 +233,7 @@ def without_support(asked: Asked, county: str, loss: pd.DataFrame) -> Iterator[R
                 continue
             with engine() as connection:
                 connection.register("loss", loss)
-                connection.execute(f"COPY ({_records(asked, source)}) TO {quoted(target)} (FORMAT parquet)")
+                connection.execute(f"COPY ({_records(asked, source)}) TO {literal(str(target))} (FORMAT parquet)")
         yield register
 
 

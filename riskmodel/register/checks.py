@@ -29,8 +29,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from riskmodel.engine import literal
 from riskmodel.register.contract import Column, Table
-from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier, literal
+from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier
 from riskmodel.register.source import Field, code_text
 
 LONGEST_TEXT = 64

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 
 import duckdb
 
+from riskmodel.engine import literal
 from riskmodel.errors import ContractError
 from riskmodel.register.checks import SQL_TYPES
 from riskmodel.register.contract import Table, load_contract
-from riskmodel.register.reading import FILE, ROW, identifier, literal
+from riskmodel.register.reading import FILE, ROW, identifier
 from riskmodel.register.source import Field
 from riskmodel.register.store import table_file
 

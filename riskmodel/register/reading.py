@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from riskmodel.engine import one_file
+from riskmodel.engine import literal, one_file
 from riskmodel.errors import ContractError, NotFound, UsageError, refused_by_disk
 from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zones_of
 from riskmodel.register.source import Source, TableSource, columns_read
@@ -398,15 +398,6 @@ def identifier(name: str) -> str:
     '"户""编号"'
     """
     return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL writes it.
-
-    >>> literal("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _typed(value: object) -> str | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import duckdb
 
+from riskmodel.engine import literal
 from riskmodel.register.contract import Table
-from riskmodel.register.reading import FILE, ROW, Raw, identifier, literal
+from riskmodel.register.reading import FILE, ROW, Raw, identifier
 from riskmodel.register.source import Field, destinations
 from riskmodel.register.store import table_file
 
