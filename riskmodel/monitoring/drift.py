@@ -154,10 +154,12 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     sample = sampled(asked, looked_at, of_units)
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
+    tables = [table for table in _DELIVERED if references and register.has(table)]
+    came_in = {table: _came_in(register, sample, table, [now, *references.values()]) for table in tables}
     for reference, month in references.items():
         yield _rows(sample, now, month, reference, rules.rows_change)
-        for table in (t for t in _DELIVERED if register.has(t)):
-            yield _lacking(register, sample, table, now, month, reference, rules.table_fall)
+        for table, by_month in came_in.items():
+            yield _lacking(table, by_month[now], by_month[month], reference, month, rules.table_fall)
     for name in sample.kinds:
         for reference, month in references.items():
             yield from _column(sample, name, now, month, reference, trends[reference], rules)
@@ -209,18 +211,15 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     )  # fmt: skip
 
 
-def _lacking(
-    register: Register, sample: Sample, table: str, now: int, month: int, reference: str, least: float
-) -> Comparison:
-    """Whether far fewer rows of a table became known lately: where it comes no more, features stand at nothing.
+def _came_in(register: Register, sample: Sample, table: str, months: Sequence[int]) -> dict[int, np.ndarray]:
+    """Rows of a table that became known in the last months up to each month, by cluster of the sample's households.
 
     Rows of a whole village are not counted: a price that falls for all makes many of them, or there is none.
     """
     step, lately = register.step_months, max(_LATELY, register.step_months)
-    ends = [m + step - 1 for m in (now, month)]
     known = ", ".join(
         f"count(*) FILTER (known_at > DATE '{last_day(end - lately)}' AND known_at <= DATE '{last_day(end)}')"
-        for end in ends
+        for end in (month + step - 1 for month in months)
     )
     files = [file for county in register.counties if (file := register.file(table, county))]
     with engine() as connection:
@@ -228,7 +227,11 @@ def _lacking(
         made = connection.execute(
             f"SELECT {known} FROM {rows_of(*files)} JOIN sample USING (household_id) GROUP BY cluster ORDER BY cluster"
         ).fetchall()
-    here, there = np.array(made, float).reshape(-1, 2).T
+    return dict(zip(months, np.array(made, float).reshape(-1, len(months)).T, strict=True))
+
+
+def _lacking(table: str, here: np.ndarray, there: np.ndarray, reference: str, month: int, least: float) -> Comparison:
+    """Whether far fewer rows of a table came in: where there are no more of them, features stand at nothing."""
     a, b = float(here.sum()), float(there.sum())
     return Comparison(
         INPUTS, table, LACKING, reference, month_text(month), a, b, max(b, 1.0) / max(a, 1.0), least,
