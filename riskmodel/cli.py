@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +71,7 @@ TrackingUri = Annotated[
 def main() -> None:
     """Entry point: errors that were raised on purpose become one sentence and an exit code."""
     stop_when_told()
+    atexit.register(gc.freeze)  # at its end Python would look for garbage in all that was imported, for half a second
     try:
         app()
     except RiskmodelError as fault:

@@ -7,6 +7,7 @@ work; elsewhere each process imports for itself.
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import sys
@@ -55,6 +56,7 @@ def pool(
 
 
 def _first(begin: Callable[..., None] | None, given: tuple[object, ...]) -> None:
+    gc.freeze()  # no collection goes through what the server imported, whose memory stays shared
     threading.Thread(target=_end_with_parent, name="riskmodel end with parent", daemon=True).start()
     if begin is not None:
         begin(*given)
