@@ -67,7 +67,8 @@ def copied(out: Path, parts: Sequence[Register], copies: Sequence[int], revised:
                     _write(file, table, county, taken, len(parts), revised if table == "records" else 0.0)
 
     about = parts[0].manifest["about"] | {
-        "source": "copies", "counties": list(counties), "columns": columns, "counts": {}, "has_revisions": revised > 0,
+        "source": "copies", "counties": list(counties), "columns": columns, "counts": {},
+        "revised": ["records"] * (revised > 0),
     }  # fmt: skip
     commit_directory(out, write, kind="register", about=about)
     return Register.open(out)

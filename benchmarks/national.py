@@ -53,7 +53,7 @@ def make_register(out: Path, households: int | Sequence[int], seed: int = 0, wor
     about = {
         "source": "national", "source_sha256": "", "inputs": {}, "step_months": 1, "reporting_lag_days": 0,
         "counties": counties, "first_month": f"{FIRST_YEAR}-01", "last_month": f"{FIRST_YEAR + MONTHS // 12 - 1}-12",
-        "has_revisions": False, "columns": _columns(seed), "extra_columns": {}, "counts": {}, "warnings": {},
+        "revised": [], "columns": _columns(seed), "extra_columns": {}, "counts": {}, "warnings": {},
     }  # fmt: skip
     commit_directory(out, write, kind="register", about=about)
 

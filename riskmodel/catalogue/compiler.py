@@ -7,7 +7,7 @@ known later: the filter stands in the first step, before any expression.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
@@ -15,21 +15,31 @@ from riskmodel.engine import rows_of
 from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
+"""Rows older than this count no more, but for those of `LASTING` tables: what they tell of may still go on."""
+LASTING = ("spells", "assistance")
 
 
 @dataclass(frozen=True)
 class CountyFiles:
-    """Parquet files of one county by table, the columns each holds, and the panel they come from."""
+    """Parquet files of one county by table, the columns each holds, and the panel they come from.
+
+    `revised` names the tables in which something is told more than once, known on different days.
+    """
 
     files: Mapping[str, str]
     columns: Mapping[str, Sequence[str]]
     step_months: int = 1
-    has_revisions: bool = False
+    revised: Collection[str] = ()
 
 
 def month_no(expression: str) -> str:
     """SQL for the number of a date's month, as in `riskmodel.months`."""
     return f"(year({expression}) * 12 + month({expression}) - 1)"
+
+
+def of_a_day(table: Table) -> bool:
+    """Whether the rows of a table are about a day; else they are about a month, or a period of several."""
+    return table.dated_by is not None and table.columns[table.dated_by].type == "date"
 
 
 def compile_features(features: Sequence[Feature], county: CountyFiles, as_of: Sequence[int], contract: Contract) -> str:
@@ -81,12 +91,12 @@ def _table_steps(
     dates = {c.removesuffix("_age") for c in needed if c.endswith("_age") and c not in held}
     columns = [unit] + [_column(c, definition, county) for c in needed if c in held]
     columns += [
-        f"CASE WHEN {c} IS NOT NULL THEN greatest(as_of_no - {month_no(c)}, 0) END AS {c}_age"
-        if not _reveal(c, definition)
-        else f"CASE WHEN {_revealed(c, county)} THEN greatest(as_of_no - {month_no(c)}, 0) END AS {c}_age"
+        f"CASE WHEN {_revealed(c, county) if _reveal(c, definition) else f'{c} IS NOT NULL'} "
+        f"THEN greatest({_last_month(county)} - {month_no(c)}, 0) END AS {c}_age"
         for c in sorted(dates)
     ]
-    known = f"greatest(month_no, known_no - {county.step_months - 1})"
+    ahead = county.step_months - 1
+    known = f"greatest(month_no{f' - {ahead}' if of_a_day(definition) else ''}, known_no - {ahead})"
     source = _source(table, unit, county, dated_by, held)
     if len(as_of) == 1:
         opened = f"SELECT *, {as_of[0]} AS as_of_no FROM {source} WHERE {as_of[0]} >= {known}"
@@ -94,11 +104,15 @@ def _table_steps(
         months = f"[{', '.join(map(str, as_of))}]"
         opened = f"SELECT *, unnest(list_filter({months}, lambda m: m >= {known})) AS as_of_no FROM {source}"
     latest = ""
-    if county.has_revisions and table in ("records", "villages"):
-        latest = f" QUALIFY row_number() OVER (PARTITION BY {unit}, as_of_no, {dated_by} ORDER BY known_at DESC) = 1"
-    age = "greatest(as_of_no - month_no, 0) AS age"
-    seen = f"SELECT {', '.join([*columns, 'as_of_no', age])} FROM ({opened}) WHERE as_of_no - month_no < {HISTORY_MONTHS}"
-    order = f" ORDER BY {unit}, as_of_no, age" if latest else ""
+    if table in county.revised:
+        told = ", ".join(dict.fromkeys([unit, *(c for c in definition.key if c in held), *_shared(table, county)]))
+        latest = f" QUALIFY row_number() OVER (PARTITION BY {told}, as_of_no ORDER BY known_at DESC) = 1"
+    age = f"{_last_month(county) if of_a_day(definition) else 'as_of_no'} - month_no"
+    seen = f"SELECT {', '.join([*columns, 'as_of_no', f'greatest({age}, 0) AS age'])} FROM ({opened})"
+    if table not in LASTING:
+        seen += f" WHERE {age} < {HISTORY_MONTHS}"
+    filed = [unit, "as_of_no", *_shared(table, county), *(c for c in definition.order if c in held or c == "known_at")]
+    order = f" ORDER BY {', '.join(dict.fromkeys(filed))}" if latest else ""  # as in the file
     values = "".join(f",\n    {f.expression.text} AS {f.name}" for f in rows)
     return [
         f"{table}_known AS ({seen}{latest}{order})",
@@ -110,17 +124,26 @@ def _source(table: str, unit: str, county: CountyFiles, dated_by: str, held: set
     """Rows of a table with the numbers of the month they are about and of the month they were known in."""
     numbers = f"{month_no(dated_by)} AS month_no, {month_no('known_at')} AS known_no"
     file = rows_of(county.files[table])
-    if table == "events" and "village_id" in held:
+    if _shared(table, county):
         others = ", ".join(f"e.{c}" for c in county.columns["events"] if c != "household_id")
-        own = f"SELECT e.household_id, {others} FROM {file} e WHERE e.household_id IS NOT NULL"
-        if "village_id" not in county.columns["households"]:
-            return f"(SELECT *, {numbers} FROM ({own}))"
+        own = f"SELECT e.household_id, {others}, false AS of_village FROM {file} e WHERE e.household_id IS NOT NULL"
         shared = (
-            f"SELECT h.household_id, {others} FROM {file} e JOIN households h USING (village_id) "
+            f"SELECT h.household_id, {others}, true AS of_village FROM {file} e JOIN households h USING (village_id) "
             "WHERE e.household_id IS NULL"
         )
         return f"(SELECT *, {numbers} FROM ({own} UNION ALL {shared}))"
     return f"(SELECT *, {numbers} FROM {file} WHERE {unit} IS NOT NULL)"
+
+
+def _shared(table: str, county: CountyFiles) -> list[str]:
+    """The column that tells a village's event from a household's own, where there are such events."""
+    both = table == "events" and all("village_id" in county.columns[t] for t in ("events", "households"))
+    return ["of_village"] if both else []
+
+
+def _last_month(county: CountyFiles) -> str:
+    """SQL for the month that the as-of day lies in: the last of the as-of period."""
+    return f"as_of_no + {county.step_months - 1}" if county.step_months > 1 else "as_of_no"
 
 
 def _reveal(column: str, definition: Table) -> str | None:
@@ -129,7 +152,7 @@ def _reveal(column: str, definition: Table) -> str | None:
 
 
 def _revealed(by: str, county: CountyFiles) -> str:
-    return f"{month_no(by)} <= as_of_no + {county.step_months - 1}"
+    return f"{month_no(by)} <= {_last_month(county)}"
 
 
 def _column(column: str, definition: Table, county: CountyFiles) -> str:
@@ -146,12 +169,9 @@ def _joined(aggregates: Mapping[str, Sequence[Feature]], county: CountyFiles) ->
     for table, rows in aggregates.items():
         short = "r" if table == "records" else table
         for feature in rows:
-            value = f"{short}.{feature.name}" if table in county.files else "CAST(NULL AS DOUBLE)"
-            columns.append(
-                f"{value} AS {feature.name}"
-                if feature.empty is None
-                else f"coalesce({value}, {feature.empty}) AS {feature.name}"
-            )
+            without = "CAST(NULL AS DOUBLE)" if feature.empty is None else str(feature.empty)
+            value = f"CASE WHEN {short}.as_of_no IS NULL THEN {without} ELSE {short}.{feature.name} END"
+            columns.append(f"{value if table in county.files else without} AS {feature.name}")
         if table not in county.files:
             continue
         if table == "villages":

@@ -141,7 +141,7 @@ def county_blocks(
         files=files,
         columns={t: register.columns(t) for t in files},
         step_months=register.step_months,
-        has_revisions=register.has_revisions,
+        revised=register.revised,
     )
     for frame in _blocks(unit, features, sorted(as_of), block, households):
         frame.insert(1, "as_of", frame.pop("as_of_no").map({month: month_text(month) for month in as_of}))

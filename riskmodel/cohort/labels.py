@@ -8,8 +8,8 @@ outcome that was not observed through t + H is missing, never 0.
   for and the household has one. A record without income is no assessment: the one after it decides.
 - `guarantee_fail`: a guarantee fails at u, recorded by a visit or a department where the source is known. Unknown is
   not a failure.
-- `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months before u that is
-  not known to be unverified. A record that lacks a part of net income shows none: unknown is not nothing.
+- `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months to the end of u that
+  is not known to be unverified. A record that lacks a part of net income shows none: unknown is not nothing.
 - `return`: any of the three.
 - `enter_monitoring`: identified in (t, t+H] (administrative: it depends on who was visited).
 """
@@ -24,7 +24,15 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.standing import FELL_AS, SUDDEN_MONTHS, check_population, open_others, parts_of, told_by_records
+from riskmodel.cohort.standing import (
+    FELL_AS,
+    SUDDEN_MONTHS,
+    check_population,
+    open_others,
+    parts_of,
+    told_at,
+    told_by_records,
+)
 from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
@@ -132,32 +140,33 @@ _ASSESSMENTS = """
 
 
 def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str, known_by: dt.date | None = None) -> None:
-    """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`.
+    """Tables of one county: `households`, `struck` (events), `monitored` (spells), `versions`, `sudden`.
 
     `versions` holds every version of every record that was known by a day. A version says whether income was below the
-    line, a guarantee failed, and whether cost after a known event was sudden difficulty (with the day on which that event
-    was known).
+    line, a guarantee failed, and whether cost after an event was sudden difficulty (with the day on which that was known).
+    `sudden` holds each version that was, with each version of such an event.
     """
-    open_others(connection, register, county)
-    for table in ("struck", "monitored") if known_by else ():
-        connection.execute(f"DELETE FROM {table} WHERE known_at > DATE '{known_by}'")
+    open_others(connection, register, county, known_by)
     told = told_by_records(register)
     connection.execute(
         f"""
+        CREATE TABLE found AS
+        SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
+               {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())}
+        FROM {rows_of(register.file("records", county))}
+        {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""};
+        CREATE TABLE sudden AS
+        SELECT f.household_id, f.month_no, f.known_at AS version, s.known_at, s.replaced_at
+        FROM found f JOIN struck s USING (household_id)
+        WHERE f.costly AND f.month_no + {register.step_months - 1} - s.onset_no BETWEEN 0 AND {SUDDEN_MONTHS - 1};
         CREATE TABLE versions AS
-        WITH found AS (
-            SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
-                   {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())}
-            FROM {rows_of(register.file("records", county))}
-            {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""}),
-        costly AS (
-            SELECT f.household_id, f.month_no, f.known_at, min(s.known_at) AS struck_known_at
-            FROM found f JOIN struck s USING (household_id)
-            WHERE f.costly AND f.month_no - s.onset_no BETWEEN 0 AND {SUDDEN_MONTHS - 1}
-            GROUP BY f.household_id, f.month_no, f.known_at)
         SELECT f.* EXCLUDE (costly),
-               CASE WHEN c.struck_known_at IS NOT NULL THEN greatest(c.struck_known_at, f.known_at) END AS sudden_known_at
-        FROM found f LEFT JOIN costly c USING (household_id, month_no, known_at)
+               CASE WHEN c.known_at IS NOT NULL THEN greatest(c.known_at, f.known_at) END AS sudden_known_at
+        FROM found f LEFT JOIN (
+            SELECT household_id, month_no, version, min(known_at) AS known_at FROM sudden WHERE replaced_at IS NULL
+            GROUP BY household_id, month_no, version) c
+        ON c.household_id = f.household_id AND c.month_no = f.month_no AND c.version = f.known_at;
+        DROP TABLE found
         """
     )
 
@@ -178,9 +187,11 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
     WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
     standing AS (
         SELECT household_id, as_of_no, arg_max(below, month_no) AS below, arg_max(failing, month_no) AS failing,
-               arg_max(sudden_known_at IS NOT NULL AND {month_no("sudden_known_at")} <= as_of_no + {ahead}, month_no)
-                   AS sudden
-        FROM (FROM versions JOIN months
+               arg_max(sudden, month_no) AS sudden
+        FROM (SELECT *, EXISTS (
+                  SELECT 1 FROM sudden s WHERE s.household_id = v.household_id AND s.month_no = v.month_no
+                  AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) AS sudden
+              FROM versions v JOIN months
               ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
               {newest if register.has_revisions else ""})
         GROUP BY household_id, as_of_no),
@@ -191,7 +202,7 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
         AND failing IS DISTINCT FROM true AND sudden IS DISTINCT FROM true {population}
         AND NOT EXISTS (
             SELECT 1 FROM monitored m WHERE m.household_id = s.household_id AND from_no <= as_of_no + {ahead}
-            AND {month_no("m.known_at")} <= as_of_no + {ahead} AND (until_no IS NULL OR until_no > as_of_no + {ahead})))
+            AND {told_at(f"as_of_no + {ahead}", "m")} AND (until_no IS NULL OR until_no > as_of_no + {ahead})))
     """
 
 
@@ -199,9 +210,8 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
     """SQL for the households at risk and their outcome."""
     horizon, seen = label.horizon_months, at_risk.seen_within_months
     at_horizon = label.when == "at"
-    in_window = (
-        f"month_no = as_of_no + {horizon}" if at_horizon else f"month_no > as_of_no AND month_no <= as_of_no + {horizon}"
-    )
+    window = f"= as_of_no + {horizon}" if at_horizon else f"BETWEEN as_of_no + 1 AND as_of_no + {horizon}"
+    in_window, period = f"month_no {window}", f"from_no - (from_no - as_of_no) % {register.step_months}"
     through = f"month_no {'=' if at_horizon else '>='} as_of_no + {horizon}"
     told = " AND below IS NOT NULL" if "below_line" in parts else ""
     twice = label.assessments == 2
@@ -219,8 +229,8 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         f"SELECT household_id, as_of_no, month_no, {found_known_at[part]} AS event_known_at "
         f"FROM members JOIN assessments USING (household_id) WHERE {in_window} AND {found[part]}"
         if part in found
-        else "SELECT household_id, as_of_no, from_no AS month_no, known_at AS event_known_at "
-        f"FROM members JOIN monitored USING (household_id) WHERE from_no > as_of_no AND from_no <= as_of_no + {horizon}"
+        else f"SELECT household_id, as_of_no, {period} AS month_no, known_at AS event_known_at "
+        f"FROM members JOIN monitored USING (household_id) WHERE from_no > as_of_no AND {period} {window}"
         for part in parts
     )
     return f"""
@@ -229,15 +239,19 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         {events}),
     outcomes AS (
         SELECT household_id, as_of_no, min(month_no) AS outcome_no, arg_min(event_known_at, month_no) AS event_known_at
-        FROM events GROUP BY household_id, as_of_no),
+        FROM (SELECT household_id, as_of_no, month_no, min(event_known_at) AS event_known_at FROM events GROUP BY ALL)
+        GROUP BY household_id, as_of_no),
     observed AS (
         SELECT household_id, as_of_no, min(known_at) FILTER (WHERE {through}) AS through_known_at,
+               max(next_known_at) FILTER (WHERE below AND {in_window if twice and told else "false"}) AS refuted_at,
                max(month_no) - as_of_no AS seen_until
         FROM members JOIN assessments USING (household_id) WHERE month_no >= as_of_no - {seen}{told}
         GROUP BY household_id, as_of_no)
     SELECT household_id, as_of_no,
            CASE WHEN outcome_no IS NOT NULL THEN 1.0 WHEN through_known_at IS NOT NULL THEN 0.0 END AS outcome,
-           outcome_no, coalesce(event_known_at, through_known_at) AS outcome_known_at,
+           outcome_no,
+           CASE WHEN outcome_no IS NOT NULL THEN event_known_at
+                WHEN through_known_at IS NOT NULL THEN greatest(through_known_at, refuted_at) END AS outcome_known_at,
            greatest(coalesce(seen_until, 0), 0) AS seen_until, fell_as
     FROM members LEFT JOIN outcomes USING (household_id, as_of_no) LEFT JOIN observed USING (household_id, as_of_no)
     ORDER BY household_id, as_of_no

@@ -7,6 +7,7 @@ SQL for many months at once (`cohort/labels.py`); scoring asks here, in the same
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import duckdb
@@ -41,7 +42,7 @@ class Standing:
     """
 
     columns: tuple[Feature, ...]
-    _month: int
+    _last: int
     _below_counts: bool
     _population: str
     _monitored: np.ndarray
@@ -67,17 +68,17 @@ class Standing:
         with engine() as connection:
             open_others(connection, register, county)
             monitored = connection.execute(
-                f"SELECT DISTINCT household_id FROM monitored WHERE from_no <= {last} AND {month_no('known_at')} <= {last} "
+                f"SELECT DISTINCT household_id FROM monitored WHERE from_no <= {last} AND {told_at(str(last), 'monitored')} "
                 f"AND (until_no IS NULL OR until_no > {last}) ORDER BY household_id"
             ).fetchnumpy()
             first = as_of - at_risk.seen_within_months - SUDDEN_MONTHS
             struck = connection.execute(
-                f"SELECT household_id, onset_no FROM struck WHERE {month_no('known_at')} <= {last} "
-                f"AND onset_no > {first} AND onset_no <= {as_of} ORDER BY household_id"
+                f"SELECT household_id, onset_no FROM struck WHERE {told_at(str(last), 'struck')} "
+                f"AND onset_no > {first} AND onset_no <= {last} ORDER BY household_id"
             ).fetchnumpy()
         return cls(
             columns=tuple(_column(name, text) for name, text in texts.items()),
-            _month=as_of,
+            _last=last,
             _below_counts="below_line" in counted,
             _population=at_risk.population,
             _monitored=monitored["household_id"],
@@ -97,8 +98,8 @@ class Standing:
             monitored = households.get_indexer(self._monitored[_within(self._monitored, households)])
             found[monitored[monitored >= 0]] = False
             here = _within(self._struck, households)
-            struck, since = households.get_indexer(self._struck[here]), self._month - self._onset[here]
-            since = since - seen[struck]  # months from the event to the record that was seen last
+            struck, since = households.get_indexer(self._struck[here]), self._last - self._onset[here]
+            since = since - seen[struck]  # months from the event to the end of the record that was seen last
             found[struck[(struck >= 0) & (costly[struck] == 1) & (since >= 0) & (since < SUDDEN_MONTHS)]] = False
         return found
 
@@ -169,26 +170,53 @@ def told_by_records(register: Register) -> dict[str, str]:
     }
 
 
-def open_others(connection: duckdb.DuckDBPyConnection, register: Register, county: str) -> None:
-    """Tables of a county beside its records: `households`, `struck` (events) and `monitored` (spells)."""
+def told_at(month: str, row: str) -> str:
+    """SQL for whether a row of `struck` or `monitored` was known at the end of a month, and not yet told otherwise."""
+    until = f"({row}.replaced_at IS NULL OR {month_no(f'{row}.replaced_at')} > {month})"
+    return f"{month_no(f'{row}.known_at')} <= {month} AND {until}"
+
+
+def open_others(
+    connection: duckdb.DuckDBPyConnection, register: Register, county: str, known_by: dt.date | None = None
+) -> None:
+    """Tables of a county beside its records: `households`, `struck` (events), `monitored` (spells).
+
+    They hold what was known by a day, and what was told again in all its versions, which count from `known_at` until
+    `replaced_at`.
+    """
     files = {table: register.file(table, county) for table in ("households", "events", "spells")}
     connection.execute(f"CREATE VIEW households AS FROM {rows_of(files['households'])}")
+    for table in ("events", "spells"):
+        if files[table] is not None:
+            connection.execute(f"CREATE VIEW told_{table} AS {_versions(register, table, files[table], known_by)}")
     connection.execute(f"CREATE TABLE struck AS {_struck(register, files['events'])}")
     connection.execute(f"CREATE TABLE monitored AS {_monitored(register, files['spells'])}")
+
+
+def _versions(register: Register, table: str, file: object, known_by: dt.date | None) -> str:
+    """The rows of a table, each with the day on which it was told otherwise."""
+    known = rows_of(file) + (f" WHERE known_at <= DATE '{known_by}'" if known_by else "")
+    if table not in register.revised:
+        return f"SELECT *, CAST(NULL AS DATE) AS replaced_at FROM {known}"
+    key = ", ".join(c for c in load_contract().tables[table].key if c in register.columns(table))
+    return f"SELECT *, lead(known_at) OVER (PARTITION BY {key} ORDER BY known_at) AS replaced_at FROM {known}"
 
 
 def _struck(register: Register, file: object) -> str:
     """Events that are not known to be unverified; those of a village strike each of its households."""
     if file is None:
-        return "SELECT '' AS household_id, 0 AS onset_no, DATE '2000-01-01' AS known_at WHERE false"
+        return (
+            "SELECT '' AS household_id, 0 AS onset_no, DATE '2000-01-01' AS known_at, DATE '2000-01-01' AS replaced_at "
+            "WHERE false"
+        )
     held = set(register.columns("events"))
     verified = "coalesce(verified, true)" if "verified" in held else "true"
-    columns = f"{month_no('onset_on')} AS onset_no, known_at FROM {rows_of(file)}"
+    columns = f"{month_no('onset_on')} AS onset_no, known_at, replaced_at FROM told_events"
     own = f"SELECT household_id, {columns} WHERE household_id IS NOT NULL AND {verified}"
     if "village_id" not in held & set(register.columns("households")):
         return own
     return (
-        f"{own} UNION ALL SELECT households.household_id, onset_no, known_at FROM households JOIN "
+        f"{own} UNION ALL SELECT households.household_id, onset_no, known_at, replaced_at FROM households JOIN "
         f"(SELECT village_id, {columns} WHERE household_id IS NULL AND {verified}) USING (village_id)"
     )
 
@@ -196,9 +224,15 @@ def _struck(register: Register, file: object) -> str:
 def _monitored(register: Register, file: object) -> str:
     """Spells of monitoring by month number."""
     if file is None:
-        return "SELECT '' AS household_id, 0 AS from_no, 0 AS until_no, DATE '2000-01-01' AS known_at WHERE false"
+        return (
+            "SELECT '' AS household_id, 0 AS from_no, 0 AS until_no, DATE '2000-01-01' AS known_at, "
+            "DATE '2000-01-01' AS replaced_at WHERE false"
+        )
     ended = month_no("eliminated_on") if "eliminated_on" in register.columns("spells") else "NULL"
-    return f"SELECT household_id, {month_no('identified_on')} AS from_no, {ended} AS until_no, known_at FROM {rows_of(file)}"
+    return (
+        f"SELECT household_id, {month_no('identified_on')} AS from_no, {ended} AS until_no, known_at, replaced_at "
+        "FROM told_spells"
+    )
 
 
 def _column(name: str, text: str) -> Feature:

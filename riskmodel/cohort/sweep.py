@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature, columns_behind
-from riskmodel.catalogue.compiler import HISTORY_MONTHS, CountyFiles
+from riskmodel.catalogue.compiler import HISTORY_MONTHS, LASTING, CountyFiles, of_a_day
 from riskmodel.catalogue.syntax import Node, NotCovered, conjuncts, node, tree
 from riskmodel.cohort import kernels
 from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant, months_of
@@ -148,22 +148,20 @@ def _block(
         if feature.name in ahead:
             values[feature.name] = ahead[feature.name].take(rows)
             continue
-        if feature.table not in books.county.files:
-            found = MISSING
-        elif feature.table == "villages":
+        found, there = MISSING, np.zeros(len(rows), bool)
+        if feature.table == "villages" and feature.table in books.county.files:
             villages = books.villages_at(month)
             of = books.village_of[rows]
-            found = villages.evaluate(tree(feature.expression.text)).take(np.maximum(of, 0)) if villages.size else MISSING
-            there = (of >= 0) & (villages.high > villages.low).take(np.maximum(of, 0)) if villages.size else None
-            found = found if there is None else Vector(found.kind, found.values, there & found.known(len(rows)))
-        else:
+            if villages.size:
+                found = villages.evaluate(tree(feature.expression.text)).take(np.maximum(of, 0))
+                there = (of >= 0) & (villages.high > villages.low).take(np.maximum(of, 0))
+        elif feature.table in books.county.files:
             mine = books.runs(feature.table, month, start, stop)
             found = mine.evaluate(tree(feature.expression.text)).take(present)
             there = (mine.high > mine.low)[present]
-            if not there.all():
-                found = Vector(found.kind, found.values, there & found.known(len(rows)))
-        if feature.empty is not None:
-            found = apply(COALESCE, [found, constant(float(feature.empty))], kernels.LIBM)
+        if not there.all():
+            without = MISSING if feature.empty is None else constant(float(feature.empty))
+            found = apply(CASE, [Vector("truth", there), found, without], kernels.LIBM)
         values[feature.name] = found
     _add_layers(books, [f for f in features if f.kind != "aggregate"], month, rows, values, ahead)
     return rows, values
@@ -397,7 +395,7 @@ class Runs:
 _TRIED = 3
 """Latest rows of a run that are looked at one by one before all the earlier ones are."""
 AGE = node("column", value="age")
-COALESCE = node("coalesce")
+CASE = node("case")
 
 
 def _last_known(column: Vector, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -439,11 +437,15 @@ def _picked(vector: Vector, rows: np.ndarray) -> Vector:
 
 @dataclass
 class _Held:
-    """A table's rows in runs: columns, month and day numbers, and where each run lies."""
+    """A table's rows in runs: columns, month and day numbers, what tells versions apart, and where each run lies.
+
+    Of rows of one run with the same `told` the one known last counts; `told` is None where no row is told again.
+    """
 
     columns: dict[str, Vector]
     month: np.ndarray
     known_on: np.ndarray
+    told: np.ndarray | None
     low: np.ndarray
     high: np.ndarray
 
@@ -562,7 +564,8 @@ class _Books:
         """Columns to read: what features need, and what says when a row was known."""
         definition, held = self._contract.tables[table], set(self.county.columns[table])
         behind = columns_behind(self._read.get(table, ()), held, definition.columns)
-        return sorted(behind | {definition.dated_by, "known_at"})
+        told = set(definition.key[1:]) & held if table in self.county.revised else set()
+        return sorted(behind | told | {definition.dated_by, "known_at"})
 
     def _table(self, table: str) -> _Held:
         """All rows of a smaller table, sorted by household (or village)."""
@@ -589,6 +592,9 @@ class _Books:
             edges = np.searchsorted(of[order], np.arange(size + 1))
             held = self._held(rows.take(pa.array(source[order])), table)
             held.low, held.high = edges[:-1], edges[1:]
+            if held.told is not None and shared:  # a village's event is another than a household's own
+                own = np.asarray(pc.is_valid(rows["household_id"]))[source[order]]
+                held.told = held.told * 2 + own
             self._whole[table] = held
         return self._whole[table]
 
@@ -619,25 +625,31 @@ class _Books:
             if (known is None or known.type in ("number", "integer")) and columns[name].kind != "number":
                 raise NotCovered(f"{table}.{name}, which is no number, is left to the engine")
         nothing = np.zeros(0, np.int64)
-        return _Held(columns, _month(days[0].values), days[1].values, nothing, nothing)
+        told = None
+        if table in self.county.revised:
+            key = [c for c in definition.key[1:] if c in columns and c != definition.dated_by]
+            told = _told(days[0].values, [columns[c] for c in key])
+        return _Held(columns, _month(days[0].values), days[1].values, told, nothing, nothing)
 
     def _known(self, table: str, held: _Held, month: int) -> Runs:
         """The rows known at a month: nothing of what was known later passes."""
         ahead = self.county.step_months - 1
-        known = (np.maximum(held.month, _month(held.known_on) - ahead) <= month) & (month - held.month < HISTORY_MONTHS)
+        now = self._now(table, month)
+        known = (held.month <= now) & (_month(held.known_on) <= month + ahead)
+        if table not in LASTING:
+            known &= now - held.month < HISTORY_MONTHS
         low, high = held.low, held.high
         rows: np.ndarray | None = None
         monthly = table in ("records", "villages")
-        if self.county.has_revisions and monthly:
+        if held.told is not None:
             run = np.repeat(np.arange(len(low)), high - low)
-            rows = np.arange(len(run))  # the runs of a block lie side by side
-            rows, run = rows[known], run[known]
-            order = np.lexsort((held.known_on[rows], held.month[rows], run))
-            rows, run = rows[order], run[order]
+            rows = np.flatnonzero(known)  # the runs of a block lie side by side
+            order = np.lexsort((held.known_on[rows], held.told[rows], run[rows]))
+            rows = rows[order]
             newest = np.ones(len(rows), bool)
-            newest[:-1] = (run[1:] != run[:-1]) | (held.month[rows][1:] != held.month[rows][:-1])
-            rows, run = rows[newest], run[newest]
-            edges = np.searchsorted(run, np.arange(len(low) + 1))
+            newest[:-1] = (run[rows][1:] != run[rows][:-1]) | (held.told[rows][1:] != held.told[rows][:-1])
+            rows = np.sort(rows[newest])
+            edges = np.searchsorted(run[rows], np.arange(len(low) + 1))
             low, high = edges[:-1], edges[1:]
         elif not known.all():
             begin, end, together = kernels.together(known, low, high)
@@ -654,34 +666,49 @@ class _Books:
         size = len(months)
         return Runs(Scope(size, self._column(table, held, rows, months, month)), low, high, ordered=ordered)
 
+    def _now(self, table: str, month: int) -> int:
+        """The month from which the ages of a table's rows count: of rows about a day, that of the as-of day."""
+        return month + self.county.step_months - 1 if of_a_day(self._contract.tables[table]) else month
+
     def _column(
         self, table: str, held: _Held, rows: np.ndarray | None, months: np.ndarray, month: int
     ) -> Callable[[str], Vector]:
-        definition, ahead = self._contract.tables[table], self.county.step_months - 1
+        definition, last = self._contract.tables[table], month + self.county.step_months - 1
+        now = self._now(table, month)
 
         def raw(name: str) -> Vector:
             return held.columns[name] if rows is None else held.columns[name].take(rows)
 
         def revealed(by: str, valid: np.ndarray | None) -> np.ndarray:
             day = raw(by)
-            shown = day.known(len(months)) & (_month(day.values) <= month + ahead)
+            shown = day.known(len(months)) & (_month(day.values) <= last)
             return shown if valid is None else shown & valid
 
         def column(name: str) -> Vector:
             if name == "age":
-                return Vector("number", np.maximum(month - months, 0).astype(np.float64))
+                return Vector("number", np.maximum(now - months, 0).astype(np.float64))
             if name not in held.columns:
                 date = raw(name.removesuffix("_age"))
                 if date.kind != "day":
                     raise NotCovered(f"{name} of what is no day is left to the engine")
                 known = definition.columns.get(name.removesuffix("_age"))
-                age = np.maximum(month - _month(date.values), 0).astype(np.float64)
+                age = np.maximum(last - _month(date.values), 0).astype(np.float64)
                 return Vector("number", age, revealed(name.removesuffix("_age"), None) if _late(known) else date.mask)
             found = raw(name)
             by = definition.columns[name].revealed_by if name in definition.columns else None
             return Vector(found.kind, found.values, revealed(by, found.valid), found.words) if by else found
 
         return column
+
+
+def _told(days: np.ndarray, key: Sequence[Vector]) -> np.ndarray:
+    """A number for each row, the same where a row tells of the same: its day and the other columns of the key."""
+    told = days.astype(np.int64)
+    for column in key:
+        codes = np.where(column.known(len(days)), column.values, -1).astype(np.int64)
+        _, told = np.unique(np.stack([told, codes]), axis=1, return_inverse=True)
+        told = told.reshape(-1)
+    return told
 
 
 def _places(listed: pa.Table) -> pd.DataFrame:
@@ -723,7 +750,8 @@ def _cut(held: _Held, start: int, stop: int) -> _Held:
     first, last = (int(held.low[start]), int(held.high[stop - 1])) if stop > start else (0, 0)
     columns = {name: vector.between(first, last) for name, vector in held.columns.items()}
     low, high = held.low[start:stop] - first, held.high[start:stop] - first
-    return _Held(columns, held.month[first:last], held.known_on[first:last], low, high)
+    told = None if held.told is None else held.told[first:last]
+    return _Held(columns, held.month[first:last], held.known_on[first:last], told, low, high)
 
 
 class _Groups:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -168,7 +168,6 @@ class _Intake:
         self.inputs: dict[str, Path] = {}
         self.raw: dict[str, Raw] = {}
         self.fields: dict[str, list[Field]] = {}
-        self.has_revisions = False
 
     def run(self, stage: Path) -> dict[str, Any]:
         """Fill the stage; returns what the manifest says about the register."""
@@ -437,8 +436,12 @@ class _Intake:
                 f"{self.source.label}, tables.records.columns: there is neither welfare (income per person) "
                 "nor hh_size with a part of income to derive it from. Map one of them."
             ) from None
-        twice = "SELECT count(*) - count(DISTINCT (household_id, month)) FROM final_records"
-        self.has_revisions = self._number(twice) > 0
+
+    def _revised(self, written: Iterable[Table]) -> list[str]:
+        """Tables in which something is told more than once, known on different days."""
+        twice = "SELECT count(*) - count(DISTINCT ({key})) FROM sorted_{name}"
+        dated = [t for t in written if "known_at" in t.columns]
+        return [t.name for t in dated if self._number(twice.format(key=", ".join(t.key), name=t.name))]
 
     # --- counting, warning, writing
 
@@ -496,7 +499,7 @@ class _Intake:
             "counties": self.counties,
             "first_month": month_text(month_number(first)),
             "last_month": month_text(month_number(last)),
-            "has_revisions": self.has_revisions,
+            "revised": self._revised(table for table, _ in written),
             "columns": holding,
             "extra_columns": {
                 name: {c.name: {"type": c.type, "en": c.en, "zh": c.zh} for _, c in sorted(columns.items())}

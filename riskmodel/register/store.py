@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 from riskmodel.errors import IntegrityError, NotFound
 from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
+from riskmodel.register.contract import load_contract
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,10 @@ class Register:
         Sorted.
     first_month, last_month : str
         `YYYY-MM`, first months of the first and the last period in `records`.
+    revised : frozenset of str
+        Tables in which something is told more than once, known on different days.
     has_revisions : bool
-        Whether some household-month is recorded more than once, known on different days.
+        Whether `records` is one of them.
     extra_columns : dict
         For each table, the columns outside the contract: `{name: {"type", "en", "zh"}}`.
     """
@@ -50,7 +53,7 @@ class Register:
         self.counties: list[str] = about["counties"]
         self.first_month: str = about["first_month"]
         self.last_month: str = about["last_month"]
-        self.has_revisions: bool = about["has_revisions"]
+        self.revised: frozenset[str] = frozenset(about.get("revised", load_contract().tables))  # not told: perhaps any
         self.extra_columns: dict[str, dict[str, dict[str, str]]] = about["extra_columns"]
 
     @classmethod
@@ -85,6 +88,11 @@ class Register:
             raise IntegrityError(
                 f"{self.path}: another register was written there while this one was read. Run the same command again."
             )
+
+    @property
+    def has_revisions(self) -> bool:
+        """Whether some household-month is recorded more than once, known on different days."""
+        return "records" in self.revised
 
     @cached_property
     def tables(self) -> list[str]:

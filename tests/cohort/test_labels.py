@@ -176,6 +176,88 @@ def test_a_correction_decides_the_outcome_but_not_who_was_at_risk(tmp_path: Path
     assert found["outcome"].tolist() == [0.0]
 
 
+def costly(household_id: str, months: int = 8) -> pd.DataFrame:
+    """Seven months of small cost and then, in August, cost of more than half of net income."""
+    records = monthly(household_id, "2023-01", [150.0] * months, wage_income=1000.0, selfpay=10.0)
+    records.loc[records["month"] >= "2023-08-01", "selfpay"] = 600.0
+    return records
+
+
+def test_an_event_found_untrue_makes_no_sudden_difficulty_from_then_on(tmp_path: Path) -> None:
+    """Reported in August, found untrue in October: at risk as it was known on the day, outcomes as it was last known."""
+    records = pd.concat([costly(h, 15) for h in ("001", "002")])
+    events = pd.DataFrame({"household_id": ["001", "001", "002"], "kind": "illness", "onset_on": "2023-07-20"})
+    events["known_at"], events["verified"] = ["2023-08-05", "2023-10-05", "2023-08-05"], [None, False, None]
+    register = make_register(tmp_path, records=records, events=events)
+    label = Label(name="sudden_difficulty", horizon_months=3)
+    months = [month_number(m) for m in ("2023-06", "2023-09", "2023-10")]
+    found = build_labels(register, months, label, AtRisk()).set_index(["household_id", "as_of"])["outcome"]
+    assert found.to_dict() == {("001", "2023-06"): 0.0, ("002", "2023-06"): 1.0, ("001", "2023-10"): 0.0}
+
+
+def test_a_spell_whose_end_was_told_later_is_open_until_then_and_no_longer(tmp_path: Path) -> None:
+    spells = pd.DataFrame({"household_id": "001", "identified_on": "2023-02-01", "eliminated_on": [None, "2023-04-15"]})
+    spells["known_at"] = ["2023-02-01", "2023-06-10"]
+    register = make_register(tmp_path, records=monthly("001", "2023-01", [150.0] * 12), spells=spells)
+    found = build_labels(register, [AS_OF - 1, AS_OF], Label(), AtRisk())
+    assert found["as_of"].tolist() == ["2023-06"]
+
+
+def test_entry_into_monitoring_is_known_from_the_first_day_it_was_told(tmp_path: Path) -> None:
+    spells = pd.DataFrame({"household_id": "001", "identified_on": "2023-08-01", "eliminated_on": [None, "2023-11-15"]})
+    spells["known_at"] = ["2023-08-10", "2023-12-10"]
+    found = outcome(tmp_path, monthly("001", "2023-01", [150.0] * 12), Label(name="enter_monitoring"), spells=spells)
+    assert found["outcome_known_at"].tolist() == [pd.Timestamp("2023-08-10")]
+
+
+def test_entry_at_the_horizon_is_entry_in_that_period_alone(tmp_path: Path) -> None:
+    spells = pd.DataFrame({"household_id": ["001", "002"], "identified_on": ["2023-08-01", "2023-09-30"]})
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
+    label = Label(name="enter_monitoring", horizon_months=3, when="at")
+    assert outcome(tmp_path, records, label, spells=spells)["outcome"].tolist() == [0.0, 1.0]
+
+
+def test_in_a_quarterly_panel_the_horizon_begins_after_the_as_of_day(tmp_path: Path) -> None:
+    """As of the second quarter, one quarter ahead: entries of July to September, none of May, all of them told of."""
+    days = {"001": "2023-05-20", "002": "2023-07-01", "003": "2023-09-30", "004": "2023-10-01"}
+    spells = pd.DataFrame({"household_id": list(days), "identified_on": list(days.values())})
+    spells["eliminated_on"] = ["2023-06-10", None, None, None]
+    quarters = pd.DataFrame(
+        {"month": ["2023-01-01", "2023-04-01", "2023-07-01", "2023-10-01"], "welfare": 150.0, "line": 100.0}
+    )
+    records = pd.concat([quarters.assign(household_id=h) for h in days])
+    register = make_register(tmp_path, step_months=3, records=records, spells=spells)
+    label = Label(name="enter_monitoring", horizon_months=3)
+    found = build_labels(register, [month_number("2023-04")], label, AtRisk()).set_index("household_id")
+    assert found["outcome"].to_dict() == {"001": 0.0, "002": 1.0, "003": 1.0, "004": 0.0}
+    assert found["outcome_month"].dropna().tolist() == ["2023-07", "2023-07"]
+
+
+def test_in_a_quarterly_panel_an_event_of_the_quarter_explains_its_cost(tmp_path: Path) -> None:
+    """The event of August stands behind the cost of the third quarter; that of the September before is too old."""
+    quarters = pd.DataFrame({"month": ["2023-01-01", "2023-04-01", "2023-07-01"], "welfare": 150.0, "line": 100.0})
+    quarters = quarters.assign(wage_income=1000.0, selfpay=[10.0, 10.0, 600.0])
+    records = pd.concat([quarters.assign(household_id=h) for h in ("001", "002")])
+    events = pd.DataFrame({"household_id": ["001", "002"], "kind": "illness", "onset_on": ["2023-08-20", "2022-09-20"]})
+    register = make_register(tmp_path, step_months=3, records=records, events=events)
+    label = Label(name="sudden_difficulty", horizon_months=3)
+    found = build_labels(register, [month_number("2023-04")], label, AtRisk())
+    assert found["outcome"].tolist() == [1.0, 0.0]
+
+
+def test_an_outcome_is_known_from_the_first_of_its_causes_and_its_refusal_from_the_last(tmp_path: Path) -> None:
+    """A guarantee that failed tells August at once; a month below the line that is none is told by the month after it."""
+    records = monthly("001", "2023-01", [*BEFORE, 150, 90, 90, 150, 150, 150, 150], housing_ok=True)
+    records.loc[records["month"] == "2023-08-01", "housing_ok"] = False
+    found = outcome(tmp_path / "both", records, Label(name="return"))
+    assert (found["outcome"].tolist(), found["outcome_known_at"].tolist()) == ([1.0], [pd.Timestamp("2023-08-31")])
+    records = monthly("001", "2023-01", [*BEFORE, 150, 150, 150, 150, 150, 90, 150])
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd(1)
+    records.loc[records["month"] == "2024-01-01", "known_at"] = pd.Timestamp("2024-05-02")
+    found = outcome(tmp_path / "none", records)
+    assert (found["outcome"].tolist(), found["outcome_known_at"].tolist()) == ([0.0], [pd.Timestamp("2024-05-02")])
+
+
 def test_return_and_fall_are_told_apart(tmp_path: Path) -> None:
     records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
     households = pd.DataFrame({"household_id": ["001", "002"], "household_type": ["lifted", "ordinary"]})

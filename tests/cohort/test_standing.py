@@ -39,7 +39,7 @@ def assert_same(register: Register, month: int, label: Label | None = None, at_r
 
 
 def troubled(seed: int, households: int = 60, step_months: int = 1) -> dict[str, pd.DataFrame]:
-    """Records with gaps, corrections and holes, costs, failing guarantees, events of households and villages, spells."""
+    """Records with gaps and holes, costs, failing guarantees, events of households and villages, spells, all corrected."""
     rng = np.random.default_rng(seed)
     names = [f"{n:03d}" for n in range(households)]
     months = pd.period_range("2022-07", "2023-09", freq="M")[::step_months]
@@ -81,13 +81,21 @@ def troubled(seed: int, households: int = 60, step_months: int = 1) -> dict[str,
     spells["eliminated_on"] = spells["identified_on"] + pd.to_timedelta(rng.integers(20, 300, 25), "D")
     spells.loc[::3, "eliminated_on"] = pd.NaT
     spells = spells.drop_duplicates(["household_id", "identified_on"])
-    return {"records": records, "households": homes, "events": struck, "spells": spells}
+    spells["known_at"] = spells["identified_on"] + pd.to_timedelta(rng.integers(0, 40, len(spells)), "D")
+    put_right = struck.sample(20, random_state=seed)
+    put_right["known_at"] += pd.to_timedelta(rng.integers(1, 120, 20), "D")
+    put_right["verified"] = pd.array(rng.choice([True, False], 20), "boolean")
+    ended = spells[spells["eliminated_on"].isna()].copy()
+    ended["eliminated_on"] = ended["identified_on"] + pd.to_timedelta(rng.integers(5, 60, len(ended)), "D")
+    ended["known_at"] += pd.to_timedelta(rng.integers(30, 200, len(ended)), "D")
+    struck = pd.concat([struck, put_right]).drop_duplicates(["household_id", "village_id", "onset_on", "known_at"])
+    return {"records": records, "households": homes, "events": struck, "spells": pd.concat([spells, ended])}
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_a_county_writes_the_same_households_are_at_risk(tmp_path: Path, seed: int) -> None:
     register = make_register(tmp_path, **troubled(seed))
-    assert register.has_revisions
+    assert register.revised == {"records", "events", "spells"}
     asked = [
         (Label(), AtRisk()),
         (Label(name="sudden_difficulty"), AtRisk(seen_within_months=5)),

@@ -95,6 +95,98 @@ def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(
     assert one_pass["months_since_below"].tolist() == [36.0, 3.0]
 
 
+def known(register: Register, months: list[str], monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Features at some months by the pass, once the query is found to say the same."""
+    features, _ = available_in(register, CATALOGUE)
+    one_pass, query = by_both(register, features, [month_number(m) for m in months], 20_000, monkeypatch)
+    pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
+    return one_pass
+
+
+def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disaster's loss put right, a spell whose end was reported later, an offer that suited after all."""
+    told = {"known_at": ["2023-02-10", "2023-04-10"]}
+    register = make_register(
+        tmp_path / "r",
+        records=monthly("1", "2023-01", [150.0] * 4, hh_size=1),
+        events=pd.DataFrame({"household_id": "1", "kind": "disaster", "onset_on": "2023-02-05", "loss": [50, 80], **told}),
+        spells=pd.DataFrame(
+            {"household_id": "1", "identified_on": "2023-02-01", "eliminated_on": [None, "2023-03-15"], **told}
+        ),
+        assistance=pd.DataFrame(
+            {"household_id": "1", "measure": "health", "offered_on": "2023-02-02", "suitable": [False, True], **told}
+        ),
+    )
+    assert register.revised == {"events", "spells", "assistance"} and not register.has_revisions
+    found = known(register, ["2023-03", "2023-04"], monkeypatch)
+    assert found["disaster_events_12m"].tolist() == [1, 1] and found["disaster_loss_12m"].tolist() == [50, 80]
+    assert found["monitored_now"].tolist() == [1, 0] and found["spells_36m"].tolist() == [1, 1]
+    assert found["offers_12m"].tolist() == [1, 1] and found["suitable_offers_12m"].tolist() == [0, 1]
+
+
+def test_an_event_of_a_household_and_one_of_its_village_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The village's price fall is told again later; the household's own, of the same day, is another event."""
+    events = pd.DataFrame({"household_id": [None, None, "1"], "village_id": "v", "kind": "price_fall"})
+    events["onset_on"], events["known_at"] = "2023-02-05", ["2023-02-10", "2023-03-10", "2023-02-20"]
+    records = monthly("1", "2023-01", [150.0] * 4, village_id="v")
+    register = make_register(tmp_path / "r", records=records, events=events)
+    assert known(register, ["2023-02", "2023-04"], monkeypatch)["market_events_12m"].tolist() == [2, 2]
+
+
+def test_a_villages_price_that_was_put_right_is_the_last_one_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records themselves were never revised."""
+    villages = pd.DataFrame({"village_id": "v", "month": "2023-03-01", "price_index": [1.0, 0.75]})
+    villages["known_at"] = ["2023-03-31", "2023-04-20"]
+    records = monthly("1", "2023-01", [150.0] * 4, village_id="v")
+    register = make_register(tmp_path / "r", records=records, villages=villages)
+    found = known(register, ["2023-03", "2023-04"], monkeypatch)["price_index_now"]
+    assert found.tolist() == [1.0, 0.75]
+
+
+def test_monitoring_and_help_that_go_on_count_however_long_ago_they_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spells = pd.DataFrame({"household_id": ["1", "2"], "identified_on": "2017-01-10", "eliminated_on": [None, "2023-01-20"]})
+    help_ = pd.DataFrame(
+        {"household_id": ["2"], "measure": "health", "offered_on": "2017-01-12", "started_on": "2017-02-01"}
+    )
+    help_["ended_on"] = "2023-02-03"
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "12"])
+    register = make_register(tmp_path / "r", records=records, spells=spells, assistance=help_)
+    found = known(register, ["2023-03"], monkeypatch)
+    assert found["monitored_now"].tolist() == [1, 0] and found["months_since_eliminated"].tolist() == [60, 2]
+    assert found["ended_6m"].tolist() == [0, 1]
+
+
+def test_in_a_quarterly_panel_all_that_was_known_by_the_as_of_day_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the first quarter: what happened in February and March, and nothing known in April. Ages end with March."""
+    records = pd.DataFrame({"household_id": "1", "month": ["2022-10-01", "2023-01-01"], "welfare": 150.0, "line": 100.0})
+    records["visited_on"] = ["2022-12-01", "2023-02-10"]
+    events = pd.DataFrame(
+        {"household_id": "1", "kind": "illness", "onset_on": ["2022-03-31", "2022-04-01", "2023-02-05", "2023-03-30"]}
+    )
+    events["known_at"] = ["2022-03-31", "2022-04-01", "2023-02-05", "2023-04-01"]
+    spells = pd.DataFrame({"household_id": "1", "identified_on": ["2022-05-02", "2023-03-02"]})
+    spells["eliminated_on"] = ["2023-02-20", None]
+    register = make_register(tmp_path / "r", step_months=3, records=records, events=events, spells=spells)
+    found = known(register, ["2023-01"], monkeypatch).iloc[0]
+    assert (found["illness_events_12m"], found["months_since_illness"]) == (2, 1)
+    assert (found["monitored_now"], found["months_since_identified"], found["months_since_eliminated"]) == (1, 0, 1)
+    assert (found["record_age"], found["visit_age"]) == (0, 1)
+
+
+def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those struck by a disaster; who had another event, or none, lost nothing by one."""
+    events = pd.DataFrame({"household_id": ["1", "2", "2", "3"], "kind": ["disaster", "disaster", "disaster", "illness"]})
+    events["onset_on"], events["loss"] = ["2023-02-01", "2023-02-01", "2023-03-01", "2023-02-01"], [None, None, 70, None]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "1234"])
+    register = make_register(tmp_path / "r", records=records, events=events)
+    found = known(register, ["2023-03"], monkeypatch)["disaster_loss_12m"]
+    assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
+
+
 @pytest.mark.parametrize(
     "expression",
     [
