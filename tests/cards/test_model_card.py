@@ -198,9 +198,9 @@ def test_gates_excuses_and_protected_cases_come_from_the_catalogue(page: Page) -
 @pytest.mark.parametrize(
     ("lacking", "named"),
     [
-        ({"able_known"}, "an able member of working age"),
+        ({"able_lately"}, "an able member of working age"),
         ({"visit_age"}, "data no older than three months"),
-        ({"carers_now"}, "death, birth, separation or care"),
+        ({"carers_12m"}, "death, birth, separation or care"),
         ({"appeal_now"}, "appeal open"),
     ],
 )

@@ -24,7 +24,7 @@ def county() -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "household_id": [f"{n:018d}" for n in range(4000)], "able_known": able, "able_share": able / size,
-            "able_change_12m": 0.0, "carers_now": 0.0, "hh_size_now": size, "land_idle_share": idle,
+            "able_change_12m": 0.0, "carers_now": 0.0, "hh_size_now": size, "land_idle_now": idle,
             "work_intensity_now": np.where(able > 0, np.clip(rng.normal(0.9, 0.05, 4000), 0, 1), np.nan),
         }
     )  # fmt: skip
@@ -38,7 +38,7 @@ def peers(county: pd.DataFrame) -> Peers:
 
 def test_about_one_in_twenty_goes_beyond_its_peers(county: pd.DataFrame, peers: Peers) -> None:
     bounds = peers.bounds(CATALOGUE, county, county["household_id"])
-    idle = county["land_idle_share"] > bounds["land_idle"]
+    idle = county["land_idle_now"] > bounds["land_idle"]
     work = (county["work_intensity_now"] < bounds["work_low"])[county["able_known"] > 0]
     assert 0.03 < idle.mean() < 0.08
     assert 0.03 < work.mean() < 0.08
@@ -46,10 +46,10 @@ def test_about_one_in_twenty_goes_beyond_its_peers(county: pd.DataFrame, peers: 
 
 def test_what_a_missing_worker_explains_is_no_strong_sign(county: pd.DataFrame, peers: Peers) -> None:
     """Two able members on record, land idle as with one: beyond peers, yet not beyond peers with one member less."""
-    one = county[county["able_known"] == 2].head(50).assign(land_idle_share=0.2, work_intensity_now=0.43)
+    one = county[county["able_known"] == 2].head(50).assign(land_idle_now=0.2, work_intensity_now=0.43)
     bounds = peers.bounds(CATALOGUE, one, one["household_id"])
-    assert (one["land_idle_share"] > bounds["land_idle"]).all()
-    assert (one["land_idle_share"] < bounds["land_idle_one_less"]).mean() > 0.7
+    assert (one["land_idle_now"] > bounds["land_idle"]).all()
+    assert (one["land_idle_now"] < bounds["land_idle_one_less"]).mean() > 0.7
     assert (one["work_intensity_now"] > bounds["work_low_one_less"]).mean() > 0.8
 
 
@@ -68,7 +68,7 @@ def test_where_the_able_are_not_on_record_nothing_is_strong(county: pd.DataFrame
 def test_a_household_is_not_its_own_peer(county: pd.DataFrame) -> None:
     """Whatever it does itself leaves its own bound as it was."""
     changed = county.copy()
-    changed.loc[7, ["land_idle_share", "work_intensity_now"]] = [1.0, 0.0]
+    changed.loc[7, ["land_idle_now", "work_intensity_now"]] = [1.0, 0.0]
     bounds = [
         Peers.fit(CATALOGUE, table, table["household_id"]).bounds(
             CATALOGUE, county.iloc[[7]], county["household_id"].iloc[[7]]
@@ -87,5 +87,5 @@ def test_saved_and_loaded_peers_are_the_same(county: pd.DataFrame, peers: Peers,
 
 
 def test_a_register_without_behaviour_has_no_peers(county: pd.DataFrame) -> None:
-    plain = county.drop(columns=["land_idle_share", "work_intensity_now"])
+    plain = county.drop(columns=["land_idle_now", "work_intensity_now"])
     assert not Peers.fit(CATALOGUE, plain, plain["household_id"]).boosters
