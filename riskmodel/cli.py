@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from riskmodel.errors import TOLD_OF_MEMORY, RiskmodelError, TooLarge, lacks_memory, refused_by_disk, told_of_disk
-from riskmodel.stopping import stop_when_told
+from riskmodel.stopping import exit_code, stop_when_told
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
@@ -74,10 +74,12 @@ def main() -> None:
     atexit.register(gc.freeze)  # at its end Python would look for garbage in all that was imported, for half a second
     try:
         app()
-    except RiskmodelError as fault:
-        typer.echo(f"error: {fault}", err=True)
-        sys.exit(fault.exit_code)
     except Exception as fault:
+        if (code := exit_code()) is not None:
+            sys.exit(code)
+        if isinstance(fault, RiskmodelError):
+            typer.echo(f"error: {fault}", err=True)
+            sys.exit(fault.exit_code)
         if disk := refused_by_disk(fault):
             typer.echo(f"error: {told_of_disk(disk)}", err=True)
             sys.exit(_DISK_REFUSES)

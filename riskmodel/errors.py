@@ -109,8 +109,11 @@ class DriftFound(RiskmodelError):
     exit_code = 14
 
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
-"""What a disk says that is full, or may not be read or written, or where a file lies in the way."""
+DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What a disk says that is full, or may not be read or written, where a file lies in the way, or whose names are shorter."""
 
 
 def refused_by_disk(fault: BaseException) -> OSError | None:

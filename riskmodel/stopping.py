@@ -16,6 +16,7 @@ from types import FrameType
 SECONDS = 5
 """Time to end in order; a second signal cuts it short."""
 _SHOW_CURSOR = "\x1b[?25h"
+_exit_code: int | None = None
 
 
 def stop_when_told() -> None:
@@ -23,13 +24,24 @@ def stop_when_told() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # told of a signal also while a library keeps the main thread
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _in_order)
+    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is usual:
+            signal.signal(number, _in_order)
     threading.Thread(target=_at_once, args=(read,), name="riskmodel stop", daemon=True).start()
 
 
+def exit_code() -> int | None:
+    """The exit code of a command that was told to stop, whatever it ends with; None where nobody told it.
+
+    A library that is asked for a signal while it works may end with an error of its own, as DuckDB does.
+    """
+    return _exit_code
+
+
 def _in_order(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    global _exit_code
+    _exit_code = 128 + number
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(_exit_code)
 
 
 def _at_once(told: int) -> None:

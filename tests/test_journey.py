@@ -21,7 +21,7 @@ from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_disk
-from riskmodel.model.tracking import load_model, promote
+from riskmodel.model.tracking import load_model, promote, promotion_of
 from riskmodel.monitoring.part import Asked, scored_months
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import month_number
@@ -72,9 +72,14 @@ def test_the_logged_model_answers_as_the_package_does(county: County) -> None:
     assert len(example) == 1
 
 
-def test_a_promotion_needs_a_reason_and_a_version(county: County) -> None:
-    with pytest.raises(UsageError, match="reason"):
-        promote("1", "  ", county.tracking)
+def test_the_champion_stays_what_it_is(county: County) -> None:
+    for asked, reason in (("champion", None), ("1", "  "), ("v1", "again")):
+        done = promote(asked, reason, county.tracking)
+        assert (done.before, done.now) == ("1", "1") and "champion already, and nothing was changed" in done.standing
+    assert promotion_of("models:/return-risk@champion", county.tracking.uri)["reason"] == "first"
+
+
+def test_a_promotion_needs_a_version(county: County) -> None:
     with pytest.raises(NotFound, match="no version 99"):
         promote("99", "why not", county.tracking)
     with pytest.raises(NotFound, match="promote one first"):

@@ -59,3 +59,30 @@ def test_what_is_under_way_beside_does_not_keep_it_for_long(number: signal.Signa
 def test_a_second_signal_ends_it_at_once() -> None:
     code, _, seconds = told(signal.SIGINT, seconds=200, beside=200, times=2)
     assert code in (130, -signal.SIGINT) and seconds < 60  # a shell calls both 130
+
+
+IN_A_QUERY = """
+import duckdb
+from riskmodel import cli
+
+def work():
+    print("begun", flush=True)
+    endless = "SELECT count(*) FROM range(3000000) a, range(100000) b WHERE a.range * b.range % 7 = 3"
+    duckdb.connect().execute(endless).fetchall()
+
+cli.app = work
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_query_that_ends_with_an_error_of_its_own_when_told_is_no_fault(number: signal.Signals, code: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = subprocess.Popen(
+        [sys.executable, "-c", IN_A_QUERY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert command.stdout is not None and command.stdout.readline() == b"begun\n"
+    time.sleep(0.5)
+    command.send_signal(number)
+    _, said = command.communicate(timeout=120)
+    assert command.returncode in (code, -number) and b"Traceback" not in said  # a shell calls both the same

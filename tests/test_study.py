@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -276,10 +277,17 @@ def test_a_version_that_is_not_better_is_promoted_for_a_reason_alone() -> None:
 
 
 def test_a_refused_promotion_says_why_and_moves_nothing(county: County) -> None:
-    with pytest.raises(UsageError, match="never compared with champion 1.*--reason"):
-        promote("1", tracking=county.tracking)
+    client = mlflow.MlflowClient(county.tracking.uri)
+    first = client.get_model_version(county.tracking.registered_model, "1")
+    other = client.create_model_version(first.name, first.source, first.run_id).version
+    client.set_registered_model_alias(first.name, "champion", other)
+    for reason in (None, "  "):
+        with pytest.raises(UsageError, match=f"never compared with champion {other}.*--reason"):
+            promote("1", reason, county.tracking)
+    assert str(client.get_model_version_by_alias(first.name, "champion").version) == str(other)
+    client.delete_model_version(first.name, other)
     done = promote("1", "first", county.tracking)
-    assert (done.before, done.now) == ("1", "1")
+    assert (done.before, done.now) == ("", "1")
 
 
 def test_help_counts_that_began_between_the_day_and_the_outcome(tmp_path: Path) -> None:

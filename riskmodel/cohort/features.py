@@ -133,6 +133,11 @@ def county_blocks(
         Households in memory at once. No value depends on it.
     households
         Ids of the households to give; all by default.
+
+    Raises
+    ------
+    IntegrityError
+        At the end, or in place of an error of reading, if a file of the county has changed since it was written.
     """
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
     if "records" not in files:
@@ -143,9 +148,10 @@ def county_blocks(
         step_months=register.step_months,
         revised=register.revised,
     )
-    for frame in _blocks(unit, features, sorted(as_of), block, households):
-        frame.insert(1, "as_of", frame.pop("as_of_no").map({month: month_text(month) for month in as_of}))
-        yield frame
+    with register.as_written(county):
+        for frame in _blocks(unit, features, sorted(as_of), block, households):
+            frame.insert(1, "as_of", frame.pop("as_of_no").map({month: month_text(month) for month in as_of}))
+            yield frame
 
 
 def _blocks(

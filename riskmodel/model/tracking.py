@@ -240,7 +240,8 @@ def promote(version: str, reason: str | None = None, tracking: Tracking | None =
 
     Without a reason only a version that was found better at capacity is promoted: the interval of its gain in
     `recall_at_capacity` over the champion, on months that neither had seen, lies above 0; where there is no champion,
-    over every simple rule. With a reason any version is; reason and comparison are stored with it.
+    over every simple rule. With a reason any version is; reason and comparison are stored with it. The champion stays what
+    it is, with the reason for which it was promoted.
 
     Raises
     ------
@@ -267,6 +268,8 @@ def promote(version: str, reason: str | None = None, tracking: Tracking | None =
         before = str(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException:
         before = ""
+    if before == str(number):
+        return Promotion(before, before, "it is the champion already, and nothing was changed")
     better, standing = standing_of(load_model(f"models:/{name}/{number}", tracking.uri).evidence, before)
     if not better and not reason:
         raise UsageError(

@@ -8,6 +8,7 @@ not_a_number           a number or count cannot be read, or is infinite
 not_whole              a count with a fraction
 not_a_date             no date (or month), one before 1900, or a month such as 2023.1: a spreadsheet makes it of 2023.10
 not_a_boolean          neither yes nor no
+spreadsheet_error      a cell holds an error, such as #N/A or #DIV/0!, also as text in a CSV file
 unknown_category       not among the contract's values, their Chinese names or the source's codes
 too_long               a code or id of more than 64 characters: free text is not kept
 below_minimum          less than the contract's lower bound, or less than any figure of a household
@@ -32,7 +33,7 @@ from datetime import date
 from riskmodel.engine import literal
 from riskmodel.register.contract import Column, Table
 from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier
-from riskmodel.register.source import Field, code_text
+from riskmodel.register.source import Field, code_text, columns_read
 
 LONGEST_TEXT = 64
 _LARGEST_INTEGER = 2_000_000_000
@@ -48,6 +49,7 @@ IN_WORDS = {
     "not_whole": "not a whole number",
     "not_a_date": "not a date",
     "not_a_boolean": "neither yes nor no",
+    "spreadsheet_error": "an error of the spreadsheet, such as #N/A, in place of a value",
     "unknown_category": "a category that the contract does not know",
     "too_long": f"more than {LONGEST_TEXT} characters",
     "below_minimum": "below the smallest allowed value",
@@ -63,18 +65,37 @@ _SPACES = "\t\r\n\u00a0\ufeff"
 _TRUE = "('true', 't', 'yes', 'y', '1', '是', '有', '已', '对', '√')"
 _FALSE = "('false', 'f', 'no', 'n', '0', '否', '无', '未', '没有', '错', '×')"
 _WIDTH = "'０１２３４５６７８９．－，／：', '0123456789.-,/:'"
-_NUMBER = r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)([.][0-9]*)?([eE][+-]?[0-9]+)?|[+-]?[.][0-9]+"
+_POINT, _COMMA = "[.]", ","
+# Excel, WPS and LibreOffice, whose Chinese version translates them; a column too narrow for its day is saved as ####.
+_ERROR = r"[#＃]((N/A|NV)|[^#＃\s]{1,20}[!?！？]|[#＃]+)|(ERR|错误)[:：][0-9]{3}"
 _COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
 _DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
 _MONTH = r"'^([0-9]{4})(?:[-/年]([0-9]{1,2})月?|[.]([0-9]{2}|[2-9])|([0-9]{2}))$', '\1-\2\3\4-01'"
 
+
+def reading_numbers(decimal: str) -> str:
+    """The macro that reads a table's numbers: a point or a comma is the decimal mark, the other stands between thousands.
+
+    Parameters
+    ----------
+    decimal
+        `point` or `comma`.
+    """
+    mark, thousands = (_COMMA, _POINT) if decimal == "comma" else (_POINT, _COMMA)
+    number = f"[+-]?([0-9]+|[0-9]{{1,3}}({thousands}[0-9]{{3}})+)({mark}[0-9]*)?([eE][+-]?[0-9]+)?|[+-]?{mark}[0-9]+"
+    digits = "replace(replace(x, '.', ''), ',', '.')" if decimal == "comma" else "replace(x, ',', '')"
+    return f"""
+        CREATE OR REPLACE MACRO plain_number(x) AS CASE WHEN x IS NULL THEN NULL WHEN regexp_full_match(x, '{number}')
+        THEN coalesce(try_cast({digits} AS DOUBLE), 'nan'::DOUBLE) ELSE 'nan'::DOUBLE END"""
+
+
 # `number`, `yes` and `as_date` may be used in a source's expressions. What `number` cannot read becomes NaN,
 # which goes through any arithmetic and is refused at its end, where NULL would pass for unknown.
-MACROS = f"""
+MACROS = f"""{reading_numbers("point")};
 CREATE MACRO trimmed(x) AS trim(CAST(x AS VARCHAR), ' 　{_SPACES}');
 CREATE MACRO plain(x) AS CASE WHEN lower(x) IN {_BLANK} THEN NULL ELSE translate(x, {_WIDTH}) END;
-CREATE MACRO plain_number(x) AS CASE WHEN x IS NULL THEN NULL WHEN regexp_full_match(x, '{_NUMBER}')
-    THEN coalesce(try_cast(replace(x, ',', '') AS DOUBLE), 'nan'::DOUBLE) ELSE 'nan'::DOUBLE END;
+CREATE MACRO is_error(x) AS CASE WHEN upper(left(x, 1)) IN ('#', '＃', 'E', '错')
+    THEN regexp_full_match(upper(translate(x, '／', '/')), '{_ERROR}') ELSE false END;
 CREATE MACRO plain_yes(x) AS CASE WHEN lower(x) IN {_TRUE} THEN true WHEN lower(x) IN {_FALSE} THEN false END;
 CREATE MACRO without_time(x) AS regexp_replace(x, '[ T][0-9]{{1,2}}:.*$', '');
 CREATE MACRO iso_day(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}')
@@ -86,6 +107,26 @@ CREATE MACRO number(x) AS plain_number(plain(trimmed(x)));
 CREATE MACRO yes(x) AS plain_yes(plain(trimmed(x)));
 CREATE MACRO as_date(x) AS plain_date(plain(trimmed(x)));
 """
+
+
+def first_doubtful(view: str, column: str, file: str, separator: str) -> str:
+    """SQL of the first row of a file in which a number's comma or point may be either mark; none where there is no doubt.
+
+    Parameters
+    ----------
+    view, column, file
+        Raw rows, a column that numbers are read from, and the label of the file.
+    separator
+        What stands between its fields: a semicolon or a tab.
+    """
+    values = f"(SELECT {ROW}, plain(trimmed({identifier(column)})) AS x FROM {view} WHERE {FILE} = {literal(file)})"
+    comma = r"[+-]?[0-9.]*,[0-9]+" if separator == ";" else r"[+-]?[0-9.]*(,[0-9]{1,2}|,[0-9]{4,}|[.][0-9]{3},[0-9]+)"
+    with_comma = f"SELECT min({ROW}) AS row FROM {values} WHERE regexp_full_match(x, '{comma}')"
+    if separator == ";":
+        of_three = "regexp_full_match(x, '[+-]?[1-9][0-9]{0,2}[.][0-9]{3}')"
+        all_alike = f"HAVING count(*) = count(*) FILTER ({of_three})"
+        with_comma += f" UNION ALL SELECT min({ROW}) FROM {values} WHERE contains(x, '.') {all_alike}"
+    return f"SELECT min(row) AS row FROM ({with_comma}) HAVING min(row) IS NOT NULL"
 
 
 def kind_of(duckdb_type: str) -> str:
@@ -127,6 +168,8 @@ class Compiler:
         For each field, the kind of its raw value: integer, float, boolean, temporal or text.
     typed
         Whether the file has types (Parquet, DataFrame) or is all text.
+    texts
+        The raw columns that are text, and can hold the error of a spreadsheet as such.
     step_months, lag_days
         For the day on which a row was known, where the source does not say it.
     date_format
@@ -139,6 +182,7 @@ class Compiler:
     fields: Sequence[Field]
     kinds: Mapping[str, str]
     typed: bool
+    texts: frozenset[str]
     step_months: int
     lag_days: int
     date_format: str
@@ -147,11 +191,16 @@ class Compiler:
     def select(self, view: str, where: str | None) -> str:
         """SELECT of each row as `__file, __row, <column> ..., __reasons`.
 
-        All columns of the table are there, NULL where nothing is mapped; a good row has no reasons.
+        All columns of the table are there, NULL where nothing is mapped; a good row has no reasons. Whether `where` holds
+        is not known of a row with an error in a column that it reads: such a row is refused.
         """
         mapped = {f.name for f in self.fields}
         absent = [c for c in self.table.columns.values() if c.name not in mapped]
         raw = ", ".join(f"{self._raw(f)} AS {_g(f.name)}" for f in self.fields)
+        in_filter = {name: self._error_in([name]) for name in self._texts_in(where)}
+        errors = {f.name: self._error_in(self._texts_in(f.sql)) for f in self.fields if f.sql} | in_filter
+        raw += "".join(f", {found} AS {_e(name)}" for name, found in errors.items())
+        kept = f"WHERE {' OR '.join([f'({where})', *in_filter.values()])}" if where else ""
         texts = [f for f in self.fields if not self._native(f)]
         # One layer a step, so that no step is computed again for each place that uses its result.
         trimmed = _replace(f"trimmed({_g(f.name)}) AS {_g(f.name)}" for f in texts)
@@ -159,19 +208,27 @@ class Compiler:
         values = [f"{self._value(f)} AS {identifier(f.name)}" for f in self.fields]
         values += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in absent]
         known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
-        reasons = self._reasons()
+        reasons = [*self._reasons(), *((f"spreadsheet_error:{name}", _e(name)) for name in in_filter)]
         anything = " OR ".join(f"({condition})" for _, condition in reasons)
         cases = ", ".join(f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons)
         return f"""
-            WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {f"WHERE {where}" if where else ""}),
+            WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {kept}),
             trimmed AS (SELECT * {trimmed} FROM raw),
             given AS (SELECT * {given} FROM trimmed),
             valued AS (SELECT *, {", ".join(values)} FROM given),
             dated AS (SELECT * {known} FROM valued)
-            SELECT * EXCLUDE ({", ".join(_g(f.name) for f in self.fields)}),
+            SELECT * EXCLUDE ({", ".join([*(_g(f.name) for f in self.fields), *map(_e, errors)])}),
                 CASE WHEN {anything} THEN list_filter([{cases}], lambda reason: reason IS NOT NULL)
                 ELSE []::VARCHAR[] END AS __reasons
             FROM dated"""
+
+    def _texts_in(self, sql: str | None) -> list[str]:
+        """Columns of text that an expression reads; none where it speaks of errors (`'#N/A'`) and sees to them itself."""
+        return [] if sql is None or "#" in sql else [name for name in columns_read(sql) if name.casefold() in self.texts]
+
+    def _error_in(self, columns: Iterable[str]) -> str:
+        """Whether one of some raw columns of text holds the error of a spreadsheet."""
+        return " OR ".join(["false", *(f"coalesce(is_error(trimmed({identifier(name)})), false)" for name in columns)])
 
     def _native(self, field: Field) -> bool:
         """Whether the raw value already has a type from which the contract's follows without reading text."""
@@ -267,7 +324,11 @@ class Compiler:
     def _of_field(self, field: Field) -> list[tuple[str, str]]:
         column, value = field.column, identifier(field.name)
         read = f"({self._value(field)})" if field.name == "known_at" else value  # where it is null, a day was put in
-        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL"
+        error = _e(field.name) if field.sql else "false" if self._native(field) else f"is_error({_g(field.name)})"
+        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL AND NOT ({error})"
+        return [("spreadsheet_error", error), *self._of_type(column, value, unreadable)]
+
+    def _of_type(self, column: Column, value: str, unreadable: str) -> list[tuple[str, str]]:
         match column.type:
             case "number" | "integer":
                 return [("not_a_number", unreadable), *_of_number(column, value)]
@@ -342,3 +403,7 @@ def _replace(items: Iterable[str]) -> str:
 
 def _g(name: str) -> str:
     return identifier(f"given {name}")
+
+
+def _e(name: str) -> str:
+    return identifier(f"error in {name}")

@@ -61,7 +61,7 @@ def commit_directory(
     IntegrityError
         If a written file cannot be opened again.
     """
-    target = checked_target(target, kind)
+    target = _target(target, kind)
     with staging(target) as stage:
         _recover(target)
         write(stage)
@@ -166,8 +166,18 @@ def checked_target(target: Path | str, kind: str) -> Path:
     Raises
     ------
     UsageError
-        If it is a file, the working directory or above it, or holds results of another kind, which would be lost.
+        If it is a file, the working directory or above it, holds results of another kind, which would be lost, or lies
+        where no folder can be made.
+    OSError
+        If this account may not write there.
     """
+    path = _target(target, kind)
+    with staging(path):
+        return path
+
+
+def _target(target: Path | str, kind: str) -> Path:
+    """A target, resolved, if what lies there may be replaced."""
     path = Path(target).resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(f"{target}: it is a file, a directory is to be written there. Choose another name.")
@@ -199,7 +209,7 @@ def staging(target: Path) -> Iterator[Path]:
     with _folder(target.parent):
         _clear_abandoned(target)
         stage = target.with_name(f".{target.name}{_STAGING}{os.getpid()}-{secrets.token_hex(4)}")
-        stage.mkdir()
+        _make(stage)
         lock = _lock(stage)
         try:
             yield stage
@@ -247,11 +257,19 @@ def _lock_still_there(directory: Path, otherwise: str) -> int | None:
         os.close(lock)
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as fault:  # what /proc says of a new folder
+        where = f"{directory.parent}: no folder can be made there ({fault.strerror})"
+        raise UsageError(f"{where}. Choose another place.") from None
+
+
 @contextmanager
 def _folder(directory: Path) -> Iterator[None]:
     """A folder, made where it is missing with those above it; of these, what is empty at the end goes."""
     created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
+    _make(directory)
     try:
         yield
     finally:

@@ -21,8 +21,10 @@ from riskmodel.register.checks import (
     Compiler,
     as_text,
     expression,
+    first_doubtful,
     in_words,
     kind_of,
+    reading_numbers,
 )  # fmt: skip
 from riskmodel.register.clocks import is_moment
 from riskmodel.register.commit import commit_directory, sha256_of
@@ -229,10 +231,12 @@ class _Intake:
         name = table.name
         fields = self._found_fields(table, origin, raw)
         self.raw[name], self.fields[name] = raw, fields
+        self.connection.execute(reading_numbers(origin.decimal or "point"))
         kinds = self._kinds(name, raw, fields)
+        self._refuse_doubtful_marks(origin, raw, fields)
         self._refuse_identities(name, raw, fields, kinds)
         compiler = Compiler(
-            table, fields, kinds, not raw.text, self.source.step_months, self.source.reporting_lag_days,
+            table, fields, kinds, not raw.text, _texts_of(raw), self.source.step_months, self.source.reporting_lag_days,
             self.source.date_format, self.source.data_until or dt.date.today(),
         )  # fmt: skip
         self._refuse_unknown_filter(origin, raw)
@@ -350,6 +354,33 @@ class _Intake:
                         f"{where}: more than half of the values have the shape of {what}. Replace them by "
                         f"pseudonyms and write `pseudonymised: true` in {self.source.label}, or leave the "
                         "column out."
+                    )
+
+    def _refuse_doubtful_marks(self, origin: TableSource, raw: Raw, fields: Sequence[Field]) -> None:
+        """Refuse numbers whose comma or point may be the decimal mark or stand between thousands.
+
+        Only who saves files apart by semicolons or tabs may write the comma as decimal mark: a semicolon stands there since
+        the comma is taken. Until the source says it, a comma is in doubt after a semicolon, as are points that are all
+        followed by three digits; after a tab, a comma that stands before none between thousands.
+        """
+        if origin.decimal == "comma" and (kept := set(raw.labels or [f"DataFrame {origin.name}"]) - raw.separators.keys()):
+            raise ContractError(
+                f"{self.source.label}, tables.{origin.name}.decimal: {min(kept)} is no CSV file, its numbers are read as "
+                "they are stored. Leave decimal out, or store the file as CSV."
+            )
+        doubtful = [label for label, separator in raw.separators.items() if separator != ","]
+        if origin.decimal is not None or not doubtful:
+            return
+        numbers = [f for f in fields if f.column.type in ("number", "integer")]
+        for column in dict.fromkeys(name for f in numbers for name in f.reads):
+            for label in doubtful:
+                row = self.connection.execute(first_doubtful(raw.view, column, label, raw.separators[label])).fetchall()
+                if row:
+                    raise ContractError(
+                        f"{label}, row {row[0][0]:,}, column {column}: a comma or point of which nobody has told whether it "
+                        "is the decimal mark or stands between thousands, in a file told apart by "
+                        f"{'tabs' if raw.separators[label] == chr(9) else 'semicolons'}. Write which mark is decimal in "
+                        f"{self.source.label}, tables.{origin.name}: `decimal: comma` or `decimal: point`."
                     )
 
     def _refuse_unknown_filter(self, origin: TableSource, raw: Raw) -> None:
@@ -518,3 +549,7 @@ class _Intake:
 
     def _labels(self, raw: Raw, name: str) -> str:
         return ", ".join(raw.labels[:3]) or f"DataFrame {name}"
+
+
+def _texts_of(raw: Raw) -> frozenset[str]:
+    return frozenset(name.casefold() for name, kind in raw.columns.items() if kind_of(kind) == "text")

@@ -28,15 +28,21 @@ from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zone
 from riskmodel.register.source import Source, TableSource, columns_read
 
 if TYPE_CHECKING:
+    import fastexcel
     import pandas as pd
     import pyarrow as pa
 
     from riskmodel.register.postgres import Snapshot
 
 FILE, ROW = "__file", "__row"
-_KINDS = ("parquet", "csv", "tsv", "xlsx", "csv.gz", "tsv.gz")
+_KINDS = ("parquet", "csv", "tsv", "xlsx", "xls", "csv.gz", "tsv.gz")
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls")
+_IN_A_CELL = {
+    "Div0": "#DIV/0!", "NA": "#N/A", "Name": "#NAME?", "Null": "#NULL!", "Num": "#NUM!", "Ref": "#REF!", "Value": "#VALUE!",
+}  # fmt: skip
 _NO_DATA = ("~$", "._")  # what Excel keeps beside a workbook that is open, and macOS beside every file on a stick
 _MOST_LINES_OF_A_HEADER = 100
+_TORN = ": the row has more or fewer fields than the header, or a quotation mark that is never closed. Correct the row."
 MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
 
 
@@ -46,7 +52,8 @@ class Raw:
 
     `columns` maps names to DuckDB types; `labels` are the names of the files in messages; `text` says that
     there are no types, as in CSV and Excel. `clocks` says of columns of points in time how they are read. `parts` is the
-    SQL of each file's rows, by its label, `held` its columns with their types.
+    SQL of each file's rows, by its label, `held` its columns with their types, `separators` what stands between its fields,
+    where it is a CSV file.
     """
 
     view: str
@@ -57,6 +64,7 @@ class Raw:
     clocks: Mapping[str, Clock] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    separators: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reader:
@@ -87,6 +95,7 @@ class Reader:
         self.scratch = scratch
         self._made: dict[tuple, Raw] = {}
         self._sheets = 0
+        self._separators: dict[str, str] = {}
 
     def open(self, table: TableSource, exact: Callable[[list[str]], list[str]]) -> Raw | None:
         """The raw rows of a table, or None where the data hold nothing for it.
@@ -114,7 +123,7 @@ class Reader:
         if not paths:
             return None
         key = (tuple(paths), table.sheet, table.header_row)
-        if key not in self._made or paths[0].suffix == ".xlsx":
+        if key not in self._made or paths[0].suffix.lower() in _WORKBOOKS:
             self._made[key] = self._view(paths, table, exact)
         return self._made[key]
 
@@ -149,7 +158,8 @@ class Reader:
             zones = {label: zones_in(path) for label, path in zip(labels, paths, strict=True) if _is_parquet(path)}
         by_file = dict(zip(labels, parts, strict=True))
         held = {label: self._columns(f"(FROM ({part}))") for label, part in by_file.items()}
-        return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones), by_file, held)
+        separators = {label: self._separators[label] for label in labels if label in self._separators}
+        return Raw(view, columns, tuple(paths), labels, text, _clocks(columns, zones), by_file, held, separators)
 
     def refuse_unreadable(self, raw: Raw) -> None:
         """Name the file whose values cannot be read, or the columns that its files hold as different types.
@@ -183,11 +193,13 @@ class Reader:
         match path.with_suffix("").suffix.lower() + ".gz" if path.suffix.lower() == ".gz" else path.suffix.lower():
             case ".parquet":
                 return self._parquet(path, self._label(path), table)
-            case ".xlsx" | ".xlsm":
+            case suffix if suffix in _WORKBOOKS:
                 return self._excel(path, table, exact)
             case ".csv" | ".tsv" | ".txt" | ".csv.gz" | ".tsv.gz" | ".txt.gz":
                 return self._csv(path, table)
-        raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv (also .gz), parquet or xlsx.")
+            case ".ods" | ".et" | ".xlsb" | ".numbers":  # an error in an .ods cannot be told from a blank
+                raise ContractError(f"{path.name}: a spreadsheet of a kind that is not read. Save it as .xlsx.")
+        raise ContractError(f"{path.name}: unknown kind of file. Use csv, tsv (also .gz), parquet, xlsx or xls.")
 
     def _label(self, path: Path) -> str:
         folder = self.data if isinstance(self.data, Path) and self.data.is_dir() else path.parent
@@ -215,36 +227,29 @@ class Reader:
         readable, label, header_row = self._as_utf8(path), self._label(path), table.header_row
         if _counted_otherwise(readable):
             readable = self._with_one_line_end(readable)
-        names, delimiter = _csv_header(readable, path, header_row)
+        names, separator = _csv_header(readable, path, header_row)
         names = _told_apart(names, label, table)
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+        self._separators[label] = separator
         filled = ", ".join(identifier(name) for name in names)
-        options = (
-            f"columns = {{{columns}}}, header = false, hive_partitioning = false, "
-            f"skip = {header_row}, auto_detect = false, delim = {literal(delimiter)}, nullstr = '', "
-            "quote = '\"', escape = '\"', "
-            "strict_mode = true, null_padding = false, max_line_size = 16777216"
-        )
-        torn = self._torn(f"SELECT {filled} FROM read_csv({one_file(readable)}, {options})")
-        if torn is not None:
-            raise ContractError(
-                f"{path.name}{torn}: the row has more or fewer fields than the header, or a quotation mark "
-                "that is never closed. Correct the row."
-            )
+        rows = f"SELECT * FROM {_read_csv(readable, names, separator, header_row)}"
+        number = f"row_number() OVER () + {header_row}"
+        if self._counted(rows) != _lines(readable) - header_row:  # some lines are blank, torn, or parts of a row
+            copy = self._scratch_file()
+            _write_numbered(readable, path.name, len(names), separator, header_row, copy)
+            rows, number = f"SELECT * FROM {_read_csv(copy, [ROW, *names], ',', 0)}", f"CAST({ROW} AS BIGINT)"
+            if self._counted(rows) is None:
+                raise ContractError(f"{path.name}{_TORN}")
         return (
-            f"SELECT * FROM (SELECT {literal(label)} AS {FILE}, "
-            f"row_number() OVER () + {header_row} AS {ROW}, * FROM read_csv({one_file(readable)}, {options})) "
+            f"SELECT {literal(label)} AS {FILE}, * FROM (SELECT {number} AS {ROW}, {filled} FROM ({rows})) "
             f"WHERE coalesce({filled}) IS NOT NULL"
         )
 
-    def _torn(self, rows: str) -> str | None:
-        """None where every row can be read, else which one cannot, as far as that is known."""
+    def _counted(self, rows: str) -> int | None:
+        """How many rows there are; None where one cannot be read."""
         try:
-            self.connection.execute(f"SELECT count(*) FROM ({rows})").fetchall()
-        except duckdb.Error as fault:
-            line = re.search(r"Line: (\d+)", str(fault))
-            return f", row {int(line[1]):,}" if line else ""
-        return None
+            return self.connection.execute(f"SELECT count(*) FROM ({rows})").fetchall()[0][0]
+        except duckdb.Error:
+            return None
 
     def _with_one_line_end(self, readable: Path) -> Path:
         """A copy; a file may be put together from several, and Excel breaks lines within a cell otherwise than rows."""
@@ -297,7 +302,7 @@ class Reader:
         try:
             book = fastexcel.read_excel(path)
         except fastexcel.FastExcelError:
-            raise ContractError(f"{path.name}: not a readable Excel workbook (.xlsx).") from None
+            raise ContractError(f"{path.name}: not a readable Excel workbook ({path.suffix}).") from None
         if table.sheet is not None and table.sheet not in book.sheet_names:
             raise ContractError(f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}.")
         sheet = table.sheet if table.sheet is not None else 0
@@ -306,7 +311,7 @@ class Reader:
         )
         place = {"header_row": table.header_row - 1, "schema_sample_rows": None}
         try:
-            rows = book.load_sheet(sheet, dtypes="string", **place).to_arrow()
+            rows = _with_errors(*book.load_sheet(sheet, dtypes="string", **place).to_arrow_with_errors())
         except fastexcel.FastExcelError:
             raise ContractError(no_rows) from None
         given = rows.column_names
@@ -461,6 +466,51 @@ def _counted_otherwise(path: Path) -> bool:
     return returns > 0 and ends > 0 and not returns == ends == both
 
 
+def _lines(path: Path) -> int:
+    """Lines of a file whose lines end in one way, without blank ones at its end."""
+    ends, last = 0, b""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            ends += max(chunk.count(b"\n"), chunk.count(b"\r"))
+            last = (last + chunk)[-1024:]
+    trailing = last[len(last.rstrip(b"\r\n")) :]
+    return ends + 1 - max(trailing.count(b"\n"), trailing.count(b"\r"))
+
+
+def _read_csv(path: Path, names: list[str], separator: str, skip: int) -> str:
+    """The rows of a CSV file as DuckDB reads them, all as text."""
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    return (
+        f"read_csv({one_file(path)}, columns = {{{columns}}}, header = false, hive_partitioning = false, "
+        f"skip = {skip}, auto_detect = false, delim = {literal(separator)}, nullstr = '', "
+        "quote = '\"', escape = '\"', strict_mode = true, null_padding = false, max_line_size = 16777216)"
+    )
+
+
+def _write_numbered(path: Path, name: str, width: int, separator: str, header_row: int, copy: Path) -> None:
+    """Write the rows below the header with the line on which each begins before it, blank lines left out.
+
+    Raises
+    ------
+    ContractError
+        If a row has more or fewer fields than the header; names its line.
+    """
+    csv.field_size_limit(1 << 24)
+    with path.open(encoding="utf-8-sig", newline="") as file, copy.open("w", encoding="utf-8", newline="") as numbered:
+        rows = csv.reader(file, delimiter=separator, strict=True)
+        writer = csv.writer(numbered, lineterminator="\n")
+        line, number = 1, 0
+        try:
+            for number, row in enumerate(rows, 1):
+                if number > header_row and row:
+                    if len(row) != width:
+                        raise ContractError(f"{name}, row {line:,}{_TORN}")
+                    writer.writerow([line, *row])
+                line = rows.line_num + 1
+        except csv.Error:
+            raise ContractError(f"{name}, row {line:,}{_TORN}") from None
+
+
 def _csv_header(readable: Path, path: Path, header_row: int) -> tuple[list[str], str]:
     """Names of the columns and the delimiter; in quotation marks a name may go over lines, as in Excel."""
     names, delimiter = [], ","
@@ -476,6 +526,23 @@ def _csv_header(readable: Path, path: Path, header_row: int) -> tuple[list[str],
     if not any(names):
         raise ContractError(f"{path.name}, row {header_row}: the file is empty, or its header is missing.")
     return names, delimiter
+
+
+def _with_errors(rows: pa.RecordBatch, errors: fastexcel.CellErrors | None) -> pa.RecordBatch:
+    """A sheet with its errors as the texts that people see in the cells; the reader leaves the cells empty."""
+    import pyarrow as pa
+
+    by_column: dict[int, dict[int, str]] = {}
+    for error in errors.errors if errors else ():
+        row, column = error.offset_position
+        kind = re.search(r"Error\((\w+)\)", error.detail)
+        by_column.setdefault(column, {})[row] = _IN_A_CELL.get(kind[1] if kind else "", "#ERROR!")
+    for column, texts in by_column.items():
+        values = rows.column(column).to_pylist()
+        for row, text in texts.items():
+            values[row] = text
+        rows = rows.set_column(column, rows.schema.names[column], pa.array(values, pa.string()))
+    return rows
 
 
 def _told_apart(names: list[str], label: str, table: TableSource) -> list[str]:

@@ -60,6 +60,7 @@ class TableSource:
     """Where the rows of one table come from. `fields` is None where raw columns bear contract names.
 
     `table` and `query` say where they lie in a database; without either, the table has the contract's name there.
+    `decimal` is the decimal mark of numbers in CSV files, `point` or `comma`, or None where the source does not say it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class TableSource:
     query: str | None = None
     sheet: str | None = None
     header_row: int = 1
+    decimal: str | None = None
     where: str | None = None
     fields: tuple[Field, ...] | None = None
     extra: tuple[Field, ...] = ()
@@ -111,7 +113,7 @@ _SOURCE_KEYS = {
     "date_format": str, "max_quarantined_share": (int, float), "data_until": dt.date, "tables": dict,
 }  # fmt: skip
 _TABLE_KEYS = {
-    "file": str, "sheet": str, "header_row": int, "table": str, "query": str, "where": str, "same_as": str,
+    "file": str, "sheet": str, "header_row": int, "decimal": str, "table": str, "query": str, "where": str, "same_as": str,
     "columns": dict, "extra": dict,
 }  # fmt: skip
 _FIELD_KEYS = {"from": str, "sql": str, "unit": str, "codes": dict}
@@ -274,6 +276,8 @@ class _Reader:
             raise self.refuse(place, "give either table (a table of a database) or query (an SQL query), not both")
         if not 1 <= origin.get("header_row", 1) <= _MOST_ROWS_ABOVE:
             raise self.refuse(place, f"header_row must lie between 1 and {_MOST_ROWS_ABOVE:,}: the first row is 1")
+        if origin.get("decimal", "point") not in ("point", "comma"):
+            raise self.refuse(place, "decimal must be point (1,234.50) or comma (1.234,50)")
         if "where" in row:
             self.expression(row["where"], f"{place}.where")
         return TableSource(
@@ -283,6 +287,7 @@ class _Reader:
             query=origin.get("query"),
             sheet=origin.get("sheet"),
             header_row=origin.get("header_row", 1),
+            decimal=origin.get("decimal"),
             where=row.get("where"),
             fields=fields,
             extra=tuple(self.extra(name, c, r, place) for c, r in row.get("extra", {}).items()),

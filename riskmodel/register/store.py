@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from riskmodel.errors import IntegrityError, NotFound
-from riskmodel.register.commit import commit_directory, commit_file, read_manifest, verify
+from riskmodel.register.commit import checked_file, commit_directory, commit_file, read_manifest, verify
 from riskmodel.register.contract import load_contract
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ class Register:
         For each table, the columns outside the contract: `{name: {"type", "en", "zh"}}`.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], committed: bool = False) -> None:
         self.path = path
         self.manifest = manifest
+        self._to_hold = set(manifest["files"]) if committed else set()  # a passing register has no hashes of its own
         about = manifest["about"]
         self.step_months: int = about["step_months"]
         self.reporting_lag_days: int = about["reporting_lag_days"]
@@ -65,7 +67,7 @@ class Register:
         NotFound
             If there is no register.
         """
-        return cls(Path(path), read_manifest(path, kind="register"))
+        return cls(Path(path), read_manifest(path, kind="register"), committed=True)
 
     @contextmanager
     def read_whole(self) -> Iterator[None]:
@@ -93,6 +95,30 @@ class Register:
     def has_revisions(self) -> bool:
         """Whether some household-month is recorded more than once, known on different days."""
         return "records" in self.revised
+
+    @contextmanager
+    def as_written(self, county: str) -> Iterator[None]:
+        """What is read of a county inside is what was written: its files are held against their hashes beside the reading.
+
+        A register from `open` does it once a county.
+
+        Raises
+        ------
+        IntegrityError
+            At the end, or in place of an error inside, if a file is missing or has changed.
+        """
+        names = {table_file(table, county) for table in self.tables} & self._to_hold
+        with ThreadPoolExecutor(1) as beside:
+            held = [beside.submit(checked_file, self.path, self.manifest, name) for name in sorted(names)]
+            try:
+                yield
+            except Exception:
+                for file in held:
+                    file.result()
+                raise
+            for file in held:
+                file.result()
+        self._to_hold -= names
 
     @cached_property
     def tables(self) -> list[str]:

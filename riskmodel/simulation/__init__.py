@@ -51,14 +51,22 @@ def simulate(
     -------
     dict
         Rows by table.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range, the world is not known, or the folder is one that `checked_target` refuses: before
+        anybody lives.
     """
+    from riskmodel.register import checked_target, commit_directory
+
+    if write is None:
+        checked_target(out, "simulation")
     tables = simulate_tables(
         world=world, households=households, months=months, seed=seed, low_effort=low_effort,
         horizon_months=horizon_months, first_month=first_month, county=county, with_truth=with_truth,
     )  # fmt: skip
     if write is None:
-        from riskmodel.register import commit_directory
-
         chosen = world_of(world)
         about = {
             "world": chosen.name, "households": households, "months": months, "seed": seed,

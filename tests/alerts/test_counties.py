@@ -159,6 +159,28 @@ def test_results_of_two_registers_are_not_put_together(county: County, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("harm", ["another income", "a bit", "cut short", "gone"])
+def test_households_whose_file_was_changed_in_place_are_not_scored(county: County, tmp_path: Path, harm: str) -> None:
+    register, model = Register.open(county.cut(2, tmp_path / "register")), load_model(county.folder / "results")
+    file = register.file("records", register.counties[1])
+    content = file.read_bytes()
+    match harm:
+        case "another income":
+            pd.read_parquet(file).assign(welfare=1.0).to_parquet(file, index=False)
+        case "a bit":
+            file.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        case "cut short":
+            file.write_bytes(content[: len(content) // 2])
+        case "gone":
+            file.unlink()
+    says = "the file is gone" if harm == "gone" else "the file has changed since it was written"
+    with pytest.raises(IntegrityError, match=f"{register.counties[1]}.parquet: {says}. Make the register again."):
+        score_month(register, model, AS_OF, tmp_path / "out", inputs={})
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(IntegrityError, match=says):
+        score(Register.open(register.path), model, AS_OF)
+
+
 def test_a_county_without_visits_has_an_empty_list_beside_those_of_others(
     district: tuple[Register, RiskModel], tmp_path: Path
 ) -> None:

@@ -294,6 +294,161 @@ def test_figures_so_large_that_a_sum_of_them_is_no_number(tmp_path):
     assert reasons(tmp_path, "h1,2023-01,-1e200,1\n") == {"below_minimum:welfare": 1}
 
 
+WITH_ERRORS = (
+    ["household_id", "month", "welfare", "hh_size", "note"],
+    ["h1", "2023-01", 1000, 3, "#N/A"],
+    ["h2", "2023-01", "#DIV/0!", 3, None],
+    [None, None, None, None, None],
+    ["h3", "2023-01", 1000, "#N/A", None],
+    ["#REF!", "2023-01", 1000, 3, None],
+    [None, None, "#VALUE!", None, None],
+    ["h4", "2023-01", 1000, None, None],
+)
+FOUND = {
+    3: ["spreadsheet_error:welfare"],
+    5: ["spreadsheet_error:hh_size"],
+    6: ["spreadsheet_error:household_id"],
+    7: ["missing:household_id", "missing:month", "spreadsheet_error:welfare"],
+}
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv", "parquet"])
+def test_an_error_of_a_spreadsheet_is_no_unknown_value(tmp_path, kind):
+    file = tmp_path / f"records.{kind}"
+    if kind == "xlsx":
+        book = openpyxl.Workbook()
+        for row in WITH_ERRORS:
+            book.active.append(row)
+        book.save(file)
+    else:
+        frame = pd.DataFrame(WITH_ERRORS[1:], columns=WITH_ERRORS[0]).astype("string")
+        frame.to_csv(file, index=False) if kind == "csv" else frame.to_parquet(file, index=False)
+    source = {"source": "county", "max_quarantined_share": 0.8, "tables": {"records": {"file": file.name}}}
+    report = ingest(source, tmp_path, tmp_path / "register")
+    header = 0 if kind == "parquet" else 1  # which has no row for it, and holds blank rows as rows
+    blank = {} if header else {4: ["missing:household_id", "missing:month"]}
+    kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
+    assert {row["row"] + 1 - header: row["reasons"] for row in kept} == FOUND | blank
+    assert {row["file"] for row in kept} == {file.name} and report.tables["records"].accepted == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#N/A", "＃N/A", "#DIV/0！", "#NAME?", "#NULL!", "#NUM!", "#名称?", "#SPILL!", "Err:502", "错误:508", "########"],
+)
+def test_errors_of_any_spreadsheet_are_known_as_text(tmp_path, text):
+    values = {"household_id": "h1", "month": "2023-01", "welfare": "1"}
+    for column in ("household_id", "welfare", "hh_size", "county_id", "visited_on", "housing_ok"):
+        header = ",".join({**values, column: ""})
+        found = reasons(tmp_path, ",".join({**values, column: text}.values()) + "\n", header)
+        assert found == {f"spreadsheet_error:{column}": 1}, column
+    assert reasons(tmp_path, "#12,2023-01,1,3\nE502,2023-01,1,3\n") == {}
+
+
+def test_a_source_may_say_what_an_error_means(tmp_path):
+    columns = {"household_id": "id", "month": "m", "welfare": "w"}
+    table = {"file": "records.csv", "columns": {**columns, "hh_size": {"from": "n", "codes": {"#N/A": None}}}}
+    (tmp_path / "records.csv").write_text("id,m,w,n\n1,2023-01,1,#N/A\n2,2023-01,1,#REF!\n3,2023-01,1,4\n", encoding="utf-8")
+    report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register")
+    assert report.tables["records"].reasons == {"spreadsheet_error:hh_size": 1}
+    table["columns"]["hh_size"] = {"sql": "number(CASE WHEN n <> '#N/A' THEN n END)"}
+    report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register")
+    assert report.tables["records"].reasons == {"not_a_number:hh_size": 1}
+
+
+def test_an_error_decides_no_computed_column_and_no_filter(tmp_path):
+    columns = {"household_id": "id", "month": "m", "welfare": "w", "housing_ok": {"sql": "house = '危房' OR house = '是'"}}
+    table = {"file": "records.csv", "columns": columns, "where": "kept = '在册'"}
+    rows = [
+        "1,2023-01,1,是,在册",
+        "2,2023-01,1,#N/A,在册",
+        "3,2023-01,1,是,#N/A",
+        "4,2023-01,1,是,注销",
+        "5,2023-01,1,是,在册",
+    ]
+    (tmp_path / "records.csv").write_text("\n".join(["id,m,w,house,kept", *rows]), encoding="utf-8")
+    report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register").tables["records"]
+    assert report.reasons == {"spreadsheet_error:housing_ok": 1, "spreadsheet_error:kept": 1}
+    assert (report.rows_in, report.filtered, report.accepted) == (4, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "header_row", "expected"),
+    [
+        ("household_id,month,welfare\n\nh1,2023-01,1\n\n\nh2,never,1\n", 1, 6),
+        ("household_id,month,welfare\r\n\r\nh1,2023-01,1\r\nh2,never,1\r\n\r\n", 1, 4),
+        ('household_id,month,welfare,note\nh1,2023-01,1,"a\nb\n\nc"\nh2,never,1,\n', 1, 6),
+        ('household_id,month,welfare,"note\n(if any)"\nh1,2023-01,1,\nh2,never,1,\n', 1, 4),
+        ('"title\nof the table"\n\nhousehold_id,month,welfare\nh1,2023-01,1\nh2,never,1\n', 3, 6),
+        ("\n\nhousehold_id,month,welfare\nh1,2023-01,1\nh2,never,1\n", 3, 5),
+        ("household_id,month,welfare\n,,\nh1,2023-01,1\n,,\n\nh2,never,1", 1, 6),
+        ('household_id,month,welfare,note\r\nh1,2023-01,1,"a\nb"\r\nh2,never,1,\r\n', 1, 4),
+    ],
+)
+def test_a_refused_row_is_named_by_its_line_in_the_file(tmp_path, text, header_row, expected):
+    (tmp_path / "records.csv").write_bytes(text.encode())
+    source = {"source": "t", "tables": {"records": {"file": "records.csv", "header_row": header_row}}}
+    ingest(source, tmp_path, tmp_path / "register")
+    kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
+    assert [(row["household_id"], row["row"]) for row in kept] == [("h2", expected)]
+
+
+def test_a_torn_row_is_named_by_its_line_in_the_file(tmp_path):
+    header = "household_id,month,welfare\n"
+    assert "row 6: the row has more" in refused(tmp_path, header + '"h\n1",2023-01,1\n\n\nh2,2023-01,1,9\n')
+    assert "row 3: the row has more" in refused(tmp_path, header + '\nh1,"2023-01,1\nh2,2023-01,1\n')
+
+
+def european(tmp_path: Path, *amounts: str, separator: str = ";", **table: str) -> list[float]:
+    """Incomes that are read from a file as it is saved where the comma is the decimal mark."""
+    rows = [separator.join(["household_id", "month", "welfare"])]
+    rows += [separator.join([f"h{n}", "2023-01", amount]) for n, amount in enumerate(amounts)]
+    (tmp_path / "records.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    source = {"source": "t", "max_quarantined_share": 0.9, "tables": {"records": {"file": "records.csv", **table}}}
+    ingest(source, tmp_path, tmp_path / "register")
+    return list(Register.open(tmp_path / "register").read("records").welfare)
+
+
+def test_a_decimal_comma_is_read_where_the_source_says_it(tmp_path):
+    amounts = ("1234,50", "1.234,5", "1,234", "12.500", "-1.234.567,25", "7", "1234.50", "1,234.5")
+    assert european(tmp_path, *amounts, decimal="comma") == [1234.5, 1234.5, 1.234, 12500, -1234567.25, 7]
+    assert european(tmp_path, "1,234", "12.500", "1234.50", "12,50", decimal="point") == [1234, 12.5, 1234.5]
+
+
+@pytest.mark.parametrize("amounts", [("1,234",), ("1234.5", "1234,50"), ("100", "1.234,5"), ("12.500", "7", "1.250")])
+def test_a_mark_after_semicolons_of_which_nobody_told_its_meaning_is_refused(tmp_path, amounts):
+    with pytest.raises(ContractError, match=r"records.csv, row \d, column welfare: .*semicolons.*`decimal: comma`"):
+        european(tmp_path, *amounts)
+
+
+def test_numbers_without_doubt_need_no_word_on_marks(tmp_path):
+    assert european(tmp_path, "1234.5", "12.500", "7") == [1234.5, 12.5, 7]
+    assert european(tmp_path, "1,234.5", "1,234", separator="\t") == [1234.5, 1234]
+    with pytest.raises(ContractError, match="row 3, column welfare: .*tabs"):
+        european(tmp_path, "1,234", "1234,5", separator="\t")
+
+
+def test_marks_in_expressions_and_a_decimal_for_a_workbook(tmp_path):
+    (tmp_path / "records.csv").write_text("household_id;month;a;b\nh1;2023-01;1.000,5;2\n", encoding="utf-8")
+    columns = {"household_id": "household_id", "month": "month", "welfare": {"sql": "number(a) + number(b)"}}
+    table = {"file": "records.csv", "columns": columns}
+    with pytest.raises(ContractError, match="row 2, column a"):
+        ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register")
+    ingest({"source": "t", "tables": {"records": {**table, "decimal": "comma"}}}, tmp_path, tmp_path / "register")
+    assert list(Register.open(tmp_path / "register").read("records").welfare) == [1002.5]
+    frame = pd.DataFrame({"household_id": ["h1"], "month": ["2023-01"], "welfare": ["1,5"]})
+    with pytest.raises(ContractError, match=r"tables.records.decimal: DataFrame records is no CSV file"):
+        ingest({"source": "t", "tables": {"records": {"decimal": "comma"}}}, frame, tmp_path / "register")
+    with pytest.raises(ContractError, match="decimal must be point"):
+        ingest({"source": "t", "tables": {"records": {"decimal": ","}}}, frame, tmp_path / "register")
+
+
+@pytest.mark.parametrize("name", ["records.ods", "records.et", "records.xlsb"])
+def test_a_spreadsheet_of_another_kind_is_to_be_saved_as_xlsx(tmp_path, name):
+    message = refused(tmp_path, b"PK", {"source": "t", "tables": {"records": {"file": name}}}, name)
+    assert message == f"{name}: a spreadsheet of a kind that is not read. Save it as .xlsx."
+
+
 def test_the_data_end_may_be_stated(tmp_path):
     assert reasons(tmp_path, "h,2023-03,1,1\n", source={**SOURCE, "data_until": dt.date(2023, 2, 28)}) == {
         "in_the_future:month": 1

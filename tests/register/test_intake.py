@@ -109,6 +109,20 @@ def test_excel_with_chinese_headers_under_a_title(tmp_path):
     check_chinese(register_of(tmp_path, {**CHINESE_SOURCE, "tables": {"records": table}}, tmp_path))
 
 
+def test_an_old_workbook_of_excel_is_read_with_its_errors(tmp_path):
+    columns = {"household_id": "户编号", "month": "月份", "welfare": "人均收入", "visited_on": "走访日期", "hh_size": "人口"}
+    table = {"file": "*.xls", "sheet": "月度记录", "header_row": 2, "columns": columns}
+    source = {"source": "t", "max_quarantined_share": 0.7, "tables": {"records": table}}
+    register = register_of(tmp_path, source, Path(__file__).parent)
+    assert [(row["file"], row["row"], row["reasons"]) for row in quarantine(register)] == [
+        ("errors.xls", 4, ["spreadsheet_error:welfare"]),
+        ("errors.xls", 5, ["spreadsheet_error:hh_size"]),
+    ]
+    kept = register.read("records")
+    assert kept[["household_id", "welfare", "hh_size"]].to_numpy().tolist() == [["007", 1000.5, 3]]
+    assert list(kept.visited_on.dt.strftime("%Y-%m-%d")) == ["2023-01-05"]
+
+
 def test_a_data_frame_with_contract_names_or_chinese_labels(tmp_path):
     frame = pd.DataFrame(
         {

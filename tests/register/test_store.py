@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from riskmodel.errors import IntegrityError, NotFound, UsageError
-from riskmodel.register import Register, commit_directory, commit_file, read_manifest, verify
+from riskmodel.errors import IntegrityError, NotFound, UsageError, refused_by_disk
+from riskmodel.register import Register, checked_target, commit_directory, commit_file, read_manifest, verify
 from riskmodel.register import commit as commit_module
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kill tests need os.fork")
@@ -147,6 +147,21 @@ def test_the_working_directory_a_parent_of_it_and_a_file_are_refused(tmp_path, m
         with pytest.raises(UsageError):
             commit(target, 1)
     assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_place_where_no_folder_can_be_made_is_told_before_anything_is_computed(tmp_path):
+    for place in ("/proc/x", "/proc/x/y"):
+        with pytest.raises(UsageError, match="/proc: no folder can be made there"):
+            checked_target(place, "study")
+        with pytest.raises(UsageError, match="/proc: no folder can be made there"):
+            commit_file(Path(place), b"")
+    with pytest.raises(OSError) as too_long:
+        checked_target(tmp_path / ("a" * 240), "study")
+    assert refused_by_disk(too_long.value) is too_long.value
+    (tmp_path / ".r.staging-999999999-dead").mkdir()
+    assert checked_target(tmp_path / "r", "study") == tmp_path / "r"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_writer_that_fails_leaves_the_old_result_and_nothing_else(tmp_path):

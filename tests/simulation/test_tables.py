@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from riskmodel.cli import app
 from riskmodel.errors import UsageError
-from riskmodel.register import Register, ingest, load_contract
+from riskmodel.register import Register, commit_directory, ingest, load_contract
 from riskmodel.simulation import simulate, simulate_tables, write_tables
 from tests.simulation.counties import tables_of
 
@@ -115,6 +115,15 @@ def test_files_are_the_same_byte_for_byte_and_dates_are_days(tmp_path: Path):
         assert file.read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
     kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "a" / "records.parquet")}
     assert kinds["month"] == kinds["known_at"] == "date32[day]"
+
+
+def test_nobody_lives_where_a_county_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("riskmodel.simulation.simulate_tables", lambda **given: pytest.fail("the county was lived"))
+    (tmp_path / "file").write_text("")
+    commit_directory(tmp_path / "register", lambda stage: None, kind="register", about={})
+    for place, says in (("file", "it is a file"), ("register", "it holds 'register'")):
+        with pytest.raises(UsageError, match=says):
+            simulate(tmp_path / place, households=60, months=14)
 
 
 @pytest.mark.parametrize("asked", [None, "0"])
