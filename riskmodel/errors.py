@@ -120,12 +120,14 @@ def refused_by_disk(fault: BaseException) -> OSError | None:
     """What the disk said, where it is behind a fault: full, or not to be read or written; else None.
 
     DuckDB gives no number of its own: it writes the words of the system into its text, or says that what no longer fits
-    into memory cannot be put aside.
+    into memory cannot be put aside. Nor does SQLite, whose words MLflow and SQLAlchemy pass on.
     """
     if isinstance(fault, OSError):
         if fault.errno in DISK and fault.filename is None and (named := re.search(r"file '([^']+)'", str(fault))):
             fault.filename = named[1]  # Arrow names it in its text alone
         return fault if fault.errno in DISK else None
+    if type(fault).__name__ in ("OperationalError", "MlflowException"):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if "database or disk is full" in str(fault) else None
     if type(fault).__name__ not in ("IOException", "OutOfMemoryException"):
         return None
     text = str(fault)
@@ -137,8 +139,9 @@ def refused_by_disk(fault: BaseException) -> OSError | None:
 
 
 def lacks_memory(fault: BaseException) -> bool:
-    """Whether there was no memory left: for Python or Arrow, or for DuckDB, which has an error of its own."""
-    return isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryException"
+    """Whether there was no memory left: for Python or Arrow, for DuckDB, which has an error of its own, or for a library."""
+    not_loaded = isinstance(fault, ImportError) and re.search("failed to map segment|[Cc]annot allocate memory", str(fault))
+    return bool(not_loaded) or isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryException"
 
 
 TOLD_OF_MEMORY = (

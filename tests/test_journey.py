@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
 from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
@@ -224,13 +225,28 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "raised", ["MemoryError()", "duckdb.OutOfMemoryException('failed to allocate block (bad allocation)')"]
+    "raised",
+    [
+        "MemoryError()",
+        "duckdb.OutOfMemoryException('failed to allocate block (bad allocation)')",
+        "ImportError('libarrow.so: failed to map segment from shared object')",
+    ],
 )
 def test_a_memory_that_does_not_suffice_is_one_sentence(raised: str) -> None:
     program = f"import duckdb, riskmodel.cli as cli\ndef app(): raise {raised}\ncli.app = app\ncli.main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 11 and "Traceback" not in done.stderr, done.stderr
     assert "no memory left" in done.stderr and "run the same command again" in done.stderr
+
+
+def test_a_store_of_models_on_a_full_disk_is_told_as_one() -> None:
+    full = "sqlite3.OperationalError('database or disk is full')"
+    program = f"import sqlite3, riskmodel.cli as cli\ndef app(): raise {full}\ncli.app = app\ncli.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 15 and "Traceback" not in done.stderr, done.stderr
+    assert "No space left on device" in done.stderr and "run the same command again" in done.stderr
+    assert refused_by_disk(MlflowException(f"(sqlite3.OperationalError) {full}"))
+    assert refused_by_disk(MlflowException("no such run")) is None
 
 
 _OBEY_MODES = """

@@ -59,6 +59,9 @@ def _client(uri: str | None, make: bool = False) -> Any:
         mlflow.set_registry_uri(where)
         mlflow.MlflowClient().get_experiment_by_name(Tracking().experiment)
     except (MlflowException, SQLAlchemyError) as fault:
+        if disk := refused_by_disk(fault):
+            disk.filename = named
+            raise disk from None
         raise UsageError(
             f"{named}: no MLflow store that can be opened ({type(fault).__name__}). Give sqlite:///FILE or http://HOST:PORT "
             "of an MLflow server: --tracking-uri or MLFLOW_TRACKING_URI."
