@@ -3,7 +3,8 @@
 Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
 2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
 of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty). The chance within H months is
-`1 - prod(1 - hazard)`.
+`1 - prod(1 - hazard)`, held to what was seen (`_Chances`): a household far below the line is asked about as one at the edge
+of those learned from, and no chance lies outside the Venn-Abers interval of what became of households with a like one.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
 of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
@@ -13,7 +14,7 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from riskmodel.cohort.spells import assessments, has_assessments, open_monitorin
 from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
+from riskmodel.model.intervals import VennAbers
 from riskmodel.monitoring.counties import by_county, side_by_side
 from riskmodel.monitoring.known import among, drawn
 from riskmodel.monitoring.part import Asked, Found
@@ -58,7 +60,8 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
     Returns
     -------
     Found
-        Tables `reentry_risks` (households by falling chance within the longest horizon), `reentry_evaluation` and
+        Tables `reentry_risks` (households by falling chance within the longest horizon, with what became of households of
+        like chance as an interval, missing where none was watched to the end of the horizon), `reentry_evaluation` and
         `reentry_terms` (log-odds per standard deviation); without enough re-entries none, and a note.
     """
     left = dict(list(current.groupby("kind", sort=True)))
@@ -128,18 +131,20 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame, history: _History |
         return Found({}, notes=[_too_few(kind)])
     horizons = _horizons(asked)
     longest = max(horizons)
-    now = _Hazard.fit(history.frame, "last", longest, step)
+    now = _Chances.fit(history.frame, "last", horizons, step)
     risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]]
     risks = risks.rename(columns={"since": "months_since_exit"})
     for horizon in horizons:
-        risks[f"chance_{horizon}m_share"] = now.chance(current, horizon)
+        told = now.of(current, horizon)
+        for name, end in (("chance", ""), ("low", "_low"), ("high", "_high")):
+            risks[f"chance_{horizon}m_share{end}"] = told[name].to_numpy()
     by = [f"chance_{longest}m_share", "household_id"]
     risks = risks.sort_values(by, ascending=[False, True], ignore_index=True)
-    tables = {"reentry_risks": risks, "reentry_terms": now.terms().assign(kind=kind)}
+    tables = {"reentry_risks": risks, "reentry_terms": now.hazard.terms().assign(kind=kind)}
     notes, figures = [], {f"{kind}_reentries_learned_from": events}
     train = history.frame[history.frame["as_of_no"] < history.first_test]
     enough = train["event_first"].notna().sum() >= rules.least_entries
-    before = _Hazard.fit(train, "first", longest, step) if enough else None
+    before = _Chances.fit(train, "first", horizons, step) if enough else None
     evaluation = [_evaluated(asked, kind, history, before, horizon) if before else None for horizon in horizons]
     if any(e is None for e in evaluation):
         notes.append(_untested(kind))
@@ -268,6 +273,64 @@ def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @dataclass(frozen=True)
+class _Chances:
+    """Chances of re-entry that do not go beyond what was seen.
+
+    Attributes
+    ----------
+    edges
+        Lowest and highest hundredth, among the landmarks learned from, of what is held within them.
+    likes
+        By horizon the greatest chance among landmarks that were watched to its end, and the Venn-Abers steps over these. The
+        hazard has seen their outcomes, with so few terms for so many rows that it matters little.
+    """
+
+    hazard: _Hazard
+    edges: Mapping[str, tuple[float, float]]
+    likes: Mapping[int, tuple[float, VennAbers]]
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, view: str, horizons: Sequence[int], step: int) -> _Chances:
+        """Fit on landmarks and the months after them, as far as they were seen in a view."""
+        known = {name: frame[name].dropna().to_numpy(float) for name in _HELD}
+        edges = {name: tuple(np.quantile(v, [_TAIL, 1 - _TAIL]).tolist()) for name, v in known.items() if len(v)}
+        held = _held(frame, edges)
+        hazard, likes = _Hazard.fit(held, view, max(horizons), step), {}
+        for horizon in horizons:
+            fell, watched = _outcomes(held, view, horizon, step)
+            if len(np.unique(fell[watched])) == 2:
+                chance, households = hazard.chance(held[watched], horizon), held.loc[watched, "household_id"]
+                likes[horizon] = float(chance.max()), VennAbers.fit(chance, fell[watched], households)
+        return cls(hazard, edges, likes)
+
+    def of(self, frame: pd.DataFrame, horizon: int) -> pd.DataFrame:
+        """The `chance` of re-entry within a horizon, and the `low` and `high` of like households, missing without any."""
+        chance = self.hazard.chance(_held(frame, self.edges), horizon)
+        if horizon not in self.likes:
+            return pd.DataFrame({"chance": chance, "low": np.nan, "high": np.nan})
+        most, likes = self.likes[horizon]
+        bounds = likes.interval(np.minimum(chance, most))
+        return bounds.assign(chance=np.clip(chance, bounds["low"], bounds["high"]))
+
+
+_HELD = ("last_spell", "ratio", "low_ratio")
+_TAIL = 0.01
+
+
+def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Landmarks with what lies beyond the edges put on them."""
+    return frame.assign(**{name: frame[name].astype(float).clip(*ends) for name, ends in edges.items()})
+
+
+def _outcomes(frame: pd.DataFrame, view: str, horizon: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each household came back within a horizon, and whether it was watched to the end of it, booleans."""
+    reach = frame["as_of_no"] + step - 1 + horizon
+    fell = frame[f"event_{view}"].notna() & (frame[f"event_{view}"] <= reach)
+    watched = (frame[f"watched_{view}"] >= reach) & (fell | (frame[f"seen_{view}"] >= reach))
+    return fell.to_numpy(bool), watched.to_numpy(bool)
+
+
+@dataclass(frozen=True)
 class _Hazard:
     """A fitted hazard of re-entry by month.
 
@@ -379,23 +442,21 @@ def _filled(terms: np.ndarray, middle: np.ndarray, gaps: np.ndarray) -> np.ndarr
     return terms
 
 
-def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horizon: int) -> pd.DataFrame | None:
+def _evaluated(asked: Asked, kind: str, history: _History, model: _Chances, horizon: int) -> pd.DataFrame | None:
     """Chances on the test days against what followed; None where these hold too few re-entries."""
     rules, step = asked.rules.reentry, asked.register.step_months
     frame = history.frame
     train = frame[frame["as_of_no"] < history.first_test]
     test = frame[frame["as_of_no"].isin(history.tests)]
-    reach = test["as_of_no"] + step - 1 + horizon
-    fell = test["event_last"].notna() & (test["event_last"] <= reach)
-    known = (test["watched_last"] >= reach) & (fell | (test["seen_last"] >= reach))
-    test, y = test[known], fell[known].to_numpy(float)
+    fell, watched = _outcomes(test, "last", horizon, step)
+    test, y = test[watched], fell[watched].astype(float)
     if not rules.least_entries <= y.sum() < len(y):
         return None
     curve = _curve(history.stays["months"], history.stays["ended"], history.stays["n"])
     begun = np.maximum(test["since"].to_numpy(float), 0)
     before = np.asarray(curve.predict(begun))
     risks = {
-        MODEL: model.chance(test, horizon),
+        MODEL: model.of(test, horizon)["chance"].to_numpy(),
         BASE_RATE: np.full(len(test), _rate(train, horizon, step)),
         BY_TIME: 1 - np.asarray(curve.predict(begun + horizon)) / np.where(before > 0, before, 1.0),
     }

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from riskmodel.monitoring.reentry import _TERMS, _Hazard, _known, _matrix
+from riskmodel.monitoring.reentry import _TERMS, _Chances, _Hazard, _known, _matrix
 
 LONGEST, STEP, MONTH = 12, 3, 24_000
 
@@ -76,3 +76,26 @@ def test_the_chance_of_a_household_does_not_depend_on_the_threads_of_the_machine
         with threadpool_limits(threads):
             found.append(_Hazard.fit(left, "last", LONGEST, STEP).chance(left, LONGEST))
     np.testing.assert_array_equal(*found)
+
+
+def test_a_household_far_below_the_line_has_no_greater_chance_than_the_poorest_that_were_seen() -> None:
+    seen = households_that_left(4_000)
+    seen["watched_last"], seen["household_id"] = MONTH + 60, seen.index.astype(str)
+    chances = _Chances.fit(seen, "last", [6, LONGEST], STEP)
+    poorest = seen.nsmallest(20, "ratio").assign(since=3, earlier=3, last_spell=12.0, low_ratio=0.72)
+    beyond = poorest.assign(ratio=0.1, low_ratio=0.05)
+    raw = _Hazard.fit(seen, "last", LONGEST, STEP)
+    assert raw.chance(beyond, LONGEST).min() > 0.99, "a straight line goes on for ever"
+    told = chances.of(beyond, LONGEST)
+    np.testing.assert_allclose(told["chance"], chances.of(poorest, LONGEST)["chance"])
+    assert (told["low"] <= told["chance"]).all() and (told["chance"] <= told["high"]).all()
+    came = (seen["event_last"] - MONTH - STEP + 1 <= LONGEST) & (seen["ratio"] < 1)
+    assert abs(told["chance"].mean() - came[seen["ratio"] < 1].mean()) < 0.15
+
+
+def test_where_nobody_was_watched_to_the_end_of_the_horizon_a_chance_has_no_interval() -> None:
+    seen = households_that_left(2_000)
+    seen["watched_last"], seen["household_id"] = MONTH + STEP - 1 + 6, seen.index.astype(str)
+    chances = _Chances.fit(seen, "last", [6, LONGEST], STEP)
+    assert chances.of(seen, 6)["high"].notna().all() and chances.of(seen, LONGEST)["high"].isna().all()
+    assert chances.of(seen, LONGEST)["chance"].between(0, 1).all()
