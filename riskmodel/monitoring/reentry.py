@@ -3,8 +3,8 @@
 Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
 2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
 of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty). The chance within H months is
-`1 - prod(1 - hazard)`, held to what was seen (`_Chances`): a household far below the line is asked about as one at the edge
-of those learned from, and no chance lies outside the Venn-Abers interval of what became of households with a like one.
+`1 - prod(1 - hazard)`, with an interval over households. It goes no further than what was seen: a household far below the
+line has the chance of one at the edge of those learned from.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
 of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
@@ -14,7 +14,7 @@ early re-entries would otherwise be known and the households that stay out would
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,7 +29,6 @@ from riskmodel.cohort.spells import assessments, has_assessments, open_monitorin
 from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
-from riskmodel.model.intervals import VennAbers
 from riskmodel.monitoring.counties import by_county, side_by_side
 from riskmodel.monitoring.known import among, drawn
 from riskmodel.monitoring.part import Asked, Found
@@ -60,8 +59,7 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
     Returns
     -------
     Found
-        Tables `reentry_risks` (households by falling chance within the longest horizon, with what became of households of
-        like chance as an interval, missing where none was watched to the end of the horizon), `reentry_evaluation` and
+        Tables `reentry_risks` (households by falling chance within the longest horizon), `reentry_evaluation` and
         `reentry_terms` (log-odds per standard deviation); without enough re-entries none, and a note.
     """
     left = dict(list(current.groupby("kind", sort=True)))
@@ -131,20 +129,19 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame, history: _History |
         return Found({}, notes=[_too_few(kind)])
     horizons = _horizons(asked)
     longest = max(horizons)
-    now = _Chances.fit(history.frame, "last", horizons, step)
+    now = _Hazard.fit(history.frame, "last", longest, step)
     risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]]
     risks = risks.rename(columns={"since": "months_since_exit"})
     for horizon in horizons:
-        told = now.of(current, horizon)
-        for name, end in (("chance", ""), ("low", "_low"), ("high", "_high")):
-            risks[f"chance_{horizon}m_share{end}"] = told[name].to_numpy()
+        name = f"chance_{horizon}m_share"
+        risks[name], risks[f"{name}_low"], risks[f"{name}_high"] = now.interval(current, horizon)
     by = [f"chance_{longest}m_share", "household_id"]
     risks = risks.sort_values(by, ascending=[False, True], ignore_index=True)
-    tables = {"reentry_risks": risks, "reentry_terms": now.hazard.terms().assign(kind=kind)}
+    tables = {"reentry_risks": risks, "reentry_terms": now.terms().assign(kind=kind)}
     notes, figures = [], {f"{kind}_reentries_learned_from": events}
     train = history.frame[history.frame["as_of_no"] < history.first_test]
     enough = train["event_first"].notna().sum() >= rules.least_entries
-    before = _Chances.fit(train, "first", horizons, step) if enough else None
+    before = _Hazard.fit(train, "first", longest, step) if enough else None
     evaluation = [_evaluated(asked, kind, history, before, horizon) if before else None for horizon in horizons]
     if any(e is None for e in evaluation):
         notes.append(_untested(kind))
@@ -272,56 +269,6 @@ def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-@dataclass(frozen=True)
-class _Chances:
-    """Chances of re-entry that do not go beyond what was seen.
-
-    Attributes
-    ----------
-    edges
-        Lowest and highest hundredth, among the landmarks learned from, of what is held within them.
-    likes
-        By horizon the greatest chance among landmarks that were watched to its end, and the Venn-Abers steps over these. The
-        hazard has seen their outcomes, with so few terms for so many rows that it matters little.
-    """
-
-    hazard: _Hazard
-    edges: Mapping[str, tuple[float, float]]
-    likes: Mapping[int, tuple[float, VennAbers]]
-
-    @classmethod
-    def fit(cls, frame: pd.DataFrame, view: str, horizons: Sequence[int], step: int) -> _Chances:
-        """Fit on landmarks and the months after them, as far as they were seen in a view."""
-        known = {name: frame[name].dropna().to_numpy(float) for name in _HELD}
-        edges = {name: tuple(np.quantile(v, [_TAIL, 1 - _TAIL]).tolist()) for name, v in known.items() if len(v)}
-        held = _held(frame, edges)
-        hazard, likes = _Hazard.fit(held, view, max(horizons), step), {}
-        for horizon in horizons:
-            fell, watched = _outcomes(held, view, horizon, step)
-            if len(np.unique(fell[watched])) == 2:
-                chance, households = hazard.chance(held[watched], horizon), held.loc[watched, "household_id"]
-                likes[horizon] = float(chance.max()), VennAbers.fit(chance, fell[watched], households)
-        return cls(hazard, edges, likes)
-
-    def of(self, frame: pd.DataFrame, horizon: int) -> pd.DataFrame:
-        """The `chance` of re-entry within a horizon, and the `low` and `high` of like households, missing without any."""
-        chance = self.hazard.chance(_held(frame, self.edges), horizon)
-        if horizon not in self.likes:
-            return pd.DataFrame({"chance": chance, "low": np.nan, "high": np.nan})
-        most, likes = self.likes[horizon]
-        bounds = likes.interval(np.minimum(chance, most))
-        return bounds.assign(chance=np.clip(chance, bounds["low"], bounds["high"]))
-
-
-_HELD = ("last_spell", "ratio", "low_ratio")
-_TAIL = 0.01
-
-
-def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
-    """Landmarks with what lies beyond the edges put on them."""
-    return frame.assign(**{name: frame[name].astype(float).clip(*ends) for name, ends in edges.items()})
-
-
 def _outcomes(frame: pd.DataFrame, view: str, horizon: int, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Whether each household came back within a horizon, and whether it was watched to the end of it, booleans."""
     reach = frame["as_of_no"] + step - 1 + horizon
@@ -340,8 +287,14 @@ class _Hazard:
         Of each term the median, which stands in where it is missing, shape (terms,).
     gaps
         Places of the terms that were missing somewhere: that they are is a term too.
+    edges
+        Of what is held to what was seen (`_HELD`) the lowest and the highest value that `_LEAST_SEEN` households reached.
+    spread
+        Covariance of the coefficients, the intercept last, over households, shape (terms + 1, terms + 1).
     """
 
+    edges: Mapping[str, tuple[float, float]]
+    spread: np.ndarray
     middle: np.ndarray
     gaps: np.ndarray
     scaler: Any
@@ -362,7 +315,8 @@ class _Hazard:
         seen = frame[f"seen_{view}"].to_numpy(float, na_value=np.nan) - start
         leads = range(step, longest + 1, step)
         still = [np.where(np.isnan(event), seen >= lead, event > lead - step) for lead in leads]
-        known = _known(frame)
+        edges = _edges(frame)
+        known = _known(_held(frame, edges))
         first = _matrix({name: values[still[0]] for name, values in known.items()}, step)
         gaps = np.flatnonzero(np.isnan(first).any(axis=0))  # whoever is still out later was out at first
         terms = np.empty((sum(map(np.count_nonzero, still)), first.shape[1] + len(gaps)), order="F")
@@ -375,18 +329,33 @@ class _Hazard:
         with one_thread():
             scaler = StandardScaler(copy=False).fit(_filled(terms, middle, gaps))
             logit = LogisticRegression(max_iter=500).fit(scaler.transform(terms), outcomes)
-        return cls(middle, gaps, scaler, logit, step)
+            codes = pd.factorize(frame["household_id"])[0]
+            spread = _spread(terms, outcomes, logit, np.concatenate([codes[rows] for rows in still]))
+        return cls(edges, spread, middle, gaps, scaler, logit, step)
 
     def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
         """The chance of re-entry within a horizon, shape (n,)."""
-        known, stays = _known(frame), np.ones(len(frame))
+        return self.interval(frame, horizon)[0]
+
+    def interval(self, frame: pd.DataFrame, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The chance of re-entry within a horizon and the ends of its 95 % interval, shapes (n,).
+
+        By the delta method on the log of the summed hazard, so that both ends lie between 0 and 1.
+        """
+        known, out = _known(_held(frame, self.edges)), np.zeros(len(frame))
+        slope = np.zeros((len(frame), len(self.spread)))
         terms = np.empty((len(frame), len(self.middle) + len(self.gaps)), order="F")
         with one_thread():
             for lead in range(self.step, horizon + 1, self.step):
                 terms[:, : len(self.middle)] = _matrix(known, lead)
-                _filled(terms, self.middle, self.gaps)
-                stays *= 1 - self.logit.predict_proba(self.scaler.transform(terms))[:, 1]
-        return 1 - stays
+                scaled = self.scaler.transform(_filled(terms, self.middle, self.gaps))
+                hazard = self.logit.predict_proba(scaled)[:, 1]
+                out -= np.log1p(-np.minimum(hazard, _CERTAIN))
+                slope[:, :-1] += hazard[:, None] * scaled
+                slope[:, -1] += hazard
+            reach = _Z * np.sqrt(np.einsum("ij,jk,ik->i", slope, self.spread, slope)) / out
+        low, middle, high = (-np.expm1(-out * np.exp(by)) for by in (-reach, 0.0, reach))
+        return middle, low, high
 
     def terms(self) -> pd.DataFrame:
         """Log-odds of re-entry in a month for one standard deviation more of each term."""
@@ -399,6 +368,48 @@ _TERMS = (
     "log_last_spell", "last_start_known", "log_ratio", *(f"log_ratio_above_{bend:g}" for bend in _BENDS), "log_ratio_ahead",
     "log_lowest_ratio", "ended_by_help",
 )  # fmt: skip
+
+
+_HELD = ("last_spell", "ratio", "low_ratio")
+_LEAST_SEEN = 10
+"""Households that must have been seen as far out for a value to count as it is."""
+_Z = 1.959964
+_CERTAIN = 1 - 1e-12
+
+
+def _edges(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """How low and how high `_LEAST_SEEN` households were seen, of each of `_HELD`."""
+    found = {}
+    for name in _HELD:
+        by_household = frame.groupby("household_id")[name].agg(["min", "max"]).astype(float).dropna()
+        if len(by_household) >= _LEAST_SEEN:
+            low, high = np.sort(by_household["min"])[_LEAST_SEEN - 1], np.sort(by_household["max"])[-_LEAST_SEEN]
+            found[name] = (float(min(low, high)), float(max(low, high)))
+    return found
+
+
+def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Landmarks with what lies beyond the edges put on them."""
+    return frame.assign(**{name: frame[name].astype(float).clip(*ends) for name, ends in edges.items()})
+
+
+def _spread(terms: np.ndarray, outcomes: np.ndarray, logit: Any, households: np.ndarray) -> np.ndarray:
+    """Covariance of the coefficients, the intercept last, rows of one household taken together (Liang & Zeger 1986)."""
+    size, number = terms.shape[1] + 1, int(households.max()) + 1
+    bread, scores = np.zeros((size, size)), np.zeros((number, size))
+    for begin in range(0, len(terms), _AT_ONCE):
+        some = slice(begin, begin + _AT_ONCE)
+        rows = np.column_stack([terms[some], np.ones(len(terms[some]))])
+        chance = logit.predict_proba(terms[some])[:, 1]
+        bread += rows.T @ (rows * (chance * (1 - chance))[:, None])
+        for place in range(size):
+            left = rows[:, place] * (outcomes[some] - chance)
+            scores[:, place] += np.bincount(households[some], weights=left, minlength=number)
+    inverse = np.linalg.pinv(bread + np.diag([1.0] * (size - 1) + [0.0]) / logit.C)
+    return inverse @ (scores.T @ scores) @ inverse * number / max(number - 1, 1)
+
+
+_AT_ONCE = 50_000
 
 
 def _known(frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -442,7 +453,7 @@ def _filled(terms: np.ndarray, middle: np.ndarray, gaps: np.ndarray) -> np.ndarr
     return terms
 
 
-def _evaluated(asked: Asked, kind: str, history: _History, model: _Chances, horizon: int) -> pd.DataFrame | None:
+def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horizon: int) -> pd.DataFrame | None:
     """Chances on the test days against what followed; None where these hold too few re-entries."""
     rules, step = asked.rules.reentry, asked.register.step_months
     frame = history.frame
@@ -456,7 +467,7 @@ def _evaluated(asked: Asked, kind: str, history: _History, model: _Chances, hori
     begun = np.maximum(test["since"].to_numpy(float), 0)
     before = np.asarray(curve.predict(begun))
     risks = {
-        MODEL: model.of(test, horizon)["chance"].to_numpy(),
+        MODEL: model.chance(test, horizon),
         BASE_RATE: np.full(len(test), _rate(train, horizon, step)),
         BY_TIME: 1 - np.asarray(curve.predict(begun + horizon)) / np.where(before > 0, before, 1.0),
     }

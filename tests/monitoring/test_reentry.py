@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from riskmodel.monitoring.reentry import _TERMS, _Chances, _Hazard, _known, _matrix
+from riskmodel.monitoring.reentry import _TERMS, _edges, _Hazard, _held, _known, _matrix
 
 LONGEST, STEP, MONTH = 12, 3, 24_000
 
@@ -24,6 +24,7 @@ def households_that_left(number: int) -> pd.DataFrame:
     until = MONTH + STEP - 1 + stays
     back = draw.random(number) < 0.7
     return pd.DataFrame({
+        "household_id": np.arange(number).astype(str),
         "as_of_no": MONTH,
         "since": draw.integers(0, 30, number),
         "earlier": draw.integers(1, 4, number),
@@ -43,7 +44,7 @@ def left() -> pd.DataFrame:
 
 
 def of_scikit_learn(frame: pd.DataFrame) -> Pipeline:
-    known = _known(frame)
+    known = _known(_held(frame, _edges(frame)))
     start = frame["as_of_no"].to_numpy() + STEP - 1
     event, seen = frame["event_last"].to_numpy() - start, frame["seen_last"].to_numpy() - start
     rows, outcomes = [], []
@@ -66,7 +67,7 @@ def test_the_hazard_is_that_of_scikit_learn(left: pd.DataFrame) -> None:
     terms = found.terms()
     assert terms["term"].tolist() == expected[0].get_feature_names_out().tolist()
     np.testing.assert_allclose(terms["log_odds"], expected[-1].coef_[0], rtol=1e-6)
-    first = pd.DataFrame(_matrix(_known(few), STEP), columns=list(_TERMS))
+    first = pd.DataFrame(_matrix(_known(_held(few, found.edges)), STEP), columns=list(_TERMS))
     np.testing.assert_allclose(found.chance(few, STEP), expected.predict_proba(first)[:, 1], rtol=1e-6)
 
 
@@ -78,24 +79,26 @@ def test_the_chance_of_a_household_does_not_depend_on_the_threads_of_the_machine
     np.testing.assert_array_equal(*found)
 
 
-def test_a_household_far_below_the_line_has_no_greater_chance_than_the_poorest_that_were_seen() -> None:
+def test_a_household_far_below_the_line_has_the_chance_of_the_poorest_that_were_seen() -> None:
     seen = households_that_left(4_000)
-    seen["watched_last"], seen["household_id"] = MONTH + 60, seen.index.astype(str)
-    chances = _Chances.fit(seen, "last", [6, LONGEST], STEP)
-    poorest = seen.nsmallest(20, "ratio").assign(since=3, earlier=3, last_spell=12.0, low_ratio=0.72)
-    beyond = poorest.assign(ratio=0.1, low_ratio=0.05)
-    raw = _Hazard.fit(seen, "last", LONGEST, STEP)
-    assert raw.chance(beyond, LONGEST).min() > 0.99, "a straight line goes on for ever"
-    told = chances.of(beyond, LONGEST)
-    np.testing.assert_allclose(told["chance"], chances.of(poorest, LONGEST)["chance"])
-    assert (told["low"] <= told["chance"]).all() and (told["chance"] <= told["high"]).all()
-    came = (seen["event_last"] - MONTH - STEP + 1 <= LONGEST) & (seen["ratio"] < 1)
-    assert abs(told["chance"].mean() - came[seen["ratio"] < 1].mean()) < 0.15
+    hazard = _Hazard.fit(seen, "last", LONGEST, STEP)
+    alike = seen.head(3).assign(since=3, earlier=3, last_spell=12.0, start_known=True)
+    edge = alike.assign(ratio=hazard.edges["ratio"][0], low_ratio=hazard.edges["low_ratio"][0])
+    beyond = alike.assign(ratio=[0.5, 0.1, -3.0], low_ratio=-1.0)
+    np.testing.assert_array_equal(hazard.chance(beyond, LONGEST), hazard.chance(edge, LONGEST))
+    assert hazard.edges["ratio"][0] == np.sort(seen["ratio"])[9], "ten households were seen as far below"
 
 
-def test_where_nobody_was_watched_to_the_end_of_the_horizon_a_chance_has_no_interval() -> None:
-    seen = households_that_left(2_000)
-    seen["watched_last"], seen["household_id"] = MONTH + STEP - 1 + 6, seen.index.astype(str)
-    chances = _Chances.fit(seen, "last", [6, LONGEST], STEP)
-    assert chances.of(seen, 6)["high"].notna().all() and chances.of(seen, LONGEST)["high"].isna().all()
-    assert chances.of(seen, LONGEST)["chance"].between(0, 1).all()
+def test_a_chance_has_an_interval_that_widens_where_few_were_seen() -> None:
+    seen = households_that_left(4_000)
+    chance, low, high = _Hazard.fit(seen, "last", LONGEST, STEP).interval(seen, LONGEST)
+    assert ((low > 0) & (low < chance) & (chance < high) & (high < 1)).all()
+    fewer = _Hazard.fit(seen.head(500), "last", LONGEST, STEP).interval(seen, LONGEST)
+    assert ((fewer[2] - fewer[1]) / (high - low)).mean() > 2, "an eighth of the households: about 2.8 times as wide"
+
+
+def test_landmarks_of_one_household_are_no_further_evidence() -> None:
+    seen = households_that_left(1_000)
+    once, often = (_Hazard.fit(pd.concat([seen] * times), "last", LONGEST, STEP) for times in (1, 4))
+    width = [np.subtract(*hazard.interval(seen, LONGEST)[:0:-1]).mean() for hazard in (once, often)]
+    assert width[1] == pytest.approx(width[0], rel=0.05)
