@@ -293,10 +293,10 @@ class _Hazard:
         Covariance of the coefficients, the intercept last, over households, shape (terms + 1, terms + 1).
     """
 
-    edges: Mapping[str, tuple[float, float]]
-    spread: np.ndarray
     middle: np.ndarray
     gaps: np.ndarray
+    edges: Mapping[str, tuple[float, float]]
+    spread: np.ndarray
     scaler: Any
     logit: Any
     step: int
@@ -328,10 +328,11 @@ class _Hazard:
         outcomes = np.concatenate([event[rows] <= lead for lead, rows in zip(leads, still, strict=True)]).astype(int)
         with one_thread():
             scaler = StandardScaler(copy=False).fit(_filled(terms, middle, gaps))
-            logit = LogisticRegression(max_iter=500).fit(scaler.transform(terms), outcomes)
+            scaled = scaler.transform(terms)
+            logit = LogisticRegression(max_iter=500).fit(scaled, outcomes)
             codes = pd.factorize(frame["household_id"])[0]
-            spread = _spread(terms, outcomes, logit, np.concatenate([codes[rows] for rows in still]))
-        return cls(edges, spread, middle, gaps, scaler, logit, step)
+            spread = _spread(scaled, outcomes, logit, np.concatenate([codes[rows] for rows in still]))
+        return cls(middle, gaps, edges, spread, scaler, logit, step)
 
     def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
         """The chance of re-entry within a horizon, shape (n,)."""
@@ -371,8 +372,11 @@ _TERMS = (
 
 
 _HELD = ("last_spell", "ratio", "low_ratio")
+"""What counts only as far as it was seen."""
 _LEAST_SEEN = 10
 """Households that must have been seen as far out for a value to count as it is."""
+_AT_ONCE = 50_000
+"""Rows of which the covariance is added up at once."""
 _Z = 1.959964
 _CERTAIN = 1 - 1e-12
 
@@ -407,9 +411,6 @@ def _spread(terms: np.ndarray, outcomes: np.ndarray, logit: Any, households: np.
             scores[:, place] += np.bincount(households[some], weights=left, minlength=number)
     inverse = np.linalg.pinv(bread + np.diag([1.0] * (size - 1) + [0.0]) / logit.C)
     return inverse @ (scores.T @ scores) @ inverse * number / max(number - 1, 1)
-
-
-_AT_ONCE = 50_000
 
 
 def _known(frame: pd.DataFrame) -> dict[str, np.ndarray]:
