@@ -16,9 +16,9 @@ from riskmodel.monitoring.reentry import _TERMS, _edges, _Hazard, _held, _known,
 LONGEST, STEP, MONTH = 12, 3, 24_000
 
 
-def households_that_left(number: int) -> pd.DataFrame:
+def households_that_left(number: int, seed: int = 7) -> pd.DataFrame:
     """Landmarks; of some the last spell and the lowest income are not known, help is known of none."""
-    draw = np.random.default_rng(7)
+    draw = np.random.default_rng(seed)
     ratio = draw.uniform(0.9, 2.5, number)
     stays = draw.geometric(0.03 + 0.1 * (ratio < 1.3)) * STEP
     until = MONTH + STEP - 1 + stays
@@ -95,6 +95,15 @@ def test_a_chance_has_an_interval_that_widens_where_few_were_seen() -> None:
     assert ((low > 0) & (low < chance) & (chance < high) & (high < 1)).all()
     fewer = _Hazard.fit(seen.head(500), "last", LONGEST, STEP).interval(seen, LONGEST)
     assert ((fewer[2] - fewer[1]) / (high - low)).mean() > 2, "an eighth of the households: about 2.8 times as wide"
+
+
+def test_an_interval_is_as_wide_as_the_chances_from_other_households_differ() -> None:
+    asked = households_that_left(50)
+    fits = [_Hazard.fit(households_that_left(800, seed), "last", LONGEST, STEP) for seed in range(24)]
+    told = np.array([fit.interval(asked, LONGEST) for fit in fits])
+    out = np.log(-np.log1p(-told))  # the scale on which intervals are even
+    spread, reach = out[:, 0].std(axis=0, ddof=1), ((out[:, 2] - out[:, 1]) / 2).mean(axis=0)
+    assert 0.75 < np.median(reach / (1.96 * spread)) < 1.33
 
 
 def test_landmarks_of_one_household_are_no_further_evidence() -> None:
