@@ -493,7 +493,7 @@ def write_sheets(
         )
     elif register_path is None:
         unsaid = Words(
-            "What changed is told where the register is given (--register).", "提供台账（--register）后可说明变化原因。"
+            "What changed is told where the register is given (--register).", "提供登记数据（--register）后可说明变化原因。"
         )
     else:
         step("what changed")

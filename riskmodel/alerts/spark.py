@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ from riskmodel.register.store import table_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark import Broadcast
+    from pyspark import Broadcast, SparkContext
     from pyspark.sql import SparkSession
 
 _LEAST_JAVA = 17
@@ -46,6 +47,8 @@ _MUST_AGREE = ("household-riskmodel", "duckdb", "lightgbm", "numba", "numpy", "p
 """Packages on whose versions a bit of a result can depend."""
 _ROWS = "county string, file string, content binary"
 _MOST_IN_FLIGHT = 1024
+_LOOK, _LONGEST_WAIT = 5.0, 600.0
+"""Seconds between two looks at whether anybody works, and after which it is given up that somebody will."""
 _at_hand: dict[str, tuple[dict[str, Any], RiskModel]] = {}
 """In a Python worker of an executor: manifest of the register and the model of the job at hand, by the job's hash."""
 
@@ -172,9 +175,10 @@ def on_spark(job: Job, counties: list[str], spark: SparkSession, register_url: s
     UsageError
         If the executors' Python lacks this package, or has it or what results depend on in another version.
     WorkerLost
-        If Spark gave a job up. Finished counties are kept.
+        If Spark gave a job up, or no executor worked for ten minutes. Finished counties are kept.
     """
     context = spark.sparkContext
+    at_work = time.monotonic()
     register = Register.open(job.register)
     shared = context.broadcast(_shared(job, register))
     run = partial(_on_an_executor, spark, job, register, shared=shared, url=register_url)
@@ -189,13 +193,33 @@ def on_spark(job: Job, counties: list[str], spark: SparkSession, register_url: s
                     waiting |= {pool.submit(run, part) for part in islice(parts, room)}
                     if not waiting:
                         break
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    done, waiting = wait(waiting, _LOOK, FIRST_COMPLETED)
+                    if done or _anybody_works(context):
+                        at_work = time.monotonic()
+                    elif time.monotonic() - at_work > _LONGEST_WAIT:
+                        raise WorkerLost(_nobody_works(context))
                     for finished in done:
                         yield from _kept(job, finished.result())
             finally:
                 context.cancelJobsWithTag(job.work.name)
     finally:
         shared.destroy()
+
+
+def _anybody_works(context: SparkContext) -> bool:
+    """Whether an executor has a task in hand."""
+    tracker = context.statusTracker()
+    stages = (tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds())
+    return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
+
+
+def _nobody_works(context: SparkContext) -> str:
+    return (
+        f"--master {context.master}: for {_LONGEST_WAIT / 60:.0f} minutes no executor took up any work. See on the master's "
+        "web page that it has workers with free cores and as much memory as an executor asks for (spark.executor.memory), "
+        "and that they reach this machine (SPARK_LOCAL_IP); then run the same command again, the counties that are finished "
+        "are kept."
+    )
 
 
 def _shared(job: Job, register: Register) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, w
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
 from riskmodel.monitoring.drift import INPUTS
+from riskmodel.monitoring.funds import EXCEPTIONS
 from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
@@ -143,7 +144,7 @@ def _watched(report: Findings) -> Number:
     if course is None or column is None:
         return Number(titles["monitored"], why=report.why("month", "monitored"))
     values, drawn, first = course.values(column), course.drawn(column), course.table["as_of"].iloc[0]
-    end = month_text(report.asked.as_of + report.asked.register.step_months - 1)
+    end = month_text(report.asked.last_month)
     reading = Words(f"at the end of {end}", f"{end}末")
     if drawn is not None and values[-1] is not None and values[-2] is not None:
         moved = round(values[-1] - values[-2])
@@ -242,13 +243,10 @@ def _stays(report: Findings) -> Listing:
         title = Words("Long or again below the line", "长期低于监测线与多次跌落")
     most, rules = report.list_rows, report.asked.rules.spells
     first = max(most - len(often), -(-most // 2))
-    by_months = long.sort_values(["months", "household_id"], ascending=[False, True], kind="stable").head(first)
-    again = often[~often["household_id"].isin(by_months["household_id"])]
-    by_entries = again.sort_values(["entries", "household_id"], ascending=[False, True], kind="stable")
-    rows = [(r, Words(f"{r.months} months", f"{r.months}个月")) for r in by_months.itertuples()]
-    rows += [
-        (r, Words(f"{r.entries} entries", f"进入{r.entries}次")) for r in by_entries.head(most - len(rows)).itertuples()
-    ]
+    longest = long.head(first)
+    again = often[~often["household_id"].isin(longest["household_id"])]
+    rows = [(r, Words(f"{r.months} months", f"{r.months}个月")) for r in longest.itertuples()]
+    rows += [(r, Words(f"{r.entries} entries", f"进入{r.entries}次")) for r in again.head(most - len(rows)).itertuples()]
     before = [report.earlier("spells", f"{name}_households") for name in ("long_stays", "frequent_entries")]
     total = Words(
         f"{rules.long_stay_months} months or more: {count(len(long))}{before[0].en}; {rules.frequent_entries} entries or "
@@ -274,8 +272,6 @@ def _no_rise(report: Findings) -> Listing:
     rows = report.table("assistance", "change_of_measure")
     if rows is None:
         return Listing(title, action, why=report.why("assistance", "change_of_measure"))
-    met = rows["unanswered"].fillna("").eq("")
-    rows = rows.assign(met=met).sort_values(["met", "ratio_now", "household_id"], kind="stable")
     before = report.earlier("assistance", "change_of_measure")
     columns = [
         (Words("household", "户编号"), KEY),
@@ -297,11 +293,11 @@ def _no_rise(report: Findings) -> Listing:
 def _books(report: Findings) -> Listing:
     """Rows of the books to look at by reason, with their sum and the unit that has most of them."""
     title = Words("Funds to look at", "需核对的资金")
-    action = Words("Look into the books; a row may be right", "核对台账；所列记录未必有误")
+    action = Words("Look into the books; a row may be right", "核对资金账目；所列记录未必有误")
     rows = report.table("funds", "fund_exceptions")
     if rows is None:
         return Listing(title, action, why=report.why("funds"))
-    reasons = {name: (report.said("funds", "exception", name), rows[rows["exception"] == name]) for name in _REASONS}
+    reasons = {name: (report.said("funds", "exception", name), rows[rows["exception"] == name]) for name in EXCEPTIONS}
     reasons["without_need"] = (
         Words("help without a need on record", "未见需求记录的帮扶"),
         report.table("funds", "help_without_need"),
@@ -336,8 +332,7 @@ def _books(report: Findings) -> Listing:
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, files)
 
 
-_REASONS = ("paid_twice", "not_paid_yet", "paid_late", "unspent", "above_plan", "amount_out_of_line")
-_ORDER = (*_REASONS[:3], "without_need", "without_help", *_REASONS[3:])
+_ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])
 
 
 def _dependent(report: Findings) -> Listing:

@@ -27,7 +27,7 @@ from riskmodel.monitoring.funds import ALL, RETURN, help_costs
 from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
-from riskmodel.months import as_of_day, month_number
+from riskmodel.months import month_number
 from riskmodel.settings import AtRisk, Label
 
 EXIT, INCOME = "exit", "income"
@@ -87,7 +87,7 @@ def report_assistance(asked: Asked) -> Found:
 
 
 def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
-    day, since = f"DATE '{asked.day}'", f"DATE '{as_of_day(asked.as_of - asked.rules.assistance.months, 1)}'"
+    day, since = f"DATE '{asked.day}'", f"DATE '{asked.before(asked.rules.assistance.months)}'"
     counties = asked.register.counties
     with engine() as connection:
         open_known(connection, asked, "assistance", counties)
@@ -140,7 +140,7 @@ def _timeliness(known: pd.DataFrame) -> pd.DataFrame:
 def _coverage(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
     """Households in open monitoring, and those of them with help under way or begun within twelve months."""
     open_known(connection, asked, "households", asked.register.counties)
-    year = f"DATE '{as_of_day(asked.as_of - 12, 1)}'"
+    year = f"DATE '{asked.before(12)}'"
     found = connection.execute(
         f"""
         WITH monitored AS (SELECT DISTINCT household_id FROM sorted_spells WHERE eliminated_on IS NULL),
@@ -400,10 +400,10 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
         One row a household: `identified_on`, `helped_on` (the first help of the spell), `measures` (taken up in it),
         `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one), the
         objective `needs_now` that a fact speaks for, those `unanswered` by any of these measures, and `changed` (whether
-        another kind began within the last months).
+        another kind began within the last months). Those with a need that no help answers come first, then the poorest.
     """
     rules = asked.rules.assistance
-    review = f"{asked.as_of + asked.register.step_months - 1 - rules.review_months}"
+    review = asked.last_month - rules.review_months
     with engine() as connection:
         for table in ("assistance", "spells"):
             open_known(connection, asked, table, asked.register.counties)
@@ -434,7 +434,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                    arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no < {month_no("helped_on")})
                        AS ratio_then, arg_max(welfare / nullif(line, 0), month_no) AS ratio_now
             FROM due d JOIN sorted_households USING (household_id) JOIN incomes USING (household_id)
-            GROUP BY ALL HAVING ratio_now - ratio_then < {rules.improved} ORDER BY county_id, d.household_id"""
+            GROUP BY ALL HAVING ratio_now - ratio_then < {rules.improved} ORDER BY ratio_now, d.household_id"""
         ).df()
     if not len(found):
         return found.assign(needs_now="", unanswered="")
@@ -442,7 +442,8 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
     objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
     facts = needs[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
     facts = facts.reindex(found["household_id"], fill_value=False).reset_index(drop=True)
-    return found.assign(needs_now=named(facts), unanswered=answers.unmet(facts, found["measures"]))
+    found = found.assign(needs_now=named(facts), unanswered=answers.unmet(facts, found["measures"]))
+    return found.sort_values("unanswered", key=lambda needs: needs.eq(""), kind="stable", ignore_index=True)
 
 
 def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:

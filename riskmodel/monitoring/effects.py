@@ -15,12 +15,13 @@ the strongest known covariate does when it is left out.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
@@ -392,10 +393,11 @@ def _told(found: Effect, fitted: Any, strongest: str, without: float, groups: np
 
     `without` is the estimate that leaves the strongest covariate out, on the first draw of the folds.
     """
-    effect, error, known_by = _over_splits(fitted, groups)
-    reach = float(student.ppf(0.975, known_by)) * error
+    estimates, influences = _of_effect(fitted, groups)
+    effect, error, known_by = _over_splits(estimates, influences, groups)
+    reach = _reach(error, known_by)
     misled = abs(float(fitted.all_coef[0, 0]) - without)
-    params = fitted.sensitivity_analysis().sensitivity_params
+    robustness, robustness_interval = _withstood(fitted, groups)
     return replace(
         found,
         status=ESTIMATED,
@@ -403,25 +405,72 @@ def _told(found: Effect, fitted: Any, strongest: str, without: float, groups: np
         low=effect - reach,
         high=effect + reach,
         p=float(2 * student.sf(abs(effect) / error, known_by)) if error > 0 else np.nan,
-        robustness=float(params["rv"][0]),
-        robustness_interval=float(params["rva"][0]),
+        robustness=robustness,
+        robustness_interval=robustness_interval,
         strongest=strongest,
         hidden_low=effect - misled - reach,
         hidden_high=effect + misled + reach,
     )
 
 
-def _over_splits(fitted: Any, groups: np.ndarray) -> tuple[float, float, float]:
+def _of_effect(fitted: Any, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each draw of the folds the estimate, shape (draws,), and each row's influence on it, shape (draws, n)."""
+    return fitted.all_coef[0], (-fitted.psi[:, :, 0] / fitted.psi_deriv[:, :, 0].mean(axis=0) / len(groups)).T
+
+
+def _over_splits(estimates: np.ndarray, influences: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
     """Median estimate, its standard error, and the error's degrees of freedom.
 
     The variance is the median of what each draw of the folds gives, and of how far its estimate lies from the median
     (Chernozhukov et al. 2018, definition 3.3).
     """
-    estimates = fitted.all_coef[0]
-    influences = (-fitted.psi[:, :, 0] / fitted.psi_deriv[:, :, 0].mean(axis=0) / len(groups)).T
     effect = float(np.median(estimates))
     variances = [over_households(i, groups) ** 2 + (e - effect) ** 2 for i, e in zip(influences, estimates, strict=True)]
     return effect, float(np.sqrt(np.median(variances))), float(np.median([freedom(i, groups) for i in influences]))
+
+
+def _reach(error: float, known_by: float) -> float:
+    """Half of a 95 % interval."""
+    return float(student.ppf(0.975, known_by)) * error
+
+
+def _withstood(fitted: Any, groups: np.ndarray) -> tuple[float, float]:
+    """Share that a hidden cause must explain to bring the estimate to nothing, and to bring zero into its interval.
+
+    A cause that explains the share s of what is left of help and of outcome moves the estimate by s / sqrt(1 - s) times a
+    bias that the data bound (Chernozhukov et al. 2024, "Long story short"). The interval of what is left is the one of the
+    estimate itself, over households.
+    """
+    estimates, influences = _of_effect(fitted, groups)
+    of = {name: part[:, :, 0].T for name, part in fitted.sensitivity_elements.items() if name in _BIAS_PARTS}
+    bias = np.sqrt(of["sigma2"] * of["nu2"])
+    on_bias = (of["sigma2"] * of["psi_nu2"] + of["nu2"] * of["psi_sigma2"]) / (2 * bias) / len(groups)
+    side = np.sign(np.median(estimates))
+
+    def left(share: float) -> tuple[float, float, float]:
+        moved = share / np.sqrt(1 - share)
+        return _over_splits(side * estimates - moved * bias[:, 0], side * influences - moved * on_bias, groups)
+
+    def end(share: float) -> float:
+        effect, error, known_by = left(share)
+        return effect - _reach(error, known_by)
+
+    return _share_to_zero(lambda share: left(share)[0]), _share_to_zero(end)
+
+
+_BIAS_PARTS = ("sigma2", "nu2", "psi_sigma2", "psi_nu2")
+_MOST_EXPLAINED = 0.9999
+
+
+def _share_to_zero(left: Callable[[float], float]) -> float:
+    """The least share with which nothing is left.
+
+    >>> round(_share_to_zero(lambda share: 0.25 - share), 6), _share_to_zero(lambda share: -1 - share)
+    (0.25, 0.0)
+    """
+    if not left(0.0) > 0:
+        return 0.0
+    return float(brentq(left, 0.0, _MOST_EXPLAINED)) if left(_MOST_EXPLAINED) < 0 else _MOST_EXPLAINED
 
 
 def _strongest(x: np.ndarray, owner: np.ndarray, d: np.ndarray, y: np.ndarray) -> str:

@@ -18,17 +18,16 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue import Catalogue, load_catalogue
-from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import Answers, among, needs_on, of_circumstances, only, open_known
 from riskmodel.monitoring.part import Asked, Found
-from riskmodel.months import as_of_day
 
 _WATCHED = ("monitored_now", "below_now")
 ALL, RETURN = "*", "return"
+EXCEPTIONS = ("paid_twice", "not_paid_yet", "paid_late", "unspent", "above_plan", "amount_out_of_line")
 NO_NEED, OTHER_NEED, ANSWERED = "no_need_recorded", "other_need", "answers_a_need"
 _MAD = 0.6744897501960817
 _MOST_BY = {"kind": "measure", "unit": "responsible_unit", "source": "fund_source"}
@@ -74,7 +73,7 @@ def help_costs(asked: Asked, effects: pd.DataFrame) -> pd.DataFrame | None:
 def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequence[str]) -> None:
     """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
-    since = as_of_day(asked.as_of - rules.months, 1)
+    since = asked.before(rules.months)
     for table in ("assistance", "households"):
         open_known(connection, asked, table, counties)
     connection.execute(
@@ -115,7 +114,7 @@ def _sources(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataFrame:
-    """Rows of the books to look at, one for each reason.
+    """Rows of the books to look at, one for each reason: reason by reason, the largest sum in question first.
 
     The robust z of an amount is 0.6745 (ln amount - median) / median absolute deviation, of what a household was paid
     among all that were paid for the same kind of help (Iglewicz & Hoaglin 1993).
@@ -147,7 +146,10 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
         WHERE paid_on - before <= {rules.twice_days}
         UNION ALL SELECT 'amount_out_of_line', {columns}, {_MAD} * (size - middle) / deviation FROM deviations
         WHERE n >= {rules.least_paid} AND deviation > 0 AND abs({_MAD} * (size - middle) / deviation) > {rules.outlier_z}
-        ORDER BY exception, county_id, household_id, offered_on, measure"""
+        ORDER BY list_position(?, exception),
+                 if(exception IN ('unspent', 'above_plan'), abs(paid - planned), coalesce(paid, planned)) DESC,
+                 household_id, offered_on, measure""",
+        [list(EXCEPTIONS)],
     ).df()
 
 
@@ -162,8 +164,7 @@ class _Needs:
 
 def _needs(asked: Asked, county: str) -> _Needs | None:
     """Help without a recorded need that it answers, and needs that no help answers; None where nobody has a record."""
-    before = asked.as_of - asked.rules.funds.need_months
-    months = [before, asked.as_of]
+    months = [asked.as_of - asked.rules.funds.need_months, asked.as_of]
     catalogue, standing = _catalogues()
     answers = Answers.of(catalogue, asked.rules.assistance.delivers)
     try:
@@ -178,7 +179,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
         given = connection.execute(
             f"""
             SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
-            WHERE {month_no("offered_on")} > {before} AND list_contains(?, measure)
+            WHERE offered_on > DATE '{asked.before(asked.rules.funds.need_months)}' AND list_contains(?, measure)
             ORDER BY county_id, household_id, offered_on, measure""",
             [list(answers.drivers)],
         ).df()
@@ -196,7 +197,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
         return _Needs(
             given.groupby(["measure", "match"]).size().rename("n").reset_index(),
             given[given["match"] == NO_NEED].drop(columns="match"),
-            _unmet(connection, asked, flags[among(flags.index, lasting)], before, answers),
+            _unmet(connection, asked, flags[among(flags.index, lasting)], answers),
         )
 
 
@@ -216,9 +217,21 @@ def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
     return {
         "help_and_need": counted,
-        "help_without_need": _stacked([c.without_need for c in counties]),
-        "need_without_help": _stacked([c.without_help for c in counties]),
+        "help_without_need": _largest_first(_stacked([c.without_need for c in counties])),
+        "need_without_help": _neediest_first(_stacked([c.without_help for c in counties])),
     }
+
+
+def _largest_first(given: pd.DataFrame) -> pd.DataFrame:
+    return given.sort_values("paid", ascending=False, kind="stable", ignore_index=True) if len(given) else given
+
+
+def _neediest_first(unmet: pd.DataFrame) -> pd.DataFrame:
+    """Who has no help at all first, then who has more needs that none answers."""
+    if not len(unmet):
+        return unmet
+    order = pd.DataFrame({"helped": unmet["measures"].notna(), "needs": -unmet["unanswered"].str.count(";")})
+    return unmet.loc[order.sort_values(["helped", "needs"], kind="stable").index].reset_index(drop=True)
 
 
 def _stacked(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -227,9 +240,7 @@ def _stacked(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(held, ignore_index=True) if held else pd.DataFrame()
 
 
-def _unmet(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFrame, before: int, answers: Answers
-) -> pd.DataFrame:
+def _unmet(connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     """Households with a need known then and now that no help answers; `needs` has those watched on both days."""
     lasting = needs.groupby(level=0).all()
     if not len(lasting):
@@ -239,8 +250,8 @@ def _unmet(
         f"""
         SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures
         FROM sorted_assistance SEMI JOIN lasting USING (household_id)
-        WHERE accepted AND (ended_on IS NULL OR {month_no("ended_on")} > {before})
-        AND {month_no("offered_on")} > {asked.as_of - 24} GROUP BY household_id"""
+        WHERE accepted AND (ended_on IS NULL OR ended_on > DATE '{asked.before(asked.rules.funds.need_months)}')
+        AND offered_on > DATE '{asked.before(24)}' GROUP BY household_id"""
     ).df()
     homes = connection.execute(
         "SELECT household_id, county_id, township_id FROM sorted_households SEMI JOIN lasting USING (household_id)"
@@ -306,7 +317,7 @@ _READING = (
     "reduced or ended on their account. Help without a recorded need may answer a need that nobody wrote down: complete "
     "the record first. Help counts by the month in which it was offered; payments after the day of the report are not "
     "known yet. What a return avoided cost stands with the results of assistance.",
-    "资金：清单列出需要核对的台账记录，记录本身可能是正确的：分期拨付看起来像重复拨付，大额可能是危房重建。"
+    "资金：清单列出需要核对的资金账目，记录本身可能是正确的：分期拨付看起来像重复拨付，大额可能是危房重建。"
     "清单不评价任何人的行为，也不据此追回、减少或停止任何帮扶。未记录需求的帮扶可能对应未被登记的需求，应先补全记录。"
     "帮扶按提供月份统计；报告日之后的拨付尚不知悉。每避免一户返贫的支出见“帮扶成效”。",
 )

@@ -70,7 +70,9 @@ def report_industries(asked: Asked) -> Found:
         notes.append(_NO_INDUSTRY)
         lacks["concentration"] = _NO_INDUSTRY
     if "watched" in found:
-        tables["watched"] = found["watched"]
+        tables["watched"] = found["watched"].sort_values(
+            ["income_share", "household_id"], ascending=[False, True], ignore_index=True
+        )
         figures["households_watched"] = len(found["watched"])
     losses = {part["county"]: part["loss"] for part in parts if "loss" in part and len(part["loss"])}
     if not losses:
@@ -317,7 +319,7 @@ def _watched(
     )
     rows = rows[rows["income_share"] > rules.watch_share]
     columns = ["household_id", "county_id", "village_id", "project_id", "dependence", "link", "income", "income_share"]
-    return rows.sort_values("income_share", ascending=False)[columns].reset_index(drop=True)
+    return rows[columns]
 
 
 def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def report_misses(asked: Asked) -> Found:
     if lacking:
         notes.append(_lacking(lacking))
     pairs = [_month(asked, asked.model, month) for month in over]
-    misses = pd.concat([found for found, _ in pairs], ignore_index=True)
+    misses = _worst_first(pd.concat([found for found, _ in pairs], ignore_index=True))
     tables = {
         "miss_months": pd.DataFrame([counts for _, counts in pairs]),
         "miss_classes": count_classes(misses),
@@ -101,6 +101,15 @@ def report_misses(asked: Asked) -> Found:
     figures["sure_share"] = float(misses["sure"].mean()) if len(misses) else float("nan")
     figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES} if len(misses) else {}
     return Found(tables, figures, notes)
+
+
+def _worst_first(misses: pd.DataFrame) -> pd.DataFrame:
+    """Missed returns before alerts that did not return, the last month first, in it the risks that were furthest off."""
+    missed = misses["miss"].eq(MISSED)
+    off = misses["risk"].where(missed, -misses["risk"])
+    order = pd.DataFrame({"missed": missed, "as_of": misses["as_of"], "off": off})
+    order = order.sort_values(list(order), ascending=[False, False, True], kind="stable")
+    return misses.loc[order.index].reset_index(drop=True)
 
 
 def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring.rules import Rules
-from riskmodel.months import as_of_day, month_text
+from riskmodel.months import last_day, month_text
 from riskmodel.register import Register
 
 if TYPE_CHECKING:
@@ -76,7 +76,16 @@ class Asked:
     @property
     def day(self) -> dt.date:
         """The last day that counts as known."""
-        return as_of_day(self.as_of, self.register.step_months)
+        return last_day(self.last_month)
+
+    @property
+    def last_month(self) -> int:
+        """The month of that day, as a number: the last one of the period."""
+        return self.as_of + self.register.step_months - 1
+
+    def before(self, months: int) -> dt.date:
+        """The last day before the last so many months, of which `day` is the end."""
+        return last_day(self.last_month - months)
 
 
 @dataclass(frozen=True)

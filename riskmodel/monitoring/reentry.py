@@ -3,7 +3,8 @@
 Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
 2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
 of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty). The chance within H months is
-`1 - prod(1 - hazard)`.
+`1 - prod(1 - hazard)`, with an interval over households. It goes no further than what was seen: a household far below the
+line has the chance of one at the edge of those learned from.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
 of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
@@ -132,7 +133,8 @@ def _of_kind(asked: Asked, kind: str, current: pd.DataFrame, history: _History |
     risks = current[["household_id", "county_id", "kind", "since", "earlier", "ratio"]]
     risks = risks.rename(columns={"since": "months_since_exit"})
     for horizon in horizons:
-        risks[f"chance_{horizon}m_share"] = now.chance(current, horizon)
+        name = f"chance_{horizon}m_share"
+        risks[name], risks[f"{name}_low"], risks[f"{name}_high"] = now.interval(current, horizon)
     by = [f"chance_{longest}m_share", "household_id"]
     risks = risks.sort_values(by, ascending=[False, True], ignore_index=True)
     tables = {"reentry_risks": risks, "reentry_terms": now.terms().assign(kind=kind)}
@@ -267,6 +269,14 @@ def no_assessments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def _outcomes(frame: pd.DataFrame, view: str, horizon: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each household came back within a horizon, and whether it was watched to the end of it, booleans."""
+    reach = frame["as_of_no"] + step - 1 + horizon
+    fell = frame[f"event_{view}"].notna() & (frame[f"event_{view}"] <= reach)
+    watched = (frame[f"watched_{view}"] >= reach) & (fell | (frame[f"seen_{view}"] >= reach))
+    return fell.to_numpy(bool), watched.to_numpy(bool)
+
+
 @dataclass(frozen=True)
 class _Hazard:
     """A fitted hazard of re-entry by month.
@@ -277,10 +287,16 @@ class _Hazard:
         Of each term the median, which stands in where it is missing, shape (terms,).
     gaps
         Places of the terms that were missing somewhere: that they are is a term too.
+    edges
+        Of what is held to what was seen (`_HELD`) the lowest and the highest value that `_LEAST_SEEN` households reached.
+    spread
+        Covariance of the coefficients, the intercept last, over households, shape (terms + 1, terms + 1).
     """
 
     middle: np.ndarray
     gaps: np.ndarray
+    edges: Mapping[str, tuple[float, float]]
+    spread: np.ndarray
     scaler: Any
     logit: Any
     step: int
@@ -299,7 +315,8 @@ class _Hazard:
         seen = frame[f"seen_{view}"].to_numpy(float, na_value=np.nan) - start
         leads = range(step, longest + 1, step)
         still = [np.where(np.isnan(event), seen >= lead, event > lead - step) for lead in leads]
-        known = _known(frame)
+        edges = _edges(frame)
+        known = _known(_held(frame, edges))
         first = _matrix({name: values[still[0]] for name, values in known.items()}, step)
         gaps = np.flatnonzero(np.isnan(first).any(axis=0))  # whoever is still out later was out at first
         terms = np.empty((sum(map(np.count_nonzero, still)), first.shape[1] + len(gaps)), order="F")
@@ -311,19 +328,35 @@ class _Hazard:
         outcomes = np.concatenate([event[rows] <= lead for lead, rows in zip(leads, still, strict=True)]).astype(int)
         with one_thread():
             scaler = StandardScaler(copy=False).fit(_filled(terms, middle, gaps))
-            logit = LogisticRegression(max_iter=500).fit(scaler.transform(terms), outcomes)
-        return cls(middle, gaps, scaler, logit, step)
+            scaled = scaler.transform(terms)
+            logit = LogisticRegression(max_iter=500).fit(scaled, outcomes)
+            codes = pd.factorize(frame["household_id"])[0]
+            spread = _spread(scaled, outcomes, logit, np.concatenate([codes[rows] for rows in still]))
+        return cls(middle, gaps, edges, spread, scaler, logit, step)
 
     def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
         """The chance of re-entry within a horizon, shape (n,)."""
-        known, stays = _known(frame), np.ones(len(frame))
+        return self.interval(frame, horizon)[0]
+
+    def interval(self, frame: pd.DataFrame, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The chance of re-entry within a horizon and the ends of its 95 % interval, shapes (n,).
+
+        By the delta method on the log of the summed hazard, so that both ends lie between 0 and 1.
+        """
+        known, out = _known(_held(frame, self.edges)), np.zeros(len(frame))
+        slope = np.zeros((len(frame), len(self.spread)))
         terms = np.empty((len(frame), len(self.middle) + len(self.gaps)), order="F")
         with one_thread():
             for lead in range(self.step, horizon + 1, self.step):
                 terms[:, : len(self.middle)] = _matrix(known, lead)
-                _filled(terms, self.middle, self.gaps)
-                stays *= 1 - self.logit.predict_proba(self.scaler.transform(terms))[:, 1]
-        return 1 - stays
+                scaled = self.scaler.transform(_filled(terms, self.middle, self.gaps))
+                hazard = self.logit.predict_proba(scaled)[:, 1]
+                out -= np.log1p(-np.minimum(hazard, _CERTAIN))
+                slope[:, :-1] += hazard[:, None] * scaled
+                slope[:, -1] += hazard
+            reach = _Z * np.sqrt(np.einsum("ij,jk,ik->i", slope, self.spread, slope)) / out
+        low, middle, high = (-np.expm1(-out * np.exp(by)) for by in (-reach, 0.0, reach))
+        return middle, low, high
 
     def terms(self) -> pd.DataFrame:
         """Log-odds of re-entry in a month for one standard deviation more of each term."""
@@ -336,6 +369,48 @@ _TERMS = (
     "log_last_spell", "last_start_known", "log_ratio", *(f"log_ratio_above_{bend:g}" for bend in _BENDS), "log_ratio_ahead",
     "log_lowest_ratio", "ended_by_help",
 )  # fmt: skip
+
+
+_HELD = ("last_spell", "ratio", "low_ratio")
+"""What counts only as far as it was seen."""
+_LEAST_SEEN = 10
+"""Households that must have been seen as far out for a value to count as it is."""
+_AT_ONCE = 50_000
+"""Rows of which the covariance is added up at once."""
+_Z = 1.959964
+_CERTAIN = 1 - 1e-12
+
+
+def _edges(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """How low and how high `_LEAST_SEEN` households were seen, of each of `_HELD`."""
+    found = {}
+    for name in _HELD:
+        by_household = frame.groupby("household_id")[name].agg(["min", "max"]).astype(float).dropna()
+        if len(by_household) >= _LEAST_SEEN:
+            low, high = np.sort(by_household["min"])[_LEAST_SEEN - 1], np.sort(by_household["max"])[-_LEAST_SEEN]
+            found[name] = (float(min(low, high)), float(max(low, high)))
+    return found
+
+
+def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """Landmarks with what lies beyond the edges put on them."""
+    return frame.assign(**{name: frame[name].astype(float).clip(*ends) for name, ends in edges.items()})
+
+
+def _spread(terms: np.ndarray, outcomes: np.ndarray, logit: Any, households: np.ndarray) -> np.ndarray:
+    """Covariance of the coefficients, the intercept last, rows of one household taken together (Liang & Zeger 1986)."""
+    size, number = terms.shape[1] + 1, int(households.max()) + 1
+    bread, scores = np.zeros((size, size)), np.zeros((number, size))
+    for begin in range(0, len(terms), _AT_ONCE):
+        some = slice(begin, begin + _AT_ONCE)
+        rows = np.column_stack([terms[some], np.ones(len(terms[some]))])
+        chance = logit.predict_proba(terms[some])[:, 1]
+        bread += rows.T @ (rows * (chance * (1 - chance))[:, None])
+        for place in range(size):
+            left = rows[:, place] * (outcomes[some] - chance)
+            scores[:, place] += np.bincount(households[some], weights=left, minlength=number)
+    inverse = np.linalg.pinv(bread + np.diag([1.0] * (size - 1) + [0.0]) / logit.C)
+    return inverse @ (scores.T @ scores) @ inverse * number / max(number - 1, 1)
 
 
 def _known(frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -385,10 +460,8 @@ def _evaluated(asked: Asked, kind: str, history: _History, model: _Hazard, horiz
     frame = history.frame
     train = frame[frame["as_of_no"] < history.first_test]
     test = frame[frame["as_of_no"].isin(history.tests)]
-    reach = test["as_of_no"] + step - 1 + horizon
-    fell = test["event_last"].notna() & (test["event_last"] <= reach)
-    known = (test["watched_last"] >= reach) & (fell | (test["seen_last"] >= reach))
-    test, y = test[known], fell[known].to_numpy(float)
+    fell, watched = _outcomes(test, "last", horizon, step)
+    test, y = test[watched], fell[watched].astype(float)
     if not rules.least_entries <= y.sum() < len(y):
         return None
     curve = _curve(history.stays["months"], history.stays["ended"], history.stays["n"])

@@ -60,7 +60,10 @@ def report_spells(asked: Asked) -> Found:
     }
     if "gaps" in found:
         tables["poverty_kinds"] = _poverty_kinds(found["gaps"])
-    listed = {"long_stays": _dated(found["long_stays"]), "frequent_entries": _dated(found["frequent_entries"])}
+    listed = {
+        "long_stays": _dated(_first("months", found["long_stays"])),
+        "frequent_entries": _dated(_first("entries", found["frequent_entries"])),
+    }
     alerts = _alerts(asked)
     if alerts is None:
         notes.append(_NO_ALERTS)
@@ -71,7 +74,7 @@ def report_spells(asked: Asked) -> Found:
         tables["list_makeup"] = _makeup(listed, alerts)
     tables |= listed
     if "removed" in found:
-        tables["removed_early"] = _dated(found["removed"])
+        tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
     lacks = {}
     if tables["duration_summary"]["lost"].sum() > 0:
         lacks = {name: _OUT_OF_SIGHT for name in ("durations", "reentry_by_month") if not len(tables[name])}
@@ -223,7 +226,7 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
 
 def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
     open_monitoring(connection, asked.register, county, [asked.as_of])
-    last = asked.as_of + asked.register.step_months - 1
+    last = asked.last_month
     file = asked.register.file("records", county)
     connection.execute(
         f"""
@@ -274,7 +277,7 @@ def _lists(asked: Asked) -> dict[str, str]:
     An entry is a spell whose household was seen to come (`came`): who is below the line on both sides of a gap, or when
     first seen, has not entered again.
     """
-    rules, last = asked.rules.spells, asked.as_of + asked.register.step_months - 1
+    rules, last = asked.rules.spells, asked.last_month
     since = last - rules.frequent_window_months
     recent = f"count(*) FILTER (WHERE came AND from_no > {since})"
     return {
@@ -295,7 +298,7 @@ def _placed(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, ki
     held = set(asked.register.columns("assistance"))
     taken = "NULL AS measures"
     if file is not None and "accepted" in held:
-        since = asked.as_of - asked.rules.spells.frequent_window_months
+        since = asked.last_month - asked.rules.spells.frequent_window_months
         answered = "answered_on" if "answered_on" in held else "known_at"
         taken = (
             "(SELECT string_agg(measure || ' x' || times, '; ' ORDER BY times DESC, measure) FROM (SELECT measure, "
@@ -522,6 +525,11 @@ def _dated(rows: pd.DataFrame) -> pd.DataFrame:
         rows["months"] = rows["months"].astype("Int64")
     first = ["household_id", "county_id", *(c for c in PLACES if c in rows)]
     return rows[[*first, *(c for c in rows if c not in first)]]
+
+
+def _first(most: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with most of a column first, else in their order."""
+    return rows.sort_values(most, ascending=False, kind="stable", ignore_index=True)
 
 
 def _joined(rows: list[pd.DataFrame], first: list[str]) -> pd.DataFrame:

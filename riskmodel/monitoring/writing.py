@@ -293,7 +293,7 @@ def _said(value: Any, column: str, words: Words) -> Any:
 OVER_LINE = ("ratio", "ratio_then", "ratio_now", "ratio_without_support")
 """Columns of income over the line: what lies below the line is never shown as 1.00."""
 _SHARES = ("share", "share_low", "share_high")
-"""Columns that are shares: these, and whatever ends in `_share`."""
+"""Endings of columns that are shares."""
 
 
 _DAY_NOUGHT = pd.Timestamp("1899-12-30")
@@ -304,7 +304,7 @@ def _kind(column: pd.Series) -> str:
     """The look of a column: `share`, `day`, `whole`, `number` or `text`."""
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return "day"
-    if column.name in _SHARES or column.name.endswith("_share"):
+    if column.name.endswith(_SHARES):
         return "share"
     if pd.api.types.is_integer_dtype(column.dtype):
         return "whole"

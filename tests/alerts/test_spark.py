@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from riskmodel.alerts import spark as engine
 from riskmodel.alerts.counties import Job, score_month, score_one
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
-from riskmodel.errors import IntegrityError, RiskmodelError, UsageError
+from riskmodel.errors import IntegrityError, RiskmodelError, UsageError, WorkerLost
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
@@ -172,6 +173,27 @@ def test_a_register_or_a_model_that_changed_on_the_way_is_refused(
 def test_an_executor_with_other_versions_is_refused(sent: tuple[Job, str, dict, dict]) -> None:
     found = in_a_task(*sent, versions=engine._versions() | {"pandas": "1.5.3"})
     assert b"the driver 1.5.3" in found[None]["UsageError"]
+
+
+def test_a_cluster_on_which_nobody_works_is_given_up(
+    sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master without workers, or one whose last worker went: jobs wait for ever, until they are cancelled."""
+    cancelled = threading.Event()
+    tasks = iter([1, 1, 0])
+    tracker = SimpleNamespace(
+        getActiveStageIds=lambda: [7], getStageInfo=lambda stage: SimpleNamespace(numActiveTasks=next(tasks, 0))
+    )
+    context = SimpleNamespace(
+        defaultParallelism=2, master="spark://h:7077", statusTracker=lambda: tracker,
+        broadcast=lambda value: SimpleNamespace(destroy=lambda: None), cancelJobsWithTag=lambda tag: cancelled.set(),
+    )  # fmt: skip
+    monkeypatch.setattr(engine, "_on_an_executor", lambda *_, **__: cancelled.wait(60))
+    monkeypatch.setattr(engine, "_LOOK", 0.02)
+    monkeypatch.setattr(engine, "_LONGEST_WAIT", 0.1)
+    with pytest.raises(WorkerLost, match="spark://h:7077: for .* no executor took up any work"):
+        list(engine.on_spark(sent[0], [sent[1]], SimpleNamespace(sparkContext=context)))
+    assert cancelled.is_set() and next(tasks, None) is None, "a task at work is waited for"
 
 
 def test_the_model_is_read_once_by_a_worker(sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,9 @@ def curve(column: str, shares: list[float], **columns: Any) -> pd.DataFrame:
 
 def found(**changed: Found) -> dict[str, Found]:
     """Every part of the report; those given replace theirs."""
-    stays = listed(14, kind="monitoring", since="2021-01", months=list(range(20, 34)), entries=1, measures="protection x3")
+    stays = listed(
+        14, kind="monitoring", since="2021-01", months=list(range(33, 19, -1)), entries=1, measures="protection x3"
+    )
     often = listed(
         12, "F", kind="monitoring", since="2024-01", months=5, entries=2, measures="health x1; industry x2; water x1"
     )
@@ -82,7 +84,7 @@ def found(**changed: Found) -> dict[str, Found]:
                     "share_low": [0.087, 0.44], "share_high": [0.167, 0.57], "median_days": [78.0, 78.0],
                 }),
                 "change_of_measure": listed(11, "C", helped_on=pd.Timestamp("2023-05-01"), measures="training",
-                                            ratio_then=1.1, ratio_now=[1.0 - i / 100 for i in range(11)],
+                                            ratio_then=1.1, ratio_now=[1.0, *(0.9 + i / 100 for i in range(10))],
                                             unanswered=["illness"] + [""] * 10),
                 "help_effects": pd.DataFrame({
                     "help": ["training"], "outcome": ["return"], "driver": ["*"], "reading": ["stands"], "effect": [-0.05],

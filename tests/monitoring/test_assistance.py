@@ -140,6 +140,32 @@ def test_help_that_was_taken_up_and_has_not_begun_reaches_nobody_yet(tmp_path: P
     assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
 
 
+def test_help_of_thirteen_months_ago_is_none_of_this_year_in_a_register_of_quarters_either(tmp_path: Path) -> None:
+    names = [f"{i:03}" for i in range(40)]
+    quarters = pd.concat([monthly(h, "2022-01", [130, *[None] * 2] * 8) for h in names])
+    days = ["2022-11-20"] * 10 + ["2022-12-31"] * 5 + ["2023-01-02"] * 15
+    help_given = given(*((h, "health", day, True) for h, day in zip(names, days, strict=False)))
+    help_given["ended_on"] = help_given["offered_on"] + pd.Timedelta(days=5)
+    spells = ledger(*((h, "2022-11-01", None) for h in names))
+    register = make_register(tmp_path, step_months=3, records=quarters, spells=spells, assistance=help_given)
+    tables = report_assistance(asked(register, "2023-10")).tables
+    assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
+
+
+def test_who_has_a_need_that_no_help_answers_comes_first_then_the_poorest(tmp_path: Path) -> None:
+    ratios = {"001": 80, "002": 60, "003": 95, "004": 70}
+    records = pd.concat([
+        monthly(h, "2022-01", [110] * 14 + [now] * 10, n_able=1, n_major_illness=int(h == "003"), hh_size=2)
+        for h, now in ratios.items()
+    ])  # fmt: skip
+    register = make_register(
+        tmp_path, records=records, spells=ledger(*((h, "2023-02-01", None) for h in ratios)),
+        assistance=given(*((h, "employment", "2023-03-10", True) for h in ratios)),
+    )  # fmt: skip
+    found = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    assert found["household_id"].tolist() == ["003", "002", "004", "001"]
+
+
 def test_a_county_of_few_monitored_households_is_not_the_total_less_the_others() -> None:
     found = pd.DataFrame({"county_id": ["*", "A", "B", "C"], "n": [145, 100, 40, 5], "helped": [105, 80, 20, 5]})
     told = covered(found).set_index("county_id")

@@ -96,6 +96,27 @@ def test_folds_keep_households_whole_and_share_the_helped_alike() -> None:
     assert any(not np.array_equal(splits[0][0][1], other[0][1]) for other in splits[1:])
 
 
+@needs_doubleml
+def test_rows_written_four_times_make_no_interval_more_robust() -> None:
+    """What a hidden cause must explain to bring zero into the interval is told over households, as the interval is."""
+    rules = EffectRules(rows_per_term=1e6, splits=2)
+    rows = households(3, n=300, days=1)
+    once, often = (
+        estimate_effect(pd.concat([rows] * times, ignore_index=True), "helped", "income", COVARIATES, rules=rules)
+        for times in (1, 4)
+    )
+    assert 0 < once.robustness_interval < once.robustness
+    assert often.robustness_interval == pytest.approx(once.robustness_interval, abs=0.02)
+
+
+@needs_doubleml
+def test_an_interval_that_holds_zero_needs_no_hidden_cause() -> None:
+    rows = households(1, n=300, days=1)
+    rows["income"] = np.random.default_rng(1).normal(size=len(rows))
+    found = estimate_effect(rows, "helped", "income", COVARIATES, rules=EffectRules(splits=1))
+    assert found.low < 0 < found.high and found.robustness_interval == 0 < found.robustness
+
+
 def test_many_households_need_one_draw_of_the_folds() -> None:
     d, groups = np.tile([0.0, 1.0], 100), np.arange(200)
     assert [len(effects._splits(d, groups, EffectRules(split_below=n), 1)) for n in (200, 201)] == [1, 5]
@@ -106,7 +127,7 @@ def test_the_interval_holds_what_the_draws_of_the_folds_differ_by() -> None:
     psi = np.tile(np.array([[2.0], [-2.0]]), (1, 3))[:, :, None] / np.sqrt(4)
     fitted = SimpleNamespace(all_coef=np.array([[0.0, 1.0, 5.0]]), psi=psi, psi_deriv=-np.ones((2, 3, 1)))
     alone = over_households(psi[:, 0, 0] / 2, np.arange(2)) ** 2
-    effect, error, _ = effects._over_splits(fitted, np.arange(2))
+    effect, error, _ = effects._over_splits(*effects._of_effect(fitted, np.arange(2)), np.arange(2))
     assert effect == 1.0
     assert error**2 == pytest.approx(alone + 1)
 

@@ -13,7 +13,7 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown_in_table
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, put_right, steps_of
-from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, report_misses
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _worst_first, report_misses
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import MissRules, Rules
 from riskmodel.months import month_number
@@ -187,6 +187,15 @@ def test_neighbours_of_another_household_do_not_count() -> None:
 def test_what_the_columns_do_not_allow_is_left_out(tmp_path: Path) -> None:
     bare = make_register(tmp_path, records=monthly("001", "2023-01", [150.0] * 4))
     assert steps_of(bare) == [LATE]
+
+
+def test_the_last_month_and_the_risks_furthest_off_come_first() -> None:
+    misses = pd.DataFrame({
+        "miss": [FALSE, MISSED, MISSED, FALSE, MISSED], "as_of": ["2023-06", "2023-03", "2023-06", "2023-06", "2023-06"],
+        "risk": [0.4, 0.01, 0.09, 0.6, 0.02],
+    })  # fmt: skip
+    found = _worst_first(misses)
+    assert found["risk"].tolist() == [0.02, 0.09, 0.01, 0.6, 0.4], "missed returns before alerts that did not return"
 
 
 def test_a_withheld_cell_cannot_be_worked_out_from_the_totals() -> None:

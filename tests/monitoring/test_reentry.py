@@ -11,19 +11,20 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from riskmodel.monitoring.reentry import _TERMS, _Hazard, _known, _matrix
+from riskmodel.monitoring.reentry import _TERMS, _edges, _Hazard, _held, _known, _matrix
 
 LONGEST, STEP, MONTH = 12, 3, 24_000
 
 
-def households_that_left(number: int) -> pd.DataFrame:
+def households_that_left(number: int, seed: int = 7) -> pd.DataFrame:
     """Landmarks; of some the last spell and the lowest income are not known, help is known of none."""
-    draw = np.random.default_rng(7)
+    draw = np.random.default_rng(seed)
     ratio = draw.uniform(0.9, 2.5, number)
     stays = draw.geometric(0.03 + 0.1 * (ratio < 1.3)) * STEP
     until = MONTH + STEP - 1 + stays
     back = draw.random(number) < 0.7
     return pd.DataFrame({
+        "household_id": np.arange(number).astype(str),
         "as_of_no": MONTH,
         "since": draw.integers(0, 30, number),
         "earlier": draw.integers(1, 4, number),
@@ -43,7 +44,7 @@ def left() -> pd.DataFrame:
 
 
 def of_scikit_learn(frame: pd.DataFrame) -> Pipeline:
-    known = _known(frame)
+    known = _known(_held(frame, _edges(frame)))
     start = frame["as_of_no"].to_numpy() + STEP - 1
     event, seen = frame["event_last"].to_numpy() - start, frame["seen_last"].to_numpy() - start
     rows, outcomes = [], []
@@ -66,7 +67,7 @@ def test_the_hazard_is_that_of_scikit_learn(left: pd.DataFrame) -> None:
     terms = found.terms()
     assert terms["term"].tolist() == expected[0].get_feature_names_out().tolist()
     np.testing.assert_allclose(terms["log_odds"], expected[-1].coef_[0], rtol=1e-6)
-    first = pd.DataFrame(_matrix(_known(few), STEP), columns=list(_TERMS))
+    first = pd.DataFrame(_matrix(_known(_held(few, found.edges)), STEP), columns=list(_TERMS))
     np.testing.assert_allclose(found.chance(few, STEP), expected.predict_proba(first)[:, 1], rtol=1e-6)
 
 
@@ -76,3 +77,37 @@ def test_the_chance_of_a_household_does_not_depend_on_the_threads_of_the_machine
         with threadpool_limits(threads):
             found.append(_Hazard.fit(left, "last", LONGEST, STEP).chance(left, LONGEST))
     np.testing.assert_array_equal(*found)
+
+
+def test_a_household_far_below_the_line_has_the_chance_of_the_poorest_that_were_seen() -> None:
+    seen = households_that_left(4_000)
+    hazard = _Hazard.fit(seen, "last", LONGEST, STEP)
+    alike = seen.head(3).assign(since=3, earlier=3, last_spell=12.0, start_known=True)
+    edge = alike.assign(ratio=hazard.edges["ratio"][0], low_ratio=hazard.edges["low_ratio"][0])
+    beyond = alike.assign(ratio=[0.5, 0.1, -3.0], low_ratio=-1.0)
+    np.testing.assert_array_equal(hazard.chance(beyond, LONGEST), hazard.chance(edge, LONGEST))
+    assert hazard.edges["ratio"][0] == np.sort(seen["ratio"])[9], "ten households were seen as far below"
+
+
+def test_a_chance_has_an_interval_that_widens_where_few_were_seen() -> None:
+    seen = households_that_left(4_000)
+    chance, low, high = _Hazard.fit(seen, "last", LONGEST, STEP).interval(seen, LONGEST)
+    assert ((low > 0) & (low < chance) & (chance < high) & (high < 1)).all()
+    fewer = _Hazard.fit(seen.head(500), "last", LONGEST, STEP).interval(seen, LONGEST)
+    assert ((fewer[2] - fewer[1]) / (high - low)).mean() > 2, "an eighth of the households: about 2.8 times as wide"
+
+
+def test_an_interval_is_as_wide_as_the_chances_from_other_households_differ() -> None:
+    asked = households_that_left(50)
+    fits = [_Hazard.fit(households_that_left(800, seed), "last", LONGEST, STEP) for seed in range(24)]
+    told = np.array([fit.interval(asked, LONGEST) for fit in fits])
+    out = np.log(-np.log1p(-told))  # the scale on which intervals are even
+    spread, reach = out[:, 0].std(axis=0, ddof=1), ((out[:, 2] - out[:, 1]) / 2).mean(axis=0)
+    assert 0.75 < np.median(reach / (1.96 * spread)) < 1.33
+
+
+def test_landmarks_of_one_household_are_no_further_evidence() -> None:
+    seen = households_that_left(1_000)
+    once, often = (_Hazard.fit(pd.concat([seen] * times), "last", LONGEST, STEP) for times in (1, 4))
+    width = [np.subtract(*hazard.interval(seen, LONGEST)[:0:-1]).mean() for hazard in (once, often)]
+    assert width[1] == pytest.approx(width[0], rel=0.05)

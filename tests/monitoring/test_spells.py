@@ -84,6 +84,22 @@ def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> 
     assert found["measures"].isna().all()
 
 
+def test_lists_begin_with_the_longest_stay_the_most_entries_and_who_came_back(tmp_path: Path) -> None:
+    ids = ["001", "002", "003", "004"]
+    records = pd.concat([monthly(h, "2021-01", [150] * 36) for h in ids])
+    spells = ledger(
+        ("001", "2022-05-01", None), ("002", "2021-06-01", "2021-09-01"), ("002", "2021-12-01", None),
+        ("003", "2021-02-01", "2021-03-01"), ("003", "2021-05-01", "2021-07-01"), ("003", "2023-05-01", None),
+        ("004", "2023-02-01", "2023-03-01"),
+    )  # fmt: skip
+    spells.loc[spells["eliminated_on"].notna(), "elimination_mode"] = "assisted"
+    tables = report(make_register(tmp_path, records=records, spells=spells)).tables
+    assert tables["long_stays"]["household_id"].tolist() == ["002", "001"]
+    assert tables["frequent_entries"]["household_id"].tolist() == ["003", "002"]
+    early = tables["removed_early"]
+    assert early["came_back"].astype(bool).is_monotonic_decreasing and early["household_id"].iloc[-1] == "004"
+
+
 def test_a_frequent_entry_is_listed_with_the_help_that_it_had(small: Found) -> None:
     found = small.tables["frequent_entries"]
     assert found[["household_id", "entries", "measures"]].to_numpy().tolist() == [["001", 3, "employment x1"]]
