@@ -21,7 +21,7 @@ def test_in_the_hard_world_hardly_a_family_is_wrongly_blamed() -> None:
     plain, table = report(simulated_cases("hard", 900, 12_000))
     assert plain["false_subjective_rate"] <= 0.01
     assert plain["subjective_precision"] >= 0.85
-    assert plain["subjective_recall"] >= 0.35
+    assert plain["subjective_recall"] >= 0.3
     assert plain["coverage"] >= 0.75
     assert plain["augrc"] < min(value for name, value in plain.items() if name.startswith("baseline_augrc_"))
     assert set(table.index) > {"majority", "event flags", "sign of summed SHAP", "share of summed SHAP"}
