@@ -170,7 +170,7 @@ def queried(register: Any, county: str, features: list[Any], threads: int) -> pd
     from riskmodel.register import load_contract
 
     files = {t: str(f) for t in (*FEATURE_TABLES, "households") if (f := register.file(t, county)) is not None}
-    unit = CountyFiles(files, {t: register.columns(t) for t in files}, 1, False)
+    unit = CountyFiles(files, {t: register.columns(t) for t in files})
     with engine() as connection:
         connection.execute(f"SET threads = {threads}; SET preserve_insertion_order = false")
         return connection.execute(compile_features(features, unit, [MONTH_NO], load_contract())).df()

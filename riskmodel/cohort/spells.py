@@ -165,6 +165,8 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
     ended = "eliminated_on" if "eliminated_on" in held else "CAST(NULL AS DATE)"
     mode = "elimination_mode" if "elimination_mode" in held else "CAST(NULL AS VARCHAR)"
     first = month_number(register.first_month)
+    told = "PARTITION BY as_of_no, household_id, identified_on ORDER BY known_at DESC"
+    latest = f"QUALIFY row_number() OVER ({told}) = 1" if "spells" in register.revised else ""
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE monitoring AS
@@ -173,7 +175,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
                    CASE WHEN {ended} <= day THEN {ended} END AS eliminated_on,
                    CASE WHEN {ended} <= day THEN {mode} END AS mode
             FROM {rows_of(file)} JOIN (VALUES {months}) AS asked(as_of_no, day)
-            ON known_at <= day AND identified_on <= day),
+            ON known_at <= day AND identified_on <= day {latest}),
         ordered AS (
             SELECT *, CASE WHEN identified_on <= max(coalesce(eliminated_on, DATE '9999-12-31')) OVER (
                           PARTITION BY as_of_no, household_id ORDER BY identified_on, eliminated_on NULLS LAST

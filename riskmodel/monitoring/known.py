@@ -27,6 +27,7 @@ def open_known(
 ) -> None:
     """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
 
+    Of what was told again the version known last is there; of `records` all versions are, and who asks takes the last.
     Without a file of these counties the view holds no row; columns that the register lacks are NULL.
     """
     definition = load_contract().tables[table]
@@ -41,6 +42,9 @@ def open_known(
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
+    if files and table in asked.register.revised - {"records"}:
+        told = f"PARTITION BY {', '.join(c for c in definition.key if c in held)} ORDER BY known_at DESC"
+        source = f"(FROM {source} WHERE known_at <= {day} QUALIFY row_number() OVER ({told}) = 1)"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
         f"WHERE {known if files else 'false'}"

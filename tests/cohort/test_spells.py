@@ -165,6 +165,14 @@ def test_elimination_ahead_of_the_day_leaves_the_spell_open(tmp_path: Path) -> N
     assert found["mode"].isna().tolist() == [True]
 
 
+def test_a_spell_whose_end_was_told_later_is_open_until_then_and_no_longer(tmp_path: Path) -> None:
+    spells = ledger(("001", "2023-02-10", None), ("001", "2023-02-10", "2023-06-05"))
+    spells["known_at"] = ["2023-02-10", "2023-08-20"]
+    register = make_register(tmp_path, records=monthly("001", "2023-01", [150] * 12), spells=spells)
+    ends = [monitoring_spells(register, month_number(m))["until_no"] for m in ("2023-07", "2023-08")]
+    assert [list(e.map(lambda n: month_text(int(n)), na_action="ignore").dropna()) for e in ends] == [[], ["2023-06"]]
+
+
 def test_a_spell_from_before_the_register_counts_from_its_first_month(tmp_path: Path) -> None:
     found = monitored(tmp_path, ("001", "2022-08-10", "2023-03-05"), ("001", "2021-02-01", "2021-09-01"))
     assert found[["spell_no", "entry"]].to_numpy().tolist() == [[2, 5]]

@@ -65,6 +65,18 @@ def test_totals_by_kind_unit_and_source_hold_the_same_money(tmp_path: Path) -> N
     assert exceptions(found) == []
 
 
+def test_a_payment_that_was_told_again_is_one_payment_as_it_was_told_last(tmp_path: Path) -> None:
+    help_ = books(USUAL, (*USUAL[:5], 900.0, *USUAL[6:]))
+    help_["known_at"] = ["2023-08-01", "2023-10-05"]
+    records = monthly("001", "2022-01", [130] * 24, hh_size=2, n_major_illness=0)
+    register = make_register(tmp_path, records=records, assistance=help_)
+    for month, paid in (("2023-09", 1000.0), ("2023-12", 900.0)):
+        found = report_funds(Asked(register, month_number(month), Rules()))
+        whole = found.tables["fund_totals"].query("by == 'kind' and of_what == '*'").iloc[0]
+        assert whole[["grants", "paid"]].tolist() == [1, paid]
+        assert "paid_twice" not in set(found.tables["fund_exceptions"]["exception"])
+
+
 def test_late_unspent_unpaid_and_twice_paid_are_each_listed_for_their_reason(tmp_path: Path) -> None:
     found = report(
         tmp_path,
