@@ -48,7 +48,7 @@ def helped_before_outcome(register: Register, rows: pd.DataFrame, horizon_months
 
 def _begun(register: Register, county: str) -> pd.DataFrame:
     """Measures of a county that began, by household and day."""
-    given = register.read("assistance", county)
+    given = register.read_last("assistance", county)
     started = given["started_on"] if "started_on" in given else pd.Series(pd.NaT, index=given.index)
     accepted = given["accepted"] if "accepted" in given else pd.Series(pd.NA, index=given.index, dtype="boolean")
     offered = given["offered_on"].where(accepted.fillna(True).astype(bool))

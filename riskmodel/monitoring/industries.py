@@ -138,11 +138,11 @@ def _links(asked: Asked, county: str) -> pd.DataFrame:
     columns = ["household_id", "project_id", "link", "income"]
     if asked.register.file("household_projects", county) is None:
         return pd.DataFrame(columns=columns)
-    return _known(asked, asked.register.read("household_projects", county)).reindex(columns=columns)
+    return _known(asked, "household_projects", county).reindex(columns=columns)
 
 
-def _known(asked: Asked, rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["known_at"] <= pd.Timestamp(asked.day)] if "known_at" in rows else rows
+def _known(asked: Asked, table: str, county: str) -> pd.DataFrame:
+    return asked.register.read_last(table, county, asked.day)
 
 
 _OF_PROJECT = (
@@ -153,9 +153,7 @@ _OF_PROJECT = (
 def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     """One row per project: its figures, grade, stagnation, and the reasons in words."""
     rules = asked.rules.industries
-    known = _known(asked, asked.register.read("projects", county))
-    order = ["project_id", "month", *(["known_at"] if "known_at" in known else [])]
-    known = known.sort_values(order, kind="stable").drop_duplicates(["project_id", "month"], keep="last")
+    known = _known(asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
     known = known.reindex(columns=_OF_PROJECT)
     known = known[known["month"] <= pd.Timestamp(asked.day)]
     number = known["month"].dt.year * 12 + known["month"].dt.month - 1
@@ -240,7 +238,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     struck: set[str] = set()
     homes = asked.register.read("households", county)
     if asked.register.file("events", county) is not None:
-        events = _known(asked, asked.register.read("events", county))
+        events = _known(asked, "events", county)
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
         if "verified" in events:
@@ -267,7 +265,7 @@ def _fallen_prices(asked: Asked, county: str) -> set[str]:
     """Villages whose price index lies under that of a year ago by the rule's share."""
     if not {"price_index", "village_id"} <= set(asked.register.columns("villages")):
         return set()
-    rows = _known(asked, asked.register.read("villages", county))
+    rows = _known(asked, "villages", county)
     rows = rows[rows["month"] <= pd.Timestamp(asked.day)].sort_values(["village_id", "month"], kind="stable")
     now = rows.drop_duplicates("village_id", keep="last").set_index("village_id")
     before = rows[rows["month"] <= pd.Timestamp(asked.day) - pd.DateOffset(months=12)]
@@ -280,7 +278,7 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     none = pd.Series(dtype=float), pd.Series(dtype=object)
     if asked.register.file("assistance", county) is None or not len(links):
         return none
-    help_ = _known(asked, asked.register.read("assistance", county))
+    help_ = _known(asked, "assistance", county)
     if not {"amount_planned", "paid_on"} <= set(help_):
         return none
     day, rules = pd.Timestamp(asked.day), asked.rules.industries
@@ -371,7 +369,7 @@ def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None
     if asked.register.file("events", county) is None:
         return None
     day = pd.Timestamp(asked.day)
-    events = _known(asked, asked.register.read("events", county))
+    events = _known(asked, "events", county)
     recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
         events["onset_on"] <= day
     )

@@ -294,18 +294,14 @@ def _lists(asked: Asked) -> dict[str, str]:
 
 def _placed(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, kind: str, sql: str) -> pd.DataFrame:
     """A list with where its households live, and the help that they took up since the window began."""
-    file = asked.register.file("assistance", county)
-    held = set(asked.register.columns("assistance"))
     taken = "NULL AS measures"
-    if file is not None and "accepted" in held:
+    if asked.register.file("assistance", county) is not None and "accepted" in asked.register.columns("assistance"):
+        open_known(connection, asked, "assistance", [county])
         since = asked.last_month - asked.rules.spells.frequent_window_months
-        answered = "answered_on" if "answered_on" in held else "known_at"
         taken = (
             "(SELECT string_agg(measure || ' x' || times, '; ' ORDER BY times DESC, measure) FROM (SELECT measure, "
-            f"count(*) AS times FROM {rows_of(file)} a WHERE a.household_id = l.household_id AND accepted "
-            f"AND known_at <= DATE '{asked.day}' AND {answered} <= DATE '{asked.day}' "
-            f"AND {month_no('offered_on')} > {since} "
-            "GROUP BY measure)) AS measures"
+            "count(*) AS times FROM sorted_assistance a WHERE a.household_id = l.household_id AND accepted "
+            f"AND {month_no('offered_on')} > {since} GROUP BY measure)) AS measures"
         )
     return connection.execute(
         f"SELECT l.household_id, h.* EXCLUDE (household_id), '{kind}' AS kind, since_no, months, entries, {taken} "

@@ -510,7 +510,8 @@ class _Intake:
         extras = {name: {f.name: f.column for f in fields if f.extra} for name, fields in self.fields.items()}
         for name, table in self.contract.tables.items():
             if name in self.report.tables:
-                columns, filled, empty = columns_of(self.connection, table, list(extras.get(name, {})))
+                mapped = {f.name for f in self.fields.get(name, ())}
+                columns, filled, empty = columns_of(self.connection, table, list(extras.get(name, {})), mapped)
                 self.report.missing[name] = empty
                 if filled:
                     holding[name] = filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -172,6 +173,18 @@ class Register:
         kept = {pa.bool_(): pd.BooleanDtype(), pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
         rows = pa.concat_tables([pq.read_table(f, partitioning=None) for f in files or self.files(table)[:1]])
         return (rows if files else rows.slice(0, 0)).to_pandas(date_as_object=False, types_mapper=kept.get)
+
+    def read_last(self, table: str, county: str | None = None, known_by: dt.date | None = None) -> pd.DataFrame:
+        """`read`, but of what is told more than once only the version known last, by a day if one is given."""
+        rows = self.read(table, county)
+        if "known_at" not in rows:
+            return rows
+        if known_by is not None:
+            rows = rows[rows["known_at"].dt.date <= known_by]
+        if table not in self.revised:
+            return rows
+        key = [c for c in load_contract().tables[table].key if c in rows]
+        return rows.sort_values("known_at", kind="stable").drop_duplicates(key, keep="last").sort_index()
 
     def __repr__(self) -> str:
         months = f"{self.first_month} to {self.last_month}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,17 +22,19 @@ def sort_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 def columns_of(
-    connection: duckdb.DuckDBPyConnection, table: Table, extras: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, table: Table, extras: Sequence[str], mapped: Container[str]
 ) -> tuple[list[str], list[str], list[str]]:
     """Columns to write (keys, and all that hold a value), those that hold a value, and those that hold none.
 
-    What a record says of its household is kept in `households` alone.
+    A blank day on which something ends, is answered or paid says that it has not come yet: where the source has such a
+    column, it holds that, even if all of it is blank. What a record says of its household is kept in `households` alone.
     """
     own = [name for name, (home, _) in destinations(table.name).items() if home == table.name]
     names = [*own, *sorted(extras)]
     counts = ", ".join(f"count({identifier(name)})" for name in names)
     filled = connection.execute(f"SELECT {counts} FROM sorted_{table.name}").fetchall()[0]
-    holding = [name for name, count in zip(names, filled, strict=True) if count]
+    yet_to_come = {c.name for c in table.columns.values() if c.revealed_by == c.name and c.name in mapped and any(filled)}
+    holding = [name for name, count in zip(names, filled, strict=True) if count or name in yet_to_come]
     written = [name for name in names if name in holding or name in table.key]
     return written, holding, [name for name in own if name not in holding]
 
