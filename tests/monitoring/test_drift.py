@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,27 @@ def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_
         assert found["check"].item() == "lacking" and found["name"].item() == "events"
         assert found["effect"].item() == 3 and words_of("drift").value("check", "lacking")[0] == "rows of a table"
         assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
+
+
+@pytest.mark.parametrize(("months", "alarms"), [(range(1, 13), 1), ((6, 12), 0)])
+def test_a_kind_of_event_that_comes_no_more_alarms_where_it_came_steadily(
+    tmp_path: Path, months: Iterable[int], alarms: int
+) -> None:
+    """Lay-offs come in as ever; illnesses stop, of which as many had come in every month, or half a year at once."""
+    days = [month.strftime("%Y-%m-10") for month in MONTHS[MONTHS < "2023-10"] if month.month in months]
+    ids = [f"{k:03d}" for k in range(8 * 12 // len(months))]
+    ill = pd.DataFrame([(one, "illness", day, day) for day in days for one in ids],
+                       columns=["household_id", "kind", "onset_on", "known_at"])  # fmt: skip
+    events = pd.concat([ill, illnesses("2024-01").assign(kind="laid_off")])
+    found = report_drift(Asked(make_register(tmp_path, records=records(), events=events), LAST, Rules())).tables
+    assert len(found["alarms"]) == alarms
+    if alarms:
+        (alarm,) = found["alarms"].to_dict("records")
+        assert (alarm["check"], alarm["name"], alarm["now"], alarm["then"]) == ("kind", "illness", 0, 24)
+        assert alarm["action_en"].startswith("Events of the kind illness: 0 became known in the last three months, 24 in")
+        assert "因病" in alarm["action_zh"] and words_of("drift").value("check", "kind")[0] == "events of a kind"
+    kinds = found["comparisons"].query("check == 'kind'").set_index("name")
+    assert kinds.loc["laid_off", "effect"] == 1 and kinds.loc["illness", "effect"] == 24
 
 
 def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_moved_far(
