@@ -465,7 +465,9 @@ def _scores_and_features(
     No two years are quite alike for the households of a county, and what they have in common no spread between villages
     tells. So a feature that is distributed otherwise matters where it may have moved the risks, or moved far
     (`psi_features`). The average of a place is not asked for: it moves a little everywhere each year, which is far beside
-    the spread between places, and the households' own values are compared.
+    the spread between places, and the households' own values are compared. What villages have from one market (a price)
+    counts once for all of them. Months since something happened are told as far back as the register reached at the earlier
+    month.
     """
     model, rules = asked.model, asked.rules.drift
     assert model is not None
@@ -479,26 +481,43 @@ def _scores_and_features(
         notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
     of_a, of_b = code[: len(here)], code[len(here) :]
     whose = {"reference": reference, "reference_month": month_text(month)}
+    reach = month - month_number(asked.register.first_month)
+    features = {feature.name: feature for feature in model.catalogue.features}
+    since = {name for name, f in features.items() if f.empty is not None and f.unit.startswith("months")}
+    of_villages = {name for name, f in features.items() if f.table == "villages"} - left_out
+
+    def of(name: str, frame: pd.DataFrame) -> np.ndarray:
+        made = frame[name].to_numpy(float) if len(frame) else np.empty(0)
+        return np.minimum(made, reach) if name in since else made
 
     def values(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return here[name].to_numpy(float), of_a, there[name].to_numpy(float), of_b
+        a, b = of(name, here), of(name, there)
+        return (a, *_of_one_source(a, of_a, b, of_b)) if name in of_villages else (a, of_a, b, of_b)
+
+    def course(name: str) -> list[np.ndarray]:
+        return [of(name, scored(m)) for m in trend] if len(trend) == 3 else []
 
     risk = _shape(*values("risk"), {"about": SCORES, "name": "risk", **whose}, rules.psi_scores,
-                  functools.partial(_course, scored, trend, "risk"))  # fmt: skip
+                  functools.partial(course, "risk"))  # fmt: skip
     yield risk
     least = rules.psi if risk.effect >= risk.least_effect else rules.psi_features
     for name in (n for n in model.inputs if n in here and n not in left_out):
         feature = {"about": FEATURES, "name": name, **whose}
-        a, _, b, _ = values(name)
+        a, whose_a, b, whose_b = values(name)
         yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, feature, rules.missing_change)
-        if name not in averages:
-            yield _shape(*values(name), feature, least, functools.partial(_course, scored, trend, name))
+        if name not in averages and len(np.union1d(whose_a, whose_b)) >= min(LEAST_CLUSTERS, len(villages)):
+            yield _shape(a, whose_a, b, whose_b, feature, least, functools.partial(course, name))
 
 
-def _course(scored: Callable[[int], pd.DataFrame], trend: Sequence[int], name: str) -> list[np.ndarray]:
-    """A feature at the months of a trend that can be laid over each other; an empty one where nobody was at risk."""
-    frames = [scored(month) for month in trend] if len(trend) == 3 else []
-    return [frame[name].to_numpy(float) if len(frame) else np.empty(0) for frame in frames]
+def _of_one_source(
+    a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clusters of villages that have the same values now and then: those of now, the values of then, those of then."""
+    number = int(max(of_a.max(initial=-1), of_b.max(initial=-1))) + 1
+    now, then = (np.full(number, np.nan) for _ in range(2))
+    now[of_a], then[of_b] = a, b
+    _, one = np.unique(np.column_stack([now, then]), axis=0, return_inverse=True)
+    return one[of_a], b, one[of_b]
 
 
 def _resting_on(model: RiskModel, such: Callable[[Feature], bool]) -> frozenset[str]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,12 @@ from typer.testing import CliRunner
 from benchmarks import drift_alarms
 from benchmarks.drift_alarms import LAST, UNITS, alarms_of, plant, planted, quiet
 from benchmarks.national import make_register as make_synthetic
+from riskmodel.catalogue import load_catalogue
 from riskmodel.cli import app
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring import drift
-from riskmodel.monitoring.drift import _ratio, report_drift
+from riskmodel.monitoring.drift import _ratio, _scores_and_features, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
@@ -292,6 +294,33 @@ def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_m
     assert alarms(0.7, 0.0) == set()
     assert alarms(0.7, 0.7) == {feature, risk}
     assert alarms(1.5, 0.0) == {feature}
+
+
+def alarming(feature: str, then: np.ndarray, now: np.ndarray) -> bool:
+    """Whether a feature alarms that had such values a year ago, a year and a half into the register; 40 to a village."""
+    whose = pd.DataFrame({"household_id": np.arange(len(now)).astype(str), "cluster": np.arange(len(now)) // 40})
+    before, after = (whose.assign(**{"risk": 0.1, feature: values}) for values in (then, now))
+    month = month_number("2023-06")
+    model = SimpleNamespace(inputs=(feature,), catalogue=load_catalogue())
+    asked = Asked(SimpleNamespace(first_month="2021-01"), month, Rules(), model=model)
+    tests = _scores_and_features(asked, lambda m: after if m == month else before, month - 12, "last_year", (), [])
+    return any(test.alarms(1e-5) for test in tests if test.about == "features")
+
+
+def test_months_since_something_are_told_as_far_back_as_the_register_reached_then() -> None:
+    draw, name = np.random.default_rng(5), "months_since_identified"
+    then = np.where(draw.random(2000) < 0.7, 60, draw.integers(0, 5, 2000))
+    longer = np.where((then == 60) & (draw.random(2000) < 0.8), draw.integers(18, 30, 2000), then)
+    assert not alarming(name, then, longer), "what lies before the register's first month was not on record then"
+    lately = np.where((then == 60) & (draw.random(2000) < 0.8), draw.integers(0, 5, 2000), then)
+    assert alarming(name, then, lately)
+
+
+@pytest.mark.parametrize(("markets", "alarms"), [(50, True), (13, False), (2, False)])
+def test_a_price_that_villages_have_from_one_market_counts_once(markets: int, alarms: bool) -> None:
+    draw, market = np.random.default_rng(6), np.arange(2000) // 40 % markets
+    then, rise = draw.normal(100, 10, markets), draw.normal(20, 5, markets)
+    assert alarming("price_index_now", then[market], (then + rise)[market]) == alarms
 
 
 def test_features_scores_and_causes_are_compared_where_a_model_is_named(county: County) -> None:
