@@ -69,7 +69,7 @@ def _receive(life: Life, t: int) -> None:
     rent = 300 * households.leased * households.land / 12
     pays = np.where(stopped, 0.0, np.where(households.link >= 0, villages.project_pays[t, life.village], 1.0))
     rent = np.where(households.link == 2, pays * rent, rent)
-    life.now["property"] = rent + pays * households.dividend * growth * pays_out
+    life.now["property"] = rent + pays * households.dividend * pays_out
     helped = np.where(life.protection_left > 0, 110.0 * life.size, 0.0)
     allowance = households.floor_allowance * life.now["line_index"] + helped
     subsidy = households.land * (90 + villages.eco_compensation[life.village]) * (calendar == 3)
@@ -90,9 +90,9 @@ def spend(life: Life, t: int) -> None:
     due = life.claims_due[t % len(life.claims_due)]
     life.now["claims"] = due.copy()
     due[:] = 0
-    aid = np.where(life.school_aid_left > 0, 250.0 * growth, 0.0)
+    aid = np.where(life.school_aid_left > 0, 250.0, 0.0)
     pupils = life.county.members.students[t] - life.county.members.higher_students[t]
-    life.now["schooling_cost"] = 40.0 * growth * pupils + np.maximum(life.schooling_month - aid, 0)
+    life.now["schooling_cost"] = 40.0 * pupils + np.maximum(life.schooling_month - aid, 0)
     spare = np.maximum(life.savings - 3 * households.consumption * growth, 0)
     repaid = np.minimum(np.minimum(life.owed / LOAN_MONTHS, life.debt), 0.5 * spare)
     life.now["debt_service"] = _INTEREST * life.debt + repaid

@@ -164,7 +164,7 @@ def _schooling(life: Life, t: int) -> None:
         return
     members, hazards = life.county.members, life.world.hazards
     starts = members.school_starts[t] & (not life.quiet(t))
-    cost = (450 + 700 * life.u("schooling cost", t)) * life.now["other_index"]
+    cost = 450 + 700 * life.u("schooling cost", t)
     life.schooling_month = np.where(starts, cost, np.where(members.higher_students[t] > 0, life.schooling_month, 0.0))
     along = starts & (life.u("parent goes along", t) < hazards.accompany) & (life.able > 1)
     life.start("accompany_left", along, 20)

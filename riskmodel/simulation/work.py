@@ -81,7 +81,7 @@ def do_work(life: Life, t: int) -> None:
     share = np.where(life.low_effort, share * (low + (high - low) * life.streams.once("low work")), share)
     wage = life.households.day_wage * (1 + 0.05 * life.trained) * life.now["wage_index"]
     earned = share * wage * (local + economy.migrant_premium * distant) * np.exp(0.1 * life.z("wage", t))
-    life.now["public_post"] = np.where(life.post_left > 0, economy.public_post * life.now["other_index"], 0.0)
+    life.now["public_post"] = np.where(life.post_left > 0, economy.public_post, 0.0)
     unpaid = np.where(life.arrears_left > 0, 0.85, 0.0)
     life.now["wage"] = earned * (1 - unpaid) + life.now["public_post"]
     life.now["migrant_months"] = MIGRANT_SEASON[calendar] * (away - jobless_away)
