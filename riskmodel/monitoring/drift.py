@@ -311,12 +311,19 @@ def _level(
     now, then = (_typical(x) if (x > 0).any() else np.nan for x in (a, b))
     side_a, side_b = (np.where(x > 0, (x > then).astype(int), -1) for x in (a, b))
     _, _, p = shares_differ(side_a, of_a, side_b, of_b, 2)
-    effect = float(np.exp(abs(np.log(now / then)))) if known else 1.0
+    effect = float(np.exp(min(abs(np.log(now / then)), _moved(a, b)))) if known else 1.0
     if effect >= least and len(samples := course()) > 2 and all((x > 0).any() for x in samples):
         levels = np.log([_typical(x) for x in samples])
         straight = np.linspace(levels[0], levels[-1], len(levels))
         effect = min(effect, float(np.exp(2 * np.abs(levels - straight).max())))  # a jump in the middle: the whole of it
     return Comparison(check=LEVEL, now=now, then=then, effect=effect, least_effect=least, p_value=p[0], **whose)
+
+
+def _moved(a: np.ndarray, b: np.ndarray) -> float:
+    """How far most tenths of what is more than nothing moved, in logarithms: where sums are few, as the cost of one pupil or
+    of two, the median leaps from one to the other while nothing else moves."""
+    tenths = np.linspace(0.1, 0.9, 9)
+    return float(np.median(np.abs(np.log(np.quantile(a[a > 0], tenths) / np.quantile(b[b > 0], tenths)))))
 
 
 def is_amount(name: str) -> bool:

@@ -98,6 +98,18 @@ def test_a_fixed_sum_that_a_quarter_of_the_households_get_is_no_drift_where_the_
     assert ["wage_income", "shape"] in apart[["name", "check"]].to_numpy().tolist(), "who earns much earns far more now"
 
 
+def test_a_median_that_leaps_between_the_cost_of_one_pupil_and_of_two_is_no_change_of_level(tmp_path: Path) -> None:
+    rows = records()
+    number = rows["household_id"].astype(int)
+    rows["schooling_cost"] = np.where(number < np.where(last(rows), 260, 140), 960.0, 480.0)
+    level = report(tmp_path / "leaps", rows).tables["comparisons"].query("name == 'schooling_cost' and check == 'level'")
+    assert (level["then"].item(), level["now"].item()) == (480, 960) and level["p_value"].item() < 1e-9
+    assert level["effect"].item() == 1
+    rows.loc[last(rows), "schooling_cost"] *= 2
+    moved = report(tmp_path / "doubled", rows).tables["alarms"]
+    assert ["schooling_cost", "level"] in moved[["name", "check"]].to_numpy().tolist()
+
+
 @pytest.mark.parametrize("unit", ["fen_for_yuan", "month_for_year"])
 def test_a_twentieth_of_the_rows_in_another_unit_alarms_for_that_column_alone(
     steady: Path, tmp_path: Path, unit: str
