@@ -10,7 +10,8 @@ nothing stays nothing in any unit.
 errors are planted in the last one, every unit in every column of money: rare amounts are found more rarely.
 
 **Under a model** (`--models`), counties of five years are reported on every third month with a model of their first two and
-a half years; in copies, events, help or visits have not come in for a year before the last of these months.
+a half years; in copies, events, help or visits, or events of one kind, have not come in for a year before the last of these
+months.
 
     python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
     python benchmarks/drift_alarms.py --quiet 0 --planted 0 --counties 4 --json figures.json
@@ -52,6 +53,7 @@ UNITS = {
 }  # fmt: skip
 SHARE = 0.05
 WORLDS = ("easy", "hard")
+KINDS = ("illness", "laid_off")
 
 
 def alarms_of(register: Register, month: int) -> pd.DataFrame:
@@ -159,23 +161,25 @@ def under_models(counties: int, households: int, folder: Path, first: int = 0) -
             found = report_drift(Asked(register, month, Rules(), model=model)).tables["alarms"]
             told = found["about"] + " " + found["check"] + " " + found["name"] + " " + found["reference"]
             months.append({**whose, "month": month_text(month), "alarms": "; ".join(told)})
-        for table in ("events", "assistance", "visits"):
-            late = without_lately(out, folder / "copy", table, last - 12)
+        for table, kind in (("events", None), ("assistance", None), ("visits", None), *(("events", kind) for kind in KINDS)):
+            late = without_lately(out, folder / "copy", table, last - 12, kind)
             found = report_drift(Asked(late, last, Rules(), model=model)).tables["alarms"]
-            named = set(found.loc[found["check"] == "lacking", "name"])
-            lacking.append({**whose, "table": table, "found": table in named, "alone": named == {table}})
+            named = set(found.loc[found["check"].isin(["lacking", "kind"]), "name"])
+            what = kind or table
+            lacking.append({**whose, "table": what, "found": what in named, "alone": named == {what}})
             shutil.rmtree(folder / "copy")
         shutil.rmtree(out)
     return pd.DataFrame(months), pd.DataFrame(lacking)
 
 
-def without_lately(register: Path, copy: Path, table: str, month: int) -> Register:
-    """A copy of a register in which no row of a table became known after a month."""
+def without_lately(register: Path, copy: Path, table: str, month: int, kind: str | None = None) -> Register:
+    """A copy of a register in which no row of a table, or none of a kind, became known after a month."""
     shutil.copytree(register, copy)
     for file in sorted((copy / "tables" / table).glob("*.parquet")):
         rows = pq.read_table(file, partitioning=None)
-        kept = rows.filter(pc.less(rows["known_at"], pa.scalar(first_day(month + 1), pa.date32())))
-        pq.write_table(kept, file, compression="zstd")
+        kept = pc.less(rows["known_at"], pa.scalar(first_day(month + 1), pa.date32()))
+        kept = kept if kind is None else pc.or_(kept, pc.not_equal(rows["kind"], kind))
+        pq.write_table(rows.filter(kept), file, compression="zstd")
     return Register.open(copy)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from riskmodel.monitoring.shifts import (
     beyond,
     bins_of,
     chance_of,
+    fewer_than_usual,
     ks_distance,
     middling,
     more_than_usual,
@@ -54,8 +55,12 @@ from riskmodel.register import Register, load_contract
 LAST_YEAR, TRAINING, MONTH_BEFORE = "last_year", "training", "month_before"
 INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES = "inputs", "features", "scores", "calibration", "causes"
 ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values", "units", "level", "shape", "ratio"
-LACKING = "lacking"
+LACKING, KIND = "lacking", "kind"
 _DELIVERED = ("events", "assistance", "visits")
+_KIND = {"events": "kind"}
+"""The column by which rows of a table are of one kind or another."""
+_LEAST_OF_KIND, _LEAST_TIMES = 20, 4
+"""Of a kind rarer than so many in three months, or told by fewer such stretches (a year), none at all is no wonder."""
 _LATELY = 3
 """Months in which rows of such a table became known: what comes in once a quarter is no fall."""
 
@@ -155,11 +160,14 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
     tables = [table for table in _DELIVERED if references and register.has(table)]
-    came_in = {table: _came_in(register, sample, table, [now, *references.values()]) for table in tables}
+    came_in = {table: _came_in(register, sample, table, now, references.values()) for table in tables}
     for reference, month in references.items():
         yield _rows(sample, now, month, reference, rules.rows_change)
-        for table, by_month in came_in.items():
-            yield _lacking(table, by_month[now], by_month[month], reference, month, rules.table_fall)
+        for table, rows in came_in.items():
+            whole = _lacking(table, rows.groupby("cluster").sum(), now, month, reference, rules.table_fall)
+            yield whole
+            if whole.effect < whole.least_effect:
+                yield from _kinds(rows, now, month, reference, rules.table_fall)
     for name in sample.kinds:
         for reference, month in references.items():
             yield from _column(sample, name, now, month, reference, trends[reference], rules)
@@ -211,32 +219,56 @@ def _rows(sample: Sample, now: int, month: int, reference: str, least: float) ->
     )  # fmt: skip
 
 
-def _came_in(register: Register, sample: Sample, table: str, months: Sequence[int]) -> dict[int, np.ndarray]:
-    """Rows of a table that became known in the last months up to each month, by cluster of the sample's households.
+def _came_in(register: Register, sample: Sample, table: str, now: int, references: Iterable[int]) -> pd.DataFrame:
+    """Rows of a table that became known in the last months up to each month, by kind and cluster of the sample's households.
 
-    Rows of a whole village are not counted: a price that falls for all makes many of them, or there is none.
+    The months are now, the references, and before each of these every one that cuts the past into such stretches. Rows of a
+    whole village are not counted: a price that falls for all makes many of them, or there is none.
     """
     step, lately = register.step_months, max(_LATELY, register.step_months)
+    earliest = month_number(register.first_month) + lately - step
+    ends = sorted({now, *references, *(m for month in references for m in range(month, earliest - 1, -lately))})
+    kind = f"coalesce({_KIND[table]}, '')" if table in _KIND else "''"
     known = ", ".join(
-        f"count(*) FILTER (known_at > DATE '{last_day(end - lately)}' AND known_at <= DATE '{last_day(end)}')"
-        for end in (month + step - 1 for month in months)
+        f"count(*) FILTER (known_at > DATE '{last_day(end + step - 1 - lately)}' AND known_at <= "
+        f"DATE '{last_day(end + step - 1)}') AS \"{end}\""
+        for end in ends
     )
     files = [file for county in register.counties if (file := register.file(table, county))]
     with engine() as connection:
         connection.register("sample", pd.DataFrame({"household_id": sample.households, "cluster": sample.cluster}))
         made = connection.execute(
-            f"SELECT {known} FROM {rows_of(*files)} JOIN sample USING (household_id) GROUP BY cluster ORDER BY cluster"
-        ).fetchall()
-    return dict(zip(months, np.array(made, float).reshape(-1, len(months)).T, strict=True))
+            f"SELECT {kind} AS kind, cluster, {known} FROM {rows_of(*files)} JOIN sample USING (household_id) "
+            "GROUP BY 1, 2 ORDER BY 1, 2"
+        ).df()
+    return made.set_index(["kind", "cluster"]).rename(columns=int).astype(float)
 
 
-def _lacking(table: str, here: np.ndarray, there: np.ndarray, reference: str, month: int, least: float) -> Comparison:
+def _lacking(name: str, rows: pd.DataFrame, now: int, month: int, reference: str, least: float) -> Comparison:
     """Whether far fewer rows of a table came in: where there are no more of them, features stand at nothing."""
+    here, there = rows[now].to_numpy(), rows[month].to_numpy()
     a, b = float(here.sum()), float(there.sum())
     return Comparison(
-        INPUTS, table, LACKING, reference, month_text(month), a, b, max(b, 1.0) / max(a, 1.0), least,
+        INPUTS, name, LACKING, reference, month_text(month), a, b, max(b, 1.0) / max(a, 1.0), least,
         float(chance_of((here - there)[:, None])[0]),
     )  # fmt: skip
+
+
+def _kinds(rows: pd.DataFrame, now: int, month: int, reference: str, least: float) -> Iterator[Comparison]:
+    """Whether far fewer rows of a single kind came in than in all stretches of the past, up to the month of reference.
+
+    A kind that comes and goes, as disasters do, is told by its own past: where that was uneven, few are no wonder.
+    """
+    past = [end for end in rows.columns if end <= month and (month - end) % _LATELY == 0]
+    for kind, of_kind in rows.groupby(level="kind"):
+        counts = of_kind.sum()
+        usual = float(counts[past].mean())
+        if not kind or len(past) < _LEAST_TIMES or usual < _LEAST_OF_KIND:
+            continue
+        told = _lacking(str(kind), of_kind, now, month, reference, least)
+        chance = fewer_than_usual(told.now, counts[past].to_numpy())
+        effect = max(min(told.then, usual), 1.0) / max(told.now, 1.0)
+        yield replace(told, check=KIND, effect=effect, p_value=max(told.p_value, chance))
 
 
 def _column(
@@ -279,12 +311,19 @@ def _level(
     now, then = (_typical(x) if (x > 0).any() else np.nan for x in (a, b))
     side_a, side_b = (np.where(x > 0, (x > then).astype(int), -1) for x in (a, b))
     _, _, p = shares_differ(side_a, of_a, side_b, of_b, 2)
-    effect = float(np.exp(abs(np.log(now / then)))) if known else 1.0
+    effect = float(np.exp(min(abs(np.log(now / then)), _moved(a, b)))) if known else 1.0
     if effect >= least and len(samples := course()) > 2 and all((x > 0).any() for x in samples):
         levels = np.log([_typical(x) for x in samples])
         straight = np.linspace(levels[0], levels[-1], len(levels))
         effect = min(effect, float(np.exp(2 * np.abs(levels - straight).max())))  # a jump in the middle: the whole of it
     return Comparison(check=LEVEL, now=now, then=then, effect=effect, least_effect=least, p_value=p[0], **whose)
+
+
+def _moved(a: np.ndarray, b: np.ndarray) -> float:
+    """How far most tenths of what is more than nothing moved, in logarithms: where sums are few, as the cost of one pupil or
+    of two, the median leaps from one to the other while nothing else moves."""
+    tenths = np.linspace(0.1, 0.9, 9)
+    return float(np.median(np.abs(np.log(np.quantile(a[a > 0], tenths) / np.quantile(b[b > 0], tenths)))))
 
 
 def is_amount(name: str) -> bool:
@@ -433,7 +472,9 @@ def _scores_and_features(
     No two years are quite alike for the households of a county, and what they have in common no spread between villages
     tells. So a feature that is distributed otherwise matters where it may have moved the risks, or moved far
     (`psi_features`). The average of a place is not asked for: it moves a little everywhere each year, which is far beside
-    the spread between places, and the households' own values are compared.
+    the spread between places, and the households' own values are compared. What villages have from one market (a price)
+    counts once for all of them. Months since something happened are told as far back as the register reached at the earlier
+    month.
     """
     model, rules = asked.model, asked.rules.drift
     assert model is not None
@@ -447,26 +488,43 @@ def _scores_and_features(
         notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
     of_a, of_b = code[: len(here)], code[len(here) :]
     whose = {"reference": reference, "reference_month": month_text(month)}
+    reach = month - month_number(asked.register.first_month)
+    features = {feature.name: feature for feature in model.catalogue.features}
+    since = {name for name, f in features.items() if f.empty is not None and f.unit.startswith("months")}
+    of_villages = {name for name, f in features.items() if f.table == "villages"} - left_out
+
+    def of(name: str, frame: pd.DataFrame) -> np.ndarray:
+        made = frame[name].to_numpy(float) if len(frame) else np.empty(0)
+        return np.minimum(made, reach) if name in since else made
 
     def values(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return here[name].to_numpy(float), of_a, there[name].to_numpy(float), of_b
+        a, b = of(name, here), of(name, there)
+        return (a, *_of_one_source(a, of_a, b, of_b)) if name in of_villages else (a, of_a, b, of_b)
+
+    def course(name: str) -> list[np.ndarray]:
+        return [of(name, scored(m)) for m in trend] if len(trend) == 3 else []
 
     risk = _shape(*values("risk"), {"about": SCORES, "name": "risk", **whose}, rules.psi_scores,
-                  functools.partial(_course, scored, trend, "risk"))  # fmt: skip
+                  functools.partial(course, "risk"))  # fmt: skip
     yield risk
     least = rules.psi if risk.effect >= risk.least_effect else rules.psi_features
     for name in (n for n in model.inputs if n in here and n not in left_out):
         feature = {"about": FEATURES, "name": name, **whose}
-        a, _, b, _ = values(name)
+        a, whose_a, b, whose_b = values(name)
         yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, feature, rules.missing_change)
-        if name not in averages:
-            yield _shape(*values(name), feature, least, functools.partial(_course, scored, trend, name))
+        if name not in averages and len(np.union1d(whose_a, whose_b)) >= min(LEAST_CLUSTERS, len(villages)):
+            yield _shape(a, whose_a, b, whose_b, feature, least, functools.partial(course, name))
 
 
-def _course(scored: Callable[[int], pd.DataFrame], trend: Sequence[int], name: str) -> list[np.ndarray]:
-    """A feature at the months of a trend that can be laid over each other; an empty one where nobody was at risk."""
-    frames = [scored(month) for month in trend] if len(trend) == 3 else []
-    return [frame[name].to_numpy(float) if len(frame) else np.empty(0) for frame in frames]
+def _of_one_source(
+    a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clusters of villages that have the same values now and then: those of now, the values of then, those of then."""
+    number = int(max(of_a.max(initial=-1), of_b.max(initial=-1))) + 1
+    now, then = (np.full(number, np.nan) for _ in range(2))
+    now[of_a], then[of_b] = a, b
+    _, one = np.unique(np.column_stack([now, then]), axis=0, return_inverse=True)
+    return one[of_a], b, one[of_b]
 
 
 def _resting_on(model: RiskModel, such: Callable[[Feature], bool]) -> frozenset[str]:
@@ -589,6 +647,9 @@ def _named(asked: Asked, test: Comparison) -> tuple[str, str]:
     if test.check == LACKING:
         table = load_contract().tables[test.name]
         return table.en, table.zh
+    if test.check == KIND:
+        words = load_contract().tables["events"].columns["kind"].zh_values
+        return test.name.replace("_", " "), next((zh for zh, en in words.items() if en == test.name), test.name)
     if test.about == INPUTS and test.name != "*":
         column = load_contract().tables["records"].columns[test.name]
         return column.en, column.zh
@@ -616,6 +677,13 @@ _ACTIONS = {
         "whether this table was delivered, and have it delivered before scoring: what is not on record counts as not "
         "having been.",
         "{name}：近三个月新获知{now:,.0f}条，截至{month}的同期为{then:,.0f}条。请核实该表是否漏报，补报后再评分，否则模型会视为没有发生。",
+    ),
+    KIND: (
+        "Events of the kind {name}: {now:,.0f} became known in the last three months, {then:,.0f} in the same months to "
+        "{month}, and in every stretch before some. Ask whether its source was delivered, and have it delivered before "
+        "scoring: what is not on record counts as not having been.",
+        "事件类型“{name}”：近三个月新获知{now:,.0f}条，截至{month}的同期为{then:,.0f}条，此前各期一直都有。"
+        "请核实该类数据来源是否漏报，补报后再评分，否则模型会视为没有发生。",
     ),
     MISSING: (
         "{name}: missing for {now:.0%}, in {month} for {then:.0%}. Ask the source whether the field was dropped or renamed; "

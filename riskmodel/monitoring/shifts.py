@@ -192,6 +192,31 @@ def more_than_usual(
     return share, before, special.betainc(made, there / count_as + 1, n_here / (n_here + n_there))
 
 
+def fewer_than_usual(now: float, usual: np.ndarray) -> float:
+    """Chance of so few now, where as many came in the usual stretches of time.
+
+    Of all counted now and then, those now are binomial where nothing changed (Przyborowski & Wilenski 1940). Where the
+    stretches differ more among themselves than counts do by chance (quasi-Poisson), so many count as one; of that spread,
+    which few stretches tell badly, the one-sided upper bound at 95 % is taken.
+
+    Parameters
+    ----------
+    now
+        Count of the stretch of time that is looked at.
+    usual
+        Counts of the others, shape (stretches,); of one alone nothing is told, and the chance is 1.
+
+    >>> steady, uneven = np.array([52, 47, 55, 49, 51, 46]), np.array([0, 190, 8, 0, 97, 5])
+    >>> fewer_than_usual(0, steady) < 1e-6, fewer_than_usual(0, uneven) > 0.2, fewer_than_usual(44, steady) > 0.2
+    (True, True, True)
+    """
+    times, mean = len(usual), float(np.mean(usual)) if len(usual) else 0.0
+    if times < 2 or mean <= 0:
+        return 1.0
+    count_as = max(float(((usual - mean) ** 2).sum() / mean / stats.chi2.ppf(0.05, times - 1)), 1.0)
+    return float(special.betainc(times * mean / count_as, now / count_as + 1, times / (times + 1)))
+
+
 def _bunching(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Variance of the counts of cells over that of independent ones, shape (bins,); 0 where it cannot be told."""
     cells, whole = int((expected.sum(axis=1) > 0).sum()), expected.sum(axis=0)

@@ -169,7 +169,7 @@ def _write(
         "carers": life.carers,
         "ill_since": np.where(life.ill_left > 0, life.ill_since, -1),
         "ill_worker": (life.ill_left > 0) & life.ill_worker,
-        "chronic": life.households.chronic + life.chronic_new,
+        "chronic": life.chronic,
         "disabled": life.households.disabled + life.disabled_new,
         "no_labour": life.disabled_workers + ((life.ill_left > 0) & life.ill_worker),
         "lost_workers": life.dead + life.left,

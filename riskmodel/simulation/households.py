@@ -13,7 +13,7 @@ import numpy as np
 
 from riskmodel.simulation.streams import Streams
 from riskmodel.simulation.villages import Villages
-from riskmodel.simulation.world import INDUSTRIES, World, line_of
+from riskmodel.simulation.world import INDUSTRIES, People, World, line_of
 
 _HEAD, _SPOUSE, _ADULT, _ELDERS, _CHILDREN = 0, 1, slice(2, 4), slice(4, 6), slice(6, 9)
 _SLOTS = 9
@@ -55,6 +55,7 @@ class Households:
     link: np.ndarray
     dividend: np.ndarray
     savings: np.ndarray
+    owed: np.ndarray
     debt: np.ndarray
     floor_allowance: np.ndarray
     floor_support: np.ndarray
@@ -134,14 +135,14 @@ def people_county(world: World, streams: Streams, villages: Villages, start: int
     n = streams.households
     village = np.arange(n) * len(villages) // n
     kind = np.searchsorted(_KINDS[:-1], streams.once("kind"), side="right")
-    age, present = _ages(streams, kind)
+    age, present = _ages(world.people, streams, kind)
     health = _Health(world, streams, age, present)
     members = _ageing(world, streams, age, present, health, streams.months)
     households = _means(world, streams, villages, village, kind, members, health, (start - burn_in) // 12)
     return County(world, start, burn_in, villages, households, members)
 
 
-def _ages(streams: Streams, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ages(people: People, streams: Streams, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ages at the start in months, and who is there; slots x households."""
     n = len(kind)
     age = np.zeros((_SLOTS, n))
@@ -160,7 +161,7 @@ def _ages(streams: Streams, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         present[slot] = streams.once(f"elder {place}") < chance
     for place, slot in enumerate(range(*_CHILDREN.indices(_SLOTS))):
         oldest = np.clip(age[_HEAD] - 22, 0.2, 18)
-        age[slot] = oldest * streams.once(f"age of child {place}")
+        age[slot] = oldest * streams.once(f"age of child {place}") ** people.age_of_children
         chance = np.choose(kind, [0.06, (0.85, 0.47, 0.09)[place], (0.3, 0.1, 0.0)[place], (0.55, 0.2, 0.0)[place]])
         present[slot] = streams.once(f"child {place}") < chance
     return np.floor(age * 12), present
@@ -184,18 +185,30 @@ class _Health:
         self.chronic = streams.once("chronic") < people.chronic * np.where(elders, 1.5, 0.72)
 
 
+def _last_months(people: People, streams: Streams, age: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Months until each member dies of old age, slots x households (Gompertz); the last of a household lives on."""
+    growth = people.mortality_growth
+    old = np.exp(growth * np.maximum(age / 12 - ELDERLY, 0))
+    drawn = np.stack([-np.log1p(-streams.once(f"life of {slot}")) for slot in range(len(age))])
+    months = 12 * (ELDERLY + np.log(old + drawn * growth / people.mortality) / growth) - age
+    longest = np.where(present, months, -np.inf).argmax(0)
+    months[longest, np.arange(age.shape[1])] = np.inf
+    return months
+
+
 def _ageing(world: World, streams: Streams, age: np.ndarray, present: np.ndarray, health: _Health, months: int) -> Members:
     """Count members month by month."""
     n = age.shape[1]
     counts = {name: np.zeros((months, n), dtype=np.int8) for name in Members.__dataclass_fields__}
     counts["school_starts"] = counts["school_starts"].astype(bool)
     people = world.people
+    last = _last_months(people, streams, age, present)
     for slot in range(_SLOTS):
-        here = present[slot]
         to_high = streams.once(f"high school {slot}") < people.high_school
         to_college = to_high & (streams.once(f"college {slot}") < people.college)
         for t in range(months):
             years = (age[slot] + t) // 12
+            here = present[slot] & (t < last[slot])
             pupil = here & (years >= SCHOOL_FROM) & (years < WORKING_FROM)
             higher = here & (((years >= 16) & (years < 19) & to_high) | ((years >= 19) & (years < 22) & to_college))
             working_age = here & (years >= WORKING_FROM) & (years < ELDERLY)
@@ -262,7 +275,8 @@ def _means(
     no_labour = able == 0
     per_person = (expected + 12 * missing) / size
     lifted = streams.once("lifted") < np.where(missing > 0, 0.85, people.lifted - 0.06)
-    owes = streams.once("owes") < 0.3
+    owes = streams.once("owes") < economy.owes
+    owed = np.where(owes, economy.loan_size * np.exp(economy.loan_size_sd * streams.once_normal("debt")), 0.0)
     prone, after_shock = _effort(world, streams, able)
     return Households(
         village=village,
@@ -288,7 +302,8 @@ def _means(
         link=np.where(linked, kind_of_link, -1).astype(np.int8),
         dividend=dividend,
         savings=per_person * size * np.exp(0.7 * streams.once_normal("savings")) * 0.25,
-        debt=np.where(owes, 9000 * np.exp(0.9 * streams.once_normal("debt")), 0.0),
+        owed=owed,
+        debt=owed * streams.once("debt still to pay"),
         floor_allowance=np.where(no_labour, missing, 0.0),
         floor_support=np.where(no_labour, 0.0, missing),
         consumption=0.82 * per_person * size / 12,

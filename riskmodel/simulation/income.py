@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from riskmodel.simulation.life import FLOWS, WINDOW, Life
+from riskmodel.simulation.world import LOAN_MONTHS
 
 _HARVEST = np.array(
     [
@@ -19,6 +20,7 @@ _HARVEST = np.array(
 _SPENDING = np.array([0.02, 0.08, 0.2, 0.2, 0.12, 0.08, 0.08, 0.06, 0.06, 0.05, 0.03, 0.02])
 """Share of the year's production cost by calendar month [A]."""
 _FAMILY_SUPPORT = 60.0  # a month to households of elders, from children who live apart [A]
+_INTEREST = 0.005  # of debt, a month [A]
 _SMALL_COST, _CHRONIC_COST = 14.0, 95.0  # out-of-pocket a month: per member, and of long-term illness [A]
 
 
@@ -82,8 +84,8 @@ def _receive(life: Life, t: int) -> None:
 def spend(life: Life, t: int) -> None:
     """Medical and schooling cost, claims, and what is saved or borrowed in the end."""
     households = life.households
-    chronic = households.chronic + life.chronic_new
-    small = (_SMALL_COST * life.size + _CHRONIC_COST * chronic) * np.exp(0.4 * life.z("small cost", t))
+    growth = life.now["other_index"]
+    small = growth * (_SMALL_COST * life.size + _CHRONIC_COST * life.chronic) * np.exp(0.4 * life.z("small cost", t))
     life.now["selfpay"] = small + life.now["illness_selfpay"] + life.now["accident_selfpay"]
     due = life.claims_due[t % len(life.claims_due)]
     life.now["claims"] = due.copy()
@@ -91,10 +93,12 @@ def spend(life: Life, t: int) -> None:
     aid = np.where(life.school_aid_left > 0, 250.0, 0.0)
     pupils = life.county.members.students[t] - life.county.members.higher_students[t]
     life.now["schooling_cost"] = 40.0 * pupils + np.maximum(life.schooling_month - aid, 0)
-    life.now["debt_service"] = 0.015 * life.debt
+    spare = np.maximum(life.savings - 3 * households.consumption * growth, 0)
+    repaid = np.minimum(np.minimum(life.owed / LOAN_MONTHS, life.debt), 0.5 * spare)
+    life.now["debt_service"] = _INTEREST * life.debt + repaid
     income = sum(life.now[name] for name in ("wage", "production", "property", "transfer", "claims"))
     outgo = sum(life.now[name] for name in ("production_cost", "selfpay", "schooling_cost", "debt_service"))
-    consumption = households.consumption * life.now["other_index"]
+    consumption = households.consumption * growth
     left = income - outgo - consumption
     # Below its usual means a household first cuts consumption by a third, then draws on savings, then
     # borrows.
@@ -105,11 +109,16 @@ def spend(life: Life, t: int) -> None:
     life.now["drew_savings"] = (left < -0.1 * consumption) & (life.savings > 0)
     life.now["borrowed"] = borrowed > 400
     life.savings = np.maximum(savings, 0)
-    spare = np.maximum(life.savings - 3 * consumption, 0)
-    repaid = np.minimum(life.debt * 0.08, 0.5 * spare)
-    life.debt = life.debt - repaid + borrowed
-    life.savings = life.savings - repaid
     life.now["overdue"] = (life.savings <= 0) & (life.debt > 0.9 * life.now["line"] * life.size)
+    life.debt = life.debt - repaid + borrowed + _lent(life, t)
+    life.owed = np.where(life.debt > 0, np.maximum(life.owed, life.debt), 0.0)
+
+
+def _lent(life: Life, t: int) -> np.ndarray:
+    """New loans of the month, spent at once on a house, a wedding, stock: what they pay for is not income."""
+    economy = life.world.economy
+    size = economy.loan_size * np.exp(economy.loan_size_sd * life.z("loan size", t)) * life.now["other_index"]
+    return np.where((life.u("loan", t) < economy.loan) & ~life.now["overdue"], size, 0.0)
 
 
 def sum_window(life: Life, t: int) -> dict[str, np.ndarray]:

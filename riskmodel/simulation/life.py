@@ -29,9 +29,9 @@ _COUNTERS = (
     "school_aid_left",
 )  # fmt: skip
 _COUNTS = (
-    "dead", "left", "born", "disabled_workers", "disabled_new", "chronic_new", "trained", "training_12m_left",
+    "dead", "left", "born", "disabled_workers", "disabled_new", "trained", "training_12m_left",
 )  # fmt: skip
-_AMOUNTS = ("ill_month", "ill_size", "yield_loss", "savings", "debt", "schooling_month")
+_AMOUNTS = ("ill_month", "ill_size", "yield_loss", "savings", "debt", "owed", "schooling_month")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,11 @@ class Life:
         for name in _AMOUNTS:
             setattr(self, name, np.zeros(n))
         self.savings = county.households.savings.copy()
-        self.debt = county.households.debt.copy()
+        self.debt, self.owed = county.households.debt.copy(), county.households.owed.copy()
+        self.chronic = county.households.chronic.astype(np.int16)
+        if self.on("schooling"):  # those who are at a higher school at the start pay for it as well
+            cost = 450 + 700 * streams.once("schooling cost at the start")
+            self.schooling_month = np.where(county.members.higher_students[0] > 0, cost, 0.0)
         self.ill_worker = np.zeros(n, dtype=bool)
         self.ill_carer = np.zeros(n, dtype=bool)
         self.ill_leaves_chronic = np.zeros(n, dtype=bool)

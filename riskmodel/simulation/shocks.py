@@ -38,14 +38,14 @@ def _illness(life: Life, t: int) -> None:
     chronic one."""
     hazards, members = life.world.hazards, life.county.members
     ended = (life.ill_left == 0) & (life.ill_since >= 0)
-    life.chronic_new += ended & life.ill_leaves_chronic
+    life.chronic -= (life.chronic > 0) & (life.u("chronic ends", t) < hazards.chronic_ends)
+    life.chronic += ended & life.ill_leaves_chronic
     life.ill_since[ended] = -1
-    chronic = life.households.chronic | (life.chronic_new > 0)
-    chance = hazards.illness * np.where(chronic, hazards.illness_chronic, 0.75) * (0.85 + 0.2 * members.elderly[t])
+    chance = hazards.illness * np.where(life.chronic > 0, hazards.illness_chronic, 0.75) * (0.85 + 0.2 * members.elderly[t])
     onset = _onset(life, "illness", "illness", t, chance) & (life.ill_left == 0)
     months = (4 + 14 * life.u("illness months", t)).astype(np.int16)
     size = hazards.illness_selfpay * np.exp(hazards.illness_selfpay_sd * life.z("illness size", t))
-    size = np.minimum(size, _LARGEST_COST)
+    size = np.minimum(size * life.now["other_index"], _LARGEST_COST)
     life.start("ill_left", onset, months)
     life.ill_since[onset] = t
     patient = life.u("illness patient", t) < 0.35 + 0.12 * members.able[t]
@@ -70,7 +70,8 @@ def _disability_and_accident(life: Life, t: int) -> None:
     life.shock(t, "disability", "disability", disabled)
 
     hurt = _onset(life, "accident", "accident", t, hazards.accident)
-    size = np.minimum(hazards.accident_selfpay * np.exp(0.8 * life.z("accident size", t)), _LARGEST_COST)
+    size = hazards.accident_selfpay * np.exp(0.8 * life.z("accident size", t)) * life.now["other_index"]
+    size = np.minimum(size, _LARGEST_COST)
     life.start("injured_left", hurt & worker, (2 + 6 * life.u("accident months", t)).astype(np.int16))
     cost = cost + np.where(hurt, size, 0.0)
     _pay_claims_later(life, t, hurt, 0.3 * size)
@@ -90,10 +91,9 @@ def _labour(life: Life, t: int) -> None:
     left = _onset(life, "labour", "separation", t, hazards.separation) & (life.able > 1) & spare & ~died
     life.left += left
     life.shock(t, "labour", "separation", left)
-    young = (members.under6[t] > 0) | (members.children[t] == 0)
-    born = _onset(life, "labour", "birth", t, hazards.birth) & (members.working_age[t] >= 2) & young & (life.born < 2)
+    born = _onset(life, "labour", "birth", t, hazards.birth) & (members.working_age[t] >= 2) & (life.born < 2)
     life.born += born
-    life.start("infant_left", born, 10)
+    life.start("infant_left", born & (members.elderly[t] == 0), 10)  # else a grandparent looks after it
     life.shock(t, "labour", "birth", born)
     needs = hazards.care_duty * (0.3 + 0.85 * members.elderly[t])
     care = _onset(life, "labour", "care", t, needs) & (life.care_left == 0) & workers

@@ -39,6 +39,10 @@ def line_of(year: int) -> float:
     return round(LINES[last] * (1 + LINE_GROWTH) ** (year - last), -1)
 
 
+LOAN_MONTHS = 36
+"""Months in which a debt is paid back in equal parts, as a household can spare them: the longest term of the microcredit for
+lifted households [F]."""
+
 NET_INCOME_TARGETS = {2021: 12550.0, 2022: 14342.0}
 """Mean net income per person of lifted people [F]: what the calibration test holds the county against."""
 
@@ -62,6 +66,9 @@ class People:
     chronic: float = 0.18  # households with long-term illness at the start [A]
     disabled: float = 0.07  # households with a disabled member at the start [A]
     weak_over_50: float = 0.16  # share of members aged 50-59 with weak labour [A]
+    age_of_children: float = 0.5  # power of a uniform number: fewer small than big ones, as births have become few [A]
+    mortality: float = 0.011  # of those who are 60, a year [A, near life tables]
+    mortality_growth: float = 0.10  # of its logarithm, a year of age [A, near life tables]
     high_school: float = 0.75  # of those who turn 16 [A]
     college: float = 0.35  # of those who turn 19 after high school [A]
 
@@ -96,6 +103,12 @@ class Economy:
     public_post: float = 650.0  # a month [A]
     projects: float = 0.6  # villages with a project [A]
     linked: float = 0.3  # of the households there that can be linked to it [A]
+    owes: float = 0.3
+    """Households in debt at the start [A]: of 28,000 rural families 44 % had borrowed privately (China Household Finance
+    Survey 2013), in a township of Kashgar 15 % of lifted households had a microloan, of 16,700 yuan on average [L]."""
+    loan: float = 0.0085  # chance of a new loan a month [A], set so that as many stay in debt
+    loan_size: float = 9000.0  # median [A], 13,500 on average
+    loan_size_sd: float = 0.9  # of its logarithm [A]
     floor: tuple[float, float] = (1.34, 1.80)
     """When lifted, a household was brought to at least this many times the line, by allowance where it has no
     labour, else by transfers and dividends [A]; set so that about 2 % lie below the line [F]."""
@@ -112,12 +125,13 @@ class Hazards:
     illness_selfpay: float = 9000.0
     illness_selfpay_sd: float = 0.95  # of its logarithm [A]
     illness_claims: float = 0.22  # of out-of-pocket, paid by insurance three months later [A]
+    chronic_ends: float = 0.0085  # a long-term illness is overcome [A], as often as others begin
     disability: float = 0.0004  # [A]
     accident: float = 0.0013  # [A]
     accident_selfpay: float = 5500.0  # median [A]
     death_of_worker: float = 0.00035  # [A], near mortality of ages 16-59
     separation: float = 0.0004  # an able member leaves for good [A]
-    birth: float = 0.0018  # [A]
+    birth: float = 0.0036  # with two of working age [A]: about 9 a year per 1,000 people
     care_duty: float = 0.0009  # someone needs care for a year or more; doubled per elder [A]
     laid_off: float = 0.0060  # [A]; less with skills, more near the line, 3 times where a project falters
     wage_arrears: float = 0.0013  # [A]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,12 @@ from typer.testing import CliRunner
 from benchmarks import drift_alarms
 from benchmarks.drift_alarms import LAST, UNITS, alarms_of, plant, planted, quiet
 from benchmarks.national import make_register as make_synthetic
+from riskmodel.catalogue import load_catalogue
 from riskmodel.cli import app
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring import drift
-from riskmodel.monitoring.drift import _ratio, report_drift
+from riskmodel.monitoring.drift import _ratio, _scores_and_features, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
@@ -93,6 +96,18 @@ def test_a_fixed_sum_that_a_quarter_of_the_households_get_is_no_drift_where_the_
     rows.loc[~fixed & last(rows), "wage_income"] **= 1.3
     apart = report(tmp_path / "apart", rows).tables["alarms"]
     assert ["wage_income", "shape"] in apart[["name", "check"]].to_numpy().tolist(), "who earns much earns far more now"
+
+
+def test_a_median_that_leaps_between_the_cost_of_one_pupil_and_of_two_is_no_change_of_level(tmp_path: Path) -> None:
+    rows = records()
+    number = rows["household_id"].astype(int)
+    rows["schooling_cost"] = np.where(number < np.where(last(rows), 260, 140), 960.0, 480.0)
+    level = report(tmp_path / "leaps", rows).tables["comparisons"].query("name == 'schooling_cost' and check == 'level'")
+    assert (level["then"].item(), level["now"].item()) == (480, 960) and level["p_value"].item() < 1e-9
+    assert level["effect"].item() == 1
+    rows.loc[last(rows), "schooling_cost"] *= 2
+    moved = report(tmp_path / "doubled", rows).tables["alarms"]
+    assert ["schooling_cost", "level"] in moved[["name", "check"]].to_numpy().tolist()
 
 
 @pytest.mark.parametrize("unit", ["fen_for_yuan", "month_for_year"])
@@ -252,6 +267,27 @@ def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_
         assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
 
 
+@pytest.mark.parametrize(("months", "alarms"), [(range(1, 13), 1), ((6, 12), 0)])
+def test_a_kind_of_event_that_comes_no_more_alarms_where_it_came_steadily(
+    tmp_path: Path, months: Iterable[int], alarms: int
+) -> None:
+    """Lay-offs come in as ever; illnesses stop, of which as many had come in every month, or half a year at once."""
+    days = [month.strftime("%Y-%m-10") for month in MONTHS[MONTHS < "2023-10"] if month.month in months]
+    ids = [f"{k:03d}" for k in range(8 * 12 // len(months))]
+    ill = pd.DataFrame([(one, "illness", day, day) for day in days for one in ids],
+                       columns=["household_id", "kind", "onset_on", "known_at"])  # fmt: skip
+    events = pd.concat([ill, illnesses("2024-01").assign(kind="laid_off")])
+    found = report_drift(Asked(make_register(tmp_path, records=records(), events=events), LAST, Rules())).tables
+    assert len(found["alarms"]) == alarms
+    if alarms:
+        (alarm,) = found["alarms"].to_dict("records")
+        assert (alarm["check"], alarm["name"], alarm["now"], alarm["then"]) == ("kind", "illness", 0, 24)
+        assert alarm["action_en"].startswith("Events of the kind illness: 0 became known in the last three months, 24 in")
+        assert "因病" in alarm["action_zh"] and words_of("drift").value("check", "kind")[0] == "events of a kind"
+    kinds = found["comparisons"].query("check == 'kind'").set_index("name")
+    assert kinds.loc["laid_off", "effect"] == 1 and kinds.loc["illness", "effect"] == 24
+
+
 def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_moved_far(
     county: County, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +306,33 @@ def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_m
     assert alarms(0.7, 0.0) == set()
     assert alarms(0.7, 0.7) == {feature, risk}
     assert alarms(1.5, 0.0) == {feature}
+
+
+def alarming(feature: str, then: np.ndarray, now: np.ndarray) -> bool:
+    """Whether a feature alarms that had such values a year ago, a year and a half into the register; 40 to a village."""
+    whose = pd.DataFrame({"household_id": np.arange(len(now)).astype(str), "cluster": np.arange(len(now)) // 40})
+    before, after = (whose.assign(**{"risk": 0.1, feature: values}) for values in (then, now))
+    month = month_number("2023-06")
+    model = SimpleNamespace(inputs=(feature,), catalogue=load_catalogue())
+    asked = Asked(SimpleNamespace(first_month="2021-01"), month, Rules(), model=model)
+    tests = _scores_and_features(asked, lambda m: after if m == month else before, month - 12, "last_year", (), [])
+    return any(test.alarms(1e-5) for test in tests if test.about == "features")
+
+
+def test_months_since_something_are_told_as_far_back_as_the_register_reached_then() -> None:
+    draw, name = np.random.default_rng(5), "months_since_identified"
+    then = np.where(draw.random(2000) < 0.7, 60, draw.integers(0, 5, 2000))
+    longer = np.where((then == 60) & (draw.random(2000) < 0.8), draw.integers(18, 30, 2000), then)
+    assert not alarming(name, then, longer), "what lies before the register's first month was not on record then"
+    lately = np.where((then == 60) & (draw.random(2000) < 0.8), draw.integers(0, 5, 2000), then)
+    assert alarming(name, then, lately)
+
+
+@pytest.mark.parametrize(("markets", "alarms"), [(50, True), (13, False), (2, False)])
+def test_a_price_that_villages_have_from_one_market_counts_once(markets: int, alarms: bool) -> None:
+    draw, market = np.random.default_rng(6), np.arange(2000) // 40 % markets
+    then, rise = draw.normal(100, 10, markets), draw.normal(20, 5, markets)
+    assert alarming("price_index_now", then[market], (then + rise)[market]) == alarms
 
 
 def test_features_scores_and_causes_are_compared_where_a_model_is_named(county: County) -> None:
