@@ -244,11 +244,16 @@ def test_the_card_says_how_the_model_became_champion_and_why(county: County) -> 
     uri = "models:/return-risk/1"
     promotion = promotion_of(uri, county.tracking.uri)
     assert promotion is not None and promotion["reason"] == "first"
-    said = promote("1", "the committee of <May> asked for it", county.tracking)
-    html = model_card(load_model(uri, county.tracking.uri), "en", promotion=promotion_of(uri, county.tracking.uri))
+    model = load_model(uri, county.tracking.uri)
+    html = model_card(model, "en", promotion=promotion | {"reason": "the committee of <May> asked for it"})
     assert "Reason given: the committee of &lt;May&gt; asked for it" in html
-    assert ("not shown to be better" in html) == ("better than" not in said.standing)
-    promote("1", "first", county.tracking)
+    assert ("not shown to be better" in html) == (not standing_of(model.evidence, "")[0])
+
+
+def test_the_champion_stays_what_it_is_with_the_reason_for_which_it_was_promoted(county: County) -> None:
+    said = promote("champion", "another reason", county.tracking)
+    assert said.standing == "it is the champion already, and nothing was changed"
+    assert promotion_of("models:/return-risk/1", county.tracking.uri)["reason"] == "first"
 
 
 def test_the_champion_is_compared_with_itself_to_nothing(county: County, cohorts: Cohorts) -> None:

@@ -23,6 +23,8 @@ from tests.county import County
 
 PLACE = {column.name: number for number, column in enumerate(COLUMNS, 1)}
 DAY = dt.date(2023, 7, 3)
+OBJECTIVE = 3
+"""An alert of the county, by its place on the list, whose verdict is objective."""
 CHOICES = {name: {value: text for text, value in given.items()} for name, given in options(load_rules()).items()}
 
 
@@ -82,7 +84,7 @@ def test_good_rows_are_recorded_with_all_that_was_filled_in(
 
 def test_importing_twice_records_once(county: County, exported: Path, decisions: Decisions, tmp_path: Path) -> None:
     month = ScoredMonth.open(county.alerts)
-    file = filled(exported, tmp_path / "f.xlsx", {0: confirm(reviewer=" 李娜 "), 1: override()})
+    file = filled(exported, tmp_path / "f.xlsx", {0: confirm(reviewer=" 李娜 "), OBJECTIVE: override()})
     import_workbook(file, month, decisions)
     again = import_workbook(file, month, decisions)
     assert (again.recorded, again.again, again.faulty) == (0, 2, ())
@@ -117,10 +119,10 @@ def test_a_faulty_row_is_told_and_not_recorded(
     county: County, exported: Path, decisions: Decisions, tmp_path: Path, cells: dict[str, Any], column: str, says: str
 ) -> None:
     month = ScoredMonth.open(county.alerts)
-    assert month.alerts()["verdict"][1] == "objective"
-    done = import_workbook(filled(exported, tmp_path / "f.xlsx", {0: confirm(), 1: cells}), month, decisions)
+    assert month.alerts()["verdict"][OBJECTIVE] == "objective"
+    done = import_workbook(filled(exported, tmp_path / "f.xlsx", {0: confirm(), OBJECTIVE: cells}), month, decisions)
     assert done.recorded == 1 and len(decisions.table()) == 1
-    assert {f.row for f in done.faulty} == {FIRST_ROW + 1}
+    assert {f.row for f in done.faulty} == {FIRST_ROW + OBJECTIVE}
     assert any(f.column == column and says in f.en and f.zh for f in done.faulty), done.faulty
 
 
