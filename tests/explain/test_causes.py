@@ -23,7 +23,7 @@ IDLE = {
     "months_since_death": 36.0, "able_change_12m": 0.0, "dependants_share": 0.33, "suitable_offers_12m": 2.0,
     "days_available_12m": 40.0, "refused_no_reason_12m": 0.0, "refused_reason_unknown_12m": 0.0,
     "refused_for_burden_12m": 0.0, "months_low_work_12m": 8.0, "months_not_taken_up_12m": 8.0,
-    "visits_not_taken_up_span": 6.0, "carers_12m": 0.0, "under6_rise_12m": 0.0, "work_intensity_now": 0.33,
+    "visits_not_taken_up_span": 6.0, "months_since_taken_up": 9.0, "carers_12m": 0.0, "under6_rise_12m": 0.0, "work_intensity_now": 0.33,
     "land_idle_share": 0.8, "land_idle_now": 0.8, "months_land_idle_12m": 8.0, "record_age": 0.0, "visit_age": 1.0,
     "months_since_illness": 36.0, "major_illness_now": 0.0, "major_illness_12m": 0.0, "selfpay_burden": 0.01,
     "selfpay_rise_6m": 0.0, "months_since_disability": 36.0, "disabled_now": 0.0, "disabled_rise_12m": 0.0,
@@ -115,7 +115,8 @@ def test_no_word_of_blame_reaches_a_household_that_is_not_judged() -> None:
     ("change", "gate"),
     [
         ({"suitable_offers_12m": 0.0, "days_available_12m": 5.0}, "offer"),
-        ({"months_not_taken_up_12m": 5.0, "visits_not_taken_up_span": 2.0}, "repeated"),
+        ({"months_not_taken_up_12m": 5.0, "visits_not_taken_up_span": 2.0, "months_since_taken_up": 5.0}, "repeated"),
+        ({"months_not_taken_up_12m": 2.0, "visits_not_taken_up_span": 2.0}, "repeated"),
         ({"refused_reason_unknown_12m": 1.0}, "reason"),
         ({"work_intensity_now": 0.0}, "not_stopped"),
         ({"record_age": 4.0}, "fresh"),
