@@ -42,7 +42,7 @@ from riskmodel.monitoring.drift import is_amount, report_drift
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import first_day, month_number, month_text
-from riskmodel.register import Register, ingest
+from riskmodel.register import Register, ingest, read_manifest
 from riskmodel.settings import find_config
 from riskmodel.simulation import simulate
 
@@ -87,7 +87,7 @@ def plant(register: Path, copy: Path, column: str, factor: float, seed: int, mon
         changed = pc.if_else(pa.array(hit), pc.multiply(rows[column], factor), rows[column])
         rows = rows.set_column(rows.column_names.index(column), column, changed)
         pq.write_table(rows, file, compression="zstd", row_group_size=122_880)
-    return Register.open(copy)
+    return Register(copy, read_manifest(copy, kind="register"))  # not held against its hashes, as `open` does
 
 
 def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd.DataFrame:
@@ -180,7 +180,7 @@ def without_lately(register: Path, copy: Path, table: str, month: int, kind: str
         kept = pc.less(rows["known_at"], pa.scalar(first_day(month + 1), pa.date32()))
         kept = kept if kind is None else pc.or_(kept, pc.not_equal(rows["kind"], kind))
         pq.write_table(rows.filter(kept), file, compression="zstd")
-    return Register.open(copy)
+    return Register(copy, read_manifest(copy, kind="register"))  # not held against its hashes, as `open` does
 
 
 def told_of_models(months: pd.DataFrame, lacking: pd.DataFrame) -> dict[str, Any]:
