@@ -1,5 +1,6 @@
 """What is written appears whole or not at all, and nothing of the user's is lost."""
 
+import datetime as dt
 import json
 import multiprocessing
 import os
@@ -13,9 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from riskmodel.catalogue import load_catalogue
+from riskmodel.cohort.features import build_features
 from riskmodel.errors import IntegrityError, NotFound, UsageError, refused_by_disk
+from riskmodel.months import month_number
 from riskmodel.register import Register, checked_target, commit_directory, commit_file, read_manifest, verify
 from riskmodel.register import commit as commit_module
+from tests.cohort.registers import make_register, monthly
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the kill tests need os.fork")
 
@@ -373,3 +378,29 @@ def test_register_reads_by_county(tmp_path):
         "int32",
         "bool",
     ]
+
+
+def test_a_day_that_has_not_come_yet_for_anybody_is_a_column_that_the_register_holds(tmp_path):
+    records = monthly("h", "2023-01", [130.0] * 6)
+    spells = pd.DataFrame({"household_id": ["h"], "identified_on": ["2023-02-10"], "known_at": ["2023-02-12"]})
+    ended = pd.Series([None], dtype="datetime64[ns]")
+    for name, given, held in (("blank", spells.assign(eliminated_on=ended), True), ("not asked", spells, False)):
+        register = make_register(tmp_path / name, records=records, spells=given)
+        assert ("eliminated_on" in register.columns("spells")) == held
+        found = build_features(register, [month_number("2023-06")], load_catalogue())
+        assert ("monitored_now" in found.frame) == held
+        assert not held or found.frame["monitored_now"].tolist() == [1.0]
+
+
+def test_of_what_was_told_again_the_version_known_last_is_read(tmp_path):
+    events = pd.DataFrame({
+        "household_id": ["h", "h", "h"], "kind": ["illness", "disaster", "illness"],
+        "onset_on": ["2023-02-01", "2023-03-01", "2023-02-01"], "known_at": ["2023-02-05", "2023-03-05", "2023-05-01"],
+        "verified": [True, True, False],
+    })  # fmt: skip
+    register = make_register(tmp_path, records=monthly("h", "2023-01", [130.0] * 6), events=events)
+    assert register.revised == {"events"}
+    for day, verified in ((dt.date(2023, 4, 30), {"illness": True, "disaster": True}),
+                          (None, {"illness": False, "disaster": True})):  # fmt: skip
+        rows = register.read_last("events", known_by=day)
+        assert dict(zip(rows["kind"], rows["verified"], strict=True)) == verified
