@@ -79,7 +79,7 @@ def browser() -> Iterator:
 def sign_in(page, site: Site, name: str = "Li Na", lang: str = "en") -> None:
     page.goto(f"{site.address}/?lang={lang}")
     page.goto(f"{site.address}/sign-in?lang={lang}")
-    page.wait_for_function("document.activeElement.name === 'name'")  # the page gives the focus, some time after its load
+    page.wait_for_selector("[name=name]:focus")  # the page gives the focus, some time after its load
     page.keyboard.type(name)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{site.address}/")
