@@ -66,9 +66,10 @@ _TRUE = "('true', 't', 'yes', 'y', '1', '是', '有', '已', '对', '√')"
 _FALSE = "('false', 'f', 'no', 'n', '0', '否', '无', '未', '没有', '错', '×')"
 _WIDTH = "'０１２３４５６７８９．－，／：', '0123456789.-,/:'"
 _POINT, _COMMA = "[.]", ","
-# Excel, WPS and LibreOffice, whose Chinese version translates them; a column too narrow for its day is saved as ####.
+# Excel, WPS and LibreOffice, whose Chinese version translates them: 22 characters at most, but for the #### of a column that
+# is too narrow for its day.
 _BEGINS_AN_ERROR = ", ".join(str(ord(letter)) for letter in "#＃Ee错")
-_ERROR = r"[#＃]((N/A|NV)|[^#＃\s]{1,20}[!?！？]|[#＃]+)|(ERR|错误)[:：][0-9]{3}"
+_ERROR = r"[#＃](N/A|NV|[^#＃\s]+[!?！？]|[#＃]+)|(ERR|错误)[:：][0-9]{3}"
 _COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
 _DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
 _MONTH = r"'^([0-9]{4})(?:[-/年]([0-9]{1,2})月?|[.]([0-9]{2}|[2-9])|([0-9]{2}))$', '\1-\2\3\4-01'"
@@ -95,7 +96,7 @@ def reading_numbers(decimal: str) -> str:
 MACROS = f"""{reading_numbers("point")};
 CREATE MACRO trimmed(x) AS trim(CAST(x AS VARCHAR), ' 　{_SPACES}');
 CREATE MACRO plain(x) AS CASE WHEN lower(x) IN {_BLANK} THEN NULL ELSE translate(x, {_WIDTH}) END;
-CREATE MACRO is_error(x) AS CASE WHEN unicode(x) IN ({_BEGINS_AN_ERROR})
+CREATE MACRO is_error(x) AS CASE WHEN unicode(x) IN ({_BEGINS_AN_ERROR}) AND (length(x) <= 22 OR x[2] IN ('#', '＃'))
     THEN regexp_full_match(upper(translate(x, '／', '/')), '{_ERROR}') ELSE false END;
 CREATE MACRO plain_yes(x) AS CASE WHEN lower(x) IN {_TRUE} THEN true WHEN lower(x) IN {_FALSE} THEN false END;
 CREATE MACRO without_time(x) AS regexp_replace(x, '[ T][0-9]{{1,2}}:.*$', '');
