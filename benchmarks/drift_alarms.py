@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,23 @@ def quiet(
 
 def plant(register: Path, copy: Path, column: str, factor: float, seed: int, month: int = LAST) -> Register:
     """A copy of a register in which a column of `SHARE` of a month's rows is in another unit."""
-    shutil.copytree(register, copy)
-    for file in sorted((copy / "tables" / "records").glob("*.parquet")):
-        rows = pq.read_table(file, partitioning=None)
+
+    def change(rows: pa.Table) -> pa.Table:
         here = pc.equal(rows["month"], pa.scalar(first_day(month), pa.date32())).to_numpy()
         hit = here & (np.random.default_rng(seed).random(len(rows)) < SHARE)
         changed = pc.if_else(pa.array(hit), pc.multiply(rows[column], factor), rows[column])
-        rows = rows.set_column(rows.column_names.index(column), column, changed)
-        pq.write_table(rows, file, compression="zstd", row_group_size=122_880)
-    return Register(copy, read_manifest(copy, kind="register"))  # not held against its hashes, as `open` does
+        return rows.set_column(rows.column_names.index(column), column, changed)
+
+    return rewritten(register, copy, "records", change)
+
+
+def rewritten(register: Path, copy: Path, table: str, change: Callable[[pa.Table], pa.Table]) -> Register:
+    """A copy of a register with a table changed, which is not held against its hashes as `Register.open` does."""
+    shutil.copytree(register, copy)
+    for file in sorted((copy / "tables" / table).glob("*.parquet")):
+        changed = change(pq.read_table(file, partitioning=None))
+        pq.write_table(changed, file, compression="zstd", row_group_size=122_880)
+    return Register(copy, read_manifest(copy, kind="register"))
 
 
 def planted(registers: int, households: int, folder: Path, first: int = 0) -> pd.DataFrame:
@@ -174,13 +182,12 @@ def under_models(counties: int, households: int, folder: Path, first: int = 0) -
 
 def without_lately(register: Path, copy: Path, table: str, month: int, kind: str | None = None) -> Register:
     """A copy of a register in which no row of a table, or none of a kind, became known after a month."""
-    shutil.copytree(register, copy)
-    for file in sorted((copy / "tables" / table).glob("*.parquet")):
-        rows = pq.read_table(file, partitioning=None)
+
+    def change(rows: pa.Table) -> pa.Table:
         kept = pc.less(rows["known_at"], pa.scalar(first_day(month + 1), pa.date32()))
-        kept = kept if kind is None else pc.or_(kept, pc.not_equal(rows["kind"], kind))
-        pq.write_table(rows.filter(kept), file, compression="zstd")
-    return Register(copy, read_manifest(copy, kind="register"))  # not held against its hashes, as `open` does
+        return rows.filter(kept if kind is None else pc.or_(kept, pc.not_equal(rows["kind"], kind)))
+
+    return rewritten(register, copy, table, change)
 
 
 def told_of_models(months: pd.DataFrame, lacking: pd.DataFrame) -> dict[str, Any]:

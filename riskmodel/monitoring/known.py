@@ -43,7 +43,7 @@ def open_known(
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
     if files and table in asked.register.revised - {"records"}:
-        told = f"PARTITION BY {', '.join(c for c in definition.key if c in held)} ORDER BY known_at DESC"
+        told = f"PARTITION BY {', '.join(definition.key)} ORDER BY known_at DESC"
         source = f"(FROM {source} WHERE known_at <= {day} QUALIFY row_number() OVER ({told}) = 1)"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
