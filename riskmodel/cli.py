@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from riskmodel.errors import TOLD_OF_MEMORY, RiskmodelError, TooLarge, lacks_memory, refused_by_disk, told_of_disk
-from riskmodel.stopping import exit_code, stop_when_told
+from riskmodel.stopping import end_after, exit_code, stop_when_told
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
@@ -71,7 +69,10 @@ TrackingUri = Annotated[
 def main() -> None:
     """Entry point: errors that were raised on purpose become one sentence and an exit code."""
     stop_when_told()
-    atexit.register(gc.freeze)  # at its end Python would look for garbage in all that was imported, for half a second
+    end_after(_run)
+
+
+def _run() -> None:
     try:
         app()
     except Exception as fault:

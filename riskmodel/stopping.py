@@ -1,21 +1,26 @@
 """How a command ends that is told to: Ctrl-C and SIGTERM, in order if that goes quickly, and at once where it does not.
 
 In order, temporary folders go and a session on a cluster is closed. What is under way in other threads or in a library can
-take minutes; nothing that is written needs it (`register/commit.py`), so that nobody has to wait.
+take minutes; nothing that is written needs it (`register/commit.py`), so that nobody has to wait. Nor does anybody wait for
+Python to take apart all that a command imported, once it is done.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 SECONDS = 5
 """Time to end in order; a second signal cuts it short."""
 _SHOW_CURSOR = "\x1b[?25h"
+_LOST_OUTPUT = 120
+"""Python's own exit code where what was printed could not be written."""
 _exit_code: int | None = None
 
 
@@ -28,6 +33,34 @@ def stop_when_told() -> None:
         if signal.getsignal(number) is usual:
             signal.signal(number, _in_order)
     threading.Thread(target=_at_once, args=(read,), name="riskmodel stop", daemon=True).start()
+
+
+def end_after(command: Callable[[], None]) -> None:
+    """Run a command and have this process end with it: threads are waited for, what is registered for the end is done.
+
+    Not done is Python's search for garbage in all that was imported, for half a second. To be called by a process whose only
+    work the command is.
+    """
+    code = 1
+
+    def end() -> None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            os._exit(code or _LOST_OUTPUT)
+        os._exit(code)
+
+    atexit.register(end)
+    try:
+        command()
+        code = 0
+    except SystemExit as told:
+        code = told.code if isinstance(told.code, int) else int(told.code is not None)
+        raise
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+        raise
 
 
 def exit_code() -> int | None:

@@ -239,6 +239,34 @@ def test_a_memory_that_does_not_suffice_is_one_sentence(raised: str) -> None:
     assert "no memory left" in done.stderr and "run the same command again" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("last", "code", "told"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(5)", 5, ""),
+        ("sys.exit('text')", 1, "text\n"),
+        ("raise KeyboardInterrupt", 130, None),
+        ("raise ValueError", 1, None),
+    ],
+)
+def test_a_command_that_is_done_says_nothing_of_its_own_about_libraries(last: str, code: int, told: str | None) -> None:
+    """What a thread still has to say is said, and the engine's library does not list what it holds."""
+    program = f"""
+import atexit, sys, threading, time, duckdb, riskmodel.cli as cli
+def app():
+    print(duckdb.sql("SELECT 1").fetchall())
+    atexit.register(print, "the end")
+    threading.Thread(target=lambda: (time.sleep(0.2), print("a thread"))).start()
+    {last}
+cli.app = app
+cli.main()"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code and done.stdout == "[(1,)]\na thread\nthe end\n"
+    assert told is None or done.stderr == told
+    assert "leaked" not in done.stderr
+
+
 def test_a_store_of_models_on_a_full_disk_is_told_as_one() -> None:
     full = "sqlite3.OperationalError('database or disk is full')"
     program = f"import sqlite3, riskmodel.cli as cli\ndef app(): raise {full}\ncli.app = app\ncli.main()"
