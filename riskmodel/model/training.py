@@ -12,7 +12,7 @@ import pandas as pd
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.inputs import Inputs
-from riskmodel.cohort.splits import embargo_months
+from riskmodel.cohort.splits import embargo_months, household_parts
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
 from riskmodel.evaluation.metrics import Scored
@@ -28,6 +28,8 @@ from riskmodel.settings import AUTO, RICH, Run
 from riskmodel.threads import one_thread
 
 _FEWEST_EVENTS = 20
+_HOUSEHOLD_PARTS = 3
+"""Parts of the households where too few months are there to hold the last ones back: each is judged by the other two."""
 
 
 @one_thread()
@@ -155,9 +157,11 @@ class Trainer:
         return household_lots(self.cohorts.frame["household_id"], self.run.seed)
 
     def fit(self, name: str, rows: np.ndarray) -> Fitted:
-        """A model fitted on `rows`, with calibration and intervals from their last months, which a first fit has not seen.
+        """A model fitted on `rows`, with calibration and intervals from their last months, as models see them that have not.
 
-        Intervals stand on the calibrated scale, which first and final fit share: both give these months their rate.
+        A first fit that stops before these months judges them; where nothing is left before them, fits on the other
+        households do. Intervals stand on the calibrated scale, which both and the final fit share: all give these months
+        their rate.
         """
         outcome = self.cohorts.frame["outcome"].to_numpy()
         drawn = self.drawn(rows)
@@ -166,15 +170,32 @@ class Trainer:
         if not (model.calibrated and self.run.split.calibration_months):
             return uncalibrated
         early, late = self._calibration_rows(rows)
-        if len(np.unique(outcome[early])) < 2 or outcome[late].sum() < _FEWEST_EVENTS:
+        if outcome[late].sum() < _FEWEST_EVENTS:
             return uncalibrated
-        before, later = self.drawn(early), self.inputs_of(late)
-        first = self._make(name).fit(self.inputs_of(before.rows), outcome[before.rows])
-        raw = before.corrected(raw_risk(first, later))
-        found = Calibration.fit(raw, outcome[late])
-        intervals = VennAbers.fit(found.apply(raw), outcome[late], self.cohorts.frame["household_id"].iloc[late])
-        anchored = found.anchored(drawn.corrected(raw_risk(model, later)), outcome[late])
-        return Fitted(model, drawn.then(anchored), intervals)
+        households = self.cohorts.frame["household_id"].iloc[late]
+        if len(np.unique(outcome[early])) == 2:
+            raw = self._foreseen(name, early, late)
+            found = Calibration.fit(raw, outcome[late])
+            level = found.anchored(drawn.corrected(raw_risk(model, self.inputs_of(late))), outcome[late])
+        else:
+            raw = self._crossed(name, rows, late)
+            found = level = Calibration.fit(raw, outcome[late])
+        return Fitted(model, drawn.then(level), VennAbers.fit(found.apply(raw), outcome[late], households))
+
+    def _foreseen(self, name: str, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What a model fitted on some rows says of others, before calibration."""
+        drawn = self.drawn(seen)
+        model = self._make(name).fit(self.inputs_of(drawn.rows), self.cohorts.frame["outcome"].to_numpy()[drawn.rows])
+        return drawn.corrected(raw_risk(model, self.inputs_of(rows)))
+
+    def _crossed(self, name: str, rows: np.ndarray, late: np.ndarray) -> np.ndarray:
+        """What models fitted on the other households' rows say of each of the late rows, before calibration."""
+        households, outcome = (self.cohorts.frame[column].to_numpy()[rows] for column in ("household_id", "outcome"))
+        part = household_parts(households, outcome, _HOUSEHOLD_PARTS, self.run.seed)
+        asked, risk = part[np.isin(rows, late)], np.empty(len(late))
+        for number in range(_HOUSEHOLD_PARTS):
+            risk[asked == number] = self._foreseen(name, rows[part != number], late[asked == number])
+        return risk
 
     def final(self, rows: np.ndarray) -> RiskModel:
         """The registered model and what peers do, fitted on `rows`."""

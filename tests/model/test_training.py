@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.metrics import log_loss
 
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
@@ -17,6 +18,7 @@ from riskmodel.explain.drivers import driver_contributions
 from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
+from riskmodel.model.training import Trainer, model_inputs, raw_risk
 from riskmodel.register import commit_directory
 from riskmodel.settings import Intervals, Label, LeakGates, Run, Split, Tracking
 from riskmodel.study import Study, train
@@ -195,6 +197,22 @@ def test_calibration_never_turns_ranks_round() -> None:
     found = Calibration.fit(risk, known)
     assert 0.2 < found.slope < 0.9
     assert np.all(np.argsort(found.apply(risk), kind="stable") == np.argsort(risk, kind="stable"))
+
+
+def test_where_no_months_can_be_held_back_households_judge_one_another(cohorts: Cohorts) -> None:
+    """A model that knows its own households too well is put right by those that it did not see."""
+    eager = {"n_estimators": 150, "num_leaves": 31, "min_data_in_leaf": 2, "learning_rate": 0.2}
+    run = RUN.model_copy(update={"split": Split(folds=1, calibration_months=99), "lightgbm": eager})
+    known, outcome = cohorts.frame["outcome"].notna().to_numpy(), cohorts.frame["outcome"].to_numpy()
+    half = (cohorts.frame["household_id"].astype(int) % 4 < 2).to_numpy()
+    trainer = Trainer(cohorts, run, model_inputs(cohorts, run))
+    fitted = trainer.fit("lightgbm", np.flatnonzero(known & half))
+    others = np.flatnonzero(known & ~half)
+    raw, told = raw_risk(fitted.estimator, trainer.inputs_of(others)), fitted.risk(trainer.inputs_of(others))
+    assert fitted.calibration.slope < 1 and fitted.intervals is not None
+    assert log_loss(outcome[others], told) < log_loss(outcome[others], raw)
+    rate = outcome[others].mean()
+    assert abs(told.mean() - rate) < abs(raw.mean() - rate)
 
 
 def test_no_fall_at_all_is_told_not_fitted(tmp_path: Path) -> None:
