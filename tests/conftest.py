@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +19,15 @@ from tests.server import Server, binaries  # noqa: E402
 
 settings.register_profile("house", deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 settings.load_profile("house")
+
+FEW_BUT_LONG = {"test_notebooks", "test_choice", "test_features", "test_standing", "test_study", "test_training"}
+"""Modules of few tests that take long: they begin first, so that none is still running when all others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first, then those of many tests; the order within a module stays."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem not in FEW_BUT_LONG, -tests[item.path], str(item.path)))
 
 
 @pytest.fixture(scope="session")
