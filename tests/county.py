@@ -22,7 +22,7 @@ class County:
         self.folder = folder
         self.register = folder / "register"
         self.alerts = folder / "alerts"
-        simulate(folder / "source", households=500, months=36, seed=5)
+        simulate(folder / "source", households=500, months=36, seed=5, with_truth=False)
         ingest(find_config("sources/simulated.yaml"), folder / "source", self.register)
         self.tracking = Tracking(uri=f"sqlite:///{folder / 'mlflow.db'}")
         self.run = Run(
@@ -47,7 +47,7 @@ class County:
 
     def cut(self, parts: int, folder: Path) -> Path:
         """A register of several counties, `009901` and so on: this one cut by village."""
-        source = {p.stem: pd.read_parquet(p) for p in (self.folder / "source").glob("*.parquet") if p.stem != "truth"}
+        source = {p.stem: pd.read_parquet(p) for p in (self.folder / "source").glob("*.parquet")}
         villages = sorted(source["households"]["village_id"].unique())
         of = {village: f"0099{1 + place * parts // len(villages):02}" for place, village in enumerate(villages)}
         source["households"]["county_id"] = source["households"]["village_id"].map(of)

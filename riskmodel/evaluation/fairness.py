@@ -6,15 +6,14 @@ Their intervals come from the bootstrap over households that all other figures u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, selection_rate
+from fairlearn.metrics import MetricFrame
 from scipy import sparse
-from sklearn.metrics import precision_score, recall_score
 
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.bootstrap import household_codes, household_draws, percentile_interval
@@ -136,11 +135,12 @@ def audit(
     groups = pd.concat([pd.Series("all", index=groups.index, name="all"), groups], axis=1).reset_index(drop=True)
     parts = _parts(rows)
     codes, count = household_codes(rows["household_id"])
+    values = _by_group(rows, groups, parts)
     tables, spreads = [], []
     overall: pd.Series | None = None
     for column in groups:
         names, group = np.unique(groups[column].to_numpy(str), return_inverse=True)
-        value = _by_group(rows, groups[column], parts).loc[names]
+        value = values.loc[column].loc[names]
         draws = _draws(parts, group, len(names), codes, count, intervals.replicates, seed)
         sizes = _sizes(rows, groups[column], parts).loc[names]
         large = sizes["households"] >= fewest_households
@@ -201,9 +201,8 @@ def audit_over_time(rows: pd.DataFrame, groups: pd.DataFrame, intervals: Interva
 
 @dataclass(frozen=True)
 class _Part:
-    """A measure as fairlearn computes it, and as a ratio of two sums for the bootstrap; `among` says which rows count."""
+    """A measure as a ratio of two sums over rows; `among` says which rows count."""
 
-    metric: Callable[..., float]
     above: np.ndarray
     below: np.ndarray
     among: np.ndarray
@@ -212,40 +211,36 @@ class _Part:
 def _parts(rows: pd.DataFrame) -> dict[str, _Part]:
     listed = rows["listed"].to_numpy(float)
     one = np.ones(len(rows))
-    parts = {"selection_rate": _Part(selection_rate, listed, one, one)}
+    parts = {"selection_rate": _Part(listed, one, one)}
     if "outcome" in rows:
         y, p = rows["outcome"].to_numpy(float), rows["risk"].to_numpy(float)
-        parts["recall"] = _Part(_recall, y * listed, y, y)
-        parts["precision"] = _Part(_precision, y * listed, listed, listed)
-        parts["observed_over_expected"] = _Part(_share, y, p, one)
+        parts["recall"] = _Part(y * listed, y, y)
+        parts["precision"] = _Part(y * listed, listed, listed)
+        parts["observed_over_expected"] = _Part(y, p, one)
     if "verdict" in rows:
         judged = rows["verdict"].notna().to_numpy(float)
         subjective = rows["verdict"].eq(SUBJECTIVE).fillna(False).to_numpy(float)
-        parts["subjective_share"] = _Part(_share, subjective, judged, judged)
+        parts["subjective_share"] = _Part(subjective, judged, judged)
     return parts
 
 
-def _by_group(rows: pd.DataFrame, group: pd.Series, parts: Mapping[str, _Part]) -> pd.DataFrame:
-    """fairlearn's table: groups x measures. Rows alike in group, outcome and list go in as one with their number."""
-    sums = pd.DataFrame({
-        "group": group.to_numpy(str),
-        "outcome": rows["outcome"].to_numpy(int) if "outcome" in rows else 0,
-        "listed": rows["listed"].to_numpy(int),
-        "number": 1.0,
-    })  # fmt: skip
-    for name in parts:
-        sums[f"{name}_above"], sums[f"{name}_below"] = parts[name].above, parts[name].below
-    cells = sums.groupby(["group", "outcome", "listed"], as_index=False).sum()
-    weights = {name: {"sample_weight": cells["number"]} for name in ("selection_rate", "recall", "precision")}
-    shares = {name: {side: cells[f"{name}_{side}"] for side in ("above", "below")} for name in parts if name not in weights}
+def _by_group(rows: pd.DataFrame, groups: pd.DataFrame, parts: Mapping[str, _Part]) -> pd.DataFrame:
+    """fairlearn's table of all audit columns at once: column and group x measures.
+
+    Rows alike in group, outcome and list go in as one with their sums.
+    """
+    sums = pd.DataFrame({(name, side): getattr(part, side) for name, part in parts.items() for side in ("above", "below")})
+    alike = [rows["outcome"].to_numpy(int) if "outcome" in rows else np.zeros(len(rows), int), rows["listed"].to_numpy(int)]
+    cells = pd.concat({column: sums.groupby([groups[column].to_numpy(str), *alike]).sum() for column in groups})
+    number, names = pd.factorize(cells.index.droplevel([2, 3]))
     frame = MetricFrame(
-        metrics={name: part.metric for name, part in parts.items()},
-        y_true=cells["outcome"],
-        y_pred=cells["listed"],
-        sensitive_features=cells["group"],
-        sample_params={name: {**weights, **shares}[name] for name in parts},
+        metrics=dict.fromkeys(parts, _share),
+        y_true=cells.index.get_level_values(2),
+        y_pred=cells.index.get_level_values(3),
+        sensitive_features=number,
+        sample_params={name: {side: cells[name, side].to_numpy() for side in ("above", "below")} for name in parts},
     )
-    return frame.by_group.astype(float)
+    return frame.by_group.astype(float).set_axis(names)
 
 
 def _draws(
@@ -300,17 +295,9 @@ def _best(measure: str, figure: pd.Series) -> float:
     return float(figure.min() if measure == "subjective_share" else figure.max())
 
 
-def _recall(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
-    return recall_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
-
-
-def _precision(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
-    return precision_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
-
-
 def _share(y_true: np.ndarray, y_pred: np.ndarray, above: np.ndarray, below: np.ndarray) -> float:
-    """A measure that fairlearn does not have, from its two sums."""
-    return float(np.sum(above) / np.sum(below)) if np.sum(below) else np.nan
+    """A measure from its two sums; outcome and list, which fairlearn hands over too, are in them already."""
+    return float(above.sum() / below.sum()) if below.sum() else np.nan
 
 
 def _ratio(a: float, b: float) -> float:

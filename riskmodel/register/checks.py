@@ -200,29 +200,34 @@ class Compiler:
         absent = [c for c in self.table.columns.values() if c.name not in mapped]
         raw = ", ".join(f"{self._raw(f)} AS {_g(f.name)}" for f in self.fields)
         in_filter = {name: self._error_in([name]) for name in self._texts_in(where)}
-        errors = {f.name: self._error_in(self._texts_in(f.sql)) for f in self.fields if f.sql} | in_filter
-        raw += "".join(f", {found} AS {_e(name)}" for name, found in errors.items())
+        errors = {_e(f.name): self._error_in(self._texts_in(f.sql)) for f in self.fields if f.sql}
+        errors |= {_in_filter(name): found for name, found in in_filter.items()}
+        raw += "".join(f", {found} AS {name}" for name, found in errors.items())
         kept = f"WHERE {' OR '.join([f'({where})', *in_filter.values()])}" if where else ""
         texts = [f for f in self.fields if not self._native(f)]
         # One layer a step, so that no step is computed again for each place that uses its result.
         trimmed = _replace(f"trimmed({_g(f.name)}) AS {_g(f.name)}" for f in texts)
         given = _replace(f"{self._given(f)} AS {_g(f.name)}" for f in texts)
         values = [f"{self._value(f)} AS {identifier(f.name)}" for f in self.fields]
+        values += [f"is_error({_g(f.name)}) AS {_e(f.name)}" for f in texts if not f.sql]
         values += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in absent]
         known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
-        reasons = [*self._reasons(), *((f"spreadsheet_error:{name}", _e(name)) for name in in_filter)]
-        anything = " OR ".join(f"({condition})" for _, condition in reasons)
-        cases = ", ".join(f"CASE WHEN {condition} THEN {literal(reason)} END" for reason, condition in reasons)
+        reasons = [*self._reasons(), *((f"spreadsheet_error:{name}", _in_filter(name)) for name in in_filter)]
+        held = [identifier(f"reason {number}") for number in range(len(reasons))]
+        judged = ", ".join(f"{condition} AS {name}" for name, (_, condition) in zip(held, reasons, strict=True))
+        cases = [f"CASE WHEN {name} THEN {literal(rule)} END" for name, (rule, _) in zip(held, reasons, strict=True)]
+        used = [*(_g(f.name) for f in self.fields), *errors, *(_e(f.name) for f in texts if not f.sql), *held]
         return f"""
             WITH raw AS (SELECT {FILE}, {ROW}, {raw} FROM {view} {kept}),
             trimmed AS (SELECT * {trimmed} FROM raw),
             given AS (SELECT * {given} FROM trimmed),
             valued AS (SELECT *, {", ".join(values)} FROM given),
-            dated AS (SELECT * {known} FROM valued)
-            SELECT * EXCLUDE ({", ".join([*(_g(f.name) for f in self.fields), *map(_e, errors)])}),
-                CASE WHEN {anything} THEN list_filter([{cases}], lambda reason: reason IS NOT NULL)
+            dated AS (SELECT * {known} FROM valued),
+            judged AS (SELECT *, {judged} FROM dated)
+            SELECT * EXCLUDE ({", ".join(used)}),
+                CASE WHEN {" OR ".join(held)} THEN list_filter([{", ".join(cases)}], lambda reason: reason IS NOT NULL)
                 ELSE []::VARCHAR[] END AS __reasons
-            FROM dated"""
+            FROM judged"""
 
     def _texts_in(self, sql: str | None) -> list[str]:
         """Columns of text that an expression reads; none where it speaks of errors (`'#N/A'`) and sees to them itself."""
@@ -326,9 +331,11 @@ class Compiler:
     def _of_field(self, field: Field) -> list[tuple[str, str]]:
         column, value = field.column, identifier(field.name)
         read = f"({self._value(field)})" if field.name == "known_at" else value  # where it is null, a day was put in
-        error = _e(field.name) if field.sql else "false" if self._native(field) else f"is_error({_g(field.name)})"
-        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL AND NOT ({error})"
-        return [("spreadsheet_error", error), *self._of_type(column, value, unreadable)]
+        unreadable = f"{_g(field.name)} IS NOT NULL AND {read} IS NULL"
+        if self._native(field) and not field.sql:  # no text, and so no error written as one
+            return self._of_type(column, value, unreadable)
+        error = _e(field.name)
+        return [("spreadsheet_error", error), *self._of_type(column, value, f"{unreadable} AND NOT {error}")]
 
     def _of_type(self, column: Column, value: str, unreadable: str) -> list[tuple[str, str]]:
         match column.type:
@@ -370,8 +377,8 @@ def _category(g: str, column: Column) -> str:
     if not column.values:
         return g
     names = " ".join(f"WHEN {literal(zh)} THEN {literal(en)}" for zh, en in column.zh_values.items())
-    found = f"CASE {g} {names} ELSE lower({g}) END" if names else f"lower({g})"
-    return f"CASE WHEN {found} IN ({', '.join(map(literal, column.values))}) THEN {found} END"
+    known = f"CASE WHEN lower({g}) IN ({', '.join(map(literal, column.values))}) THEN lower({g}) END"
+    return f"CASE {g} {names} ELSE {known} END" if names else known
 
 
 def expression(field: Field) -> str:
@@ -409,3 +416,7 @@ def _g(name: str) -> str:
 
 def _e(name: str) -> str:
     return identifier(f"error in {name}")
+
+
+def _in_filter(column: str) -> str:
+    return identifier(f"error in the filter's {column}")

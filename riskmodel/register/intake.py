@@ -170,6 +170,7 @@ class _Intake:
         self.inputs: dict[str, Path] = {}
         self.raw: dict[str, Raw] = {}
         self.fields: dict[str, list[Field]] = {}
+        self.decimal = "point"
 
     def run(self, stage: Path) -> dict[str, Any]:
         """Fill the stage; returns what the manifest says about the register."""
@@ -199,9 +200,9 @@ class _Intake:
                     place(self.connection, self.contract.tables[name], self.counties, linked)
             self._complete_records()
             self.progress("checking", len(steps), len(steps) + 2)
-            self._settle()
             for name in self.report.tables:
                 sort_table(self.connection, self.contract.tables[name])
+            self._settle()
             self.connection.execute("DROP TABLE read_records")
             self.report.warnings = warn(self.connection, self.report.tables)
             self.progress("writing", len(steps) + 1, len(steps) + 2)
@@ -231,7 +232,9 @@ class _Intake:
         name = table.name
         fields = self._found_fields(table, origin, raw)
         self.raw[name], self.fields[name] = raw, fields
-        self.connection.execute(reading_numbers(origin.decimal or "point"))
+        if (origin.decimal or "point") != self.decimal:
+            self.decimal = origin.decimal or "point"
+            self.connection.execute(reading_numbers(self.decimal))
         kinds = self._kinds(name, raw, fields)
         self._refuse_doubtful_marks(origin, raw, fields)
         self._refuse_identities(name, raw, fields, kinds)
@@ -422,6 +425,15 @@ class _Intake:
         same = " AND ".join(f"one.{k} IS NOT DISTINCT FROM more.{k}" for k in keys)
         content = ", ".join(identifier(c.name) for c in columns)
         good = f"(FROM read_{name} WHERE len(__reasons) = 0)"
+        known = "household_id" if "household_id" in table.columns else "NULL::VARCHAR AS household_id"
+        self.connection.execute(f"""
+            CREATE TABLE refused_{name} AS
+            SELECT {FILE}, {ROW}, {known}, __reasons AS reasons FROM read_{name} WHERE len(__reasons) > 0""")
+        cast = ", ".join(f"CAST({identifier(c.name)} AS {SQL_TYPES[c.type]}) AS {identifier(c.name)}" for c in columns)
+        accepted = f"CREATE VIEW accepted_{name} AS SELECT {FILE}, {ROW}, {cast} FROM {good}"
+        if not self._number(f"SELECT count(*) FROM (SELECT {key} FROM {good} GROUP BY {key} HAVING count(*) > 1)"):
+            self.connection.execute(accepted)
+            return
         self.connection.execute(f"""
             CREATE TABLE twice_{name} AS
             SELECT {FILE}, {ROW}, count(DISTINCT row({content})) OVER twin > 1 AS conflicting,
@@ -429,21 +441,12 @@ class _Intake:
             FROM {good} AS one
             SEMI JOIN (SELECT {key} FROM {good} GROUP BY {key} HAVING count(*) > 1) AS more ON {same}
             WINDOW twin AS (PARTITION BY {key})""")
-        has_household = "household_id" in table.columns
         self.connection.execute(f"""
-            CREATE TABLE refused_{name} AS
-            SELECT {FILE}, {ROW}, {"household_id" if has_household else "NULL::VARCHAR AS household_id"},
-                __reasons AS reasons FROM read_{name} WHERE len(__reasons) > 0
-            UNION ALL
-            SELECT {FILE}, {ROW}, {"household_id" if has_household else "NULL::VARCHAR"},
-                ['conflicting_duplicate:{"+".join(table.key)}']
+            INSERT INTO refused_{name}
+            SELECT {FILE}, {ROW}, {known}, ['conflicting_duplicate:{"+".join(table.key)}']
             FROM read_{name} JOIN twice_{name} USING ({FILE}, {ROW}) WHERE conflicting""")
-        cast = ", ".join(f"CAST({identifier(c.name)} AS {SQL_TYPES[c.type]}) AS {identifier(c.name)}" for c in columns)
         once = f"ANTI JOIN (FROM twice_{name} WHERE conflicting OR again) USING ({FILE}, {ROW})"
-        alone = self._number(f"SELECT count(*) FROM twice_{name}") == 0
-        self.connection.execute(
-            f"CREATE VIEW accepted_{name} AS SELECT {FILE}, {ROW}, {cast} FROM {good} {'' if alone else once}"
-        )
+        self.connection.execute(f"{accepted} {once}")
         self.report.tables[name].collapsed = self._number(
             f"SELECT count(*) FROM twice_{name} WHERE again AND NOT conflicting"
         )
@@ -482,14 +485,15 @@ class _Intake:
             if name not in self.raw:
                 continue
             report.quarantined = self._number(f"SELECT count(*) FROM refused_{name}")
-            kept = f"SELECT count(*) FROM {'accepted' if name == 'households' else 'final'}_{name}"
+            kept = f"SELECT count(*) FROM {'accepted' if name == 'households' else 'sorted'}_{name}"
             report.accepted = self._number(kept)
             assert report.rows_in == report.accepted + report.quarantined + report.collapsed, name
-            reasons = self.connection.execute(f"""
+            counted = f"""
                 SELECT reason, count(*) AS n,
                     arg_min({FILE}, ({FILE}, {ROW})), arg_min({ROW}, ({FILE}, {ROW}))
                 FROM (SELECT {FILE}, {ROW}, unnest(reasons) AS reason FROM refused_{name})
-                GROUP BY reason ORDER BY n DESC, reason""").fetchall()
+                GROUP BY reason ORDER BY n DESC, reason"""
+            reasons = self.connection.execute(counted).fetchall() if report.quarantined else []
             report.reasons = {reason: count for reason, count, _, _ in reasons}
             too_many = report.quarantined > self.source.max_quarantined_share * report.rows_in
             if too_many or (name == "records" and report.accepted == 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,12 @@ def district(county: County, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The simulated county cut into three, and its model."""
     register = Register.open(county.cut(3, tmp_path_factory.mktemp("district") / "register"))
     return register, load_model(county.folder / "results")
+
+
+def copied(district: tuple[Register, RiskModel], folder: Path) -> tuple[Register, RiskModel]:
+    """The district with a register of its own, which may be harmed."""
+    register, model = district
+    return Register.open(shutil.copytree(register.path, folder)), model
 
 
 def hashes(manifest: dict) -> dict[str, str]:
@@ -142,8 +149,8 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     assert set(features["village_id"]) == set(at_risk)
 
 
-def test_results_of_two_registers_are_not_put_together(county: County, tmp_path: Path) -> None:
-    register, model = Register.open(county.cut(2, tmp_path / "register")), load_model(county.folder / "results")
+def test_results_of_two_registers_are_not_put_together(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
+    register, model = copied(district, tmp_path / "register")
 
     def while_another_is_written(job: Job, counties: list[str]) -> Iterable[str]:
         yield score_one(job, counties[0])
@@ -160,8 +167,10 @@ def test_results_of_two_registers_are_not_put_together(county: County, tmp_path:
 
 
 @pytest.mark.parametrize("harm", ["another income", "a bit", "cut short", "gone"])
-def test_households_whose_file_was_changed_in_place_are_not_scored(county: County, tmp_path: Path, harm: str) -> None:
-    register, model = Register.open(county.cut(2, tmp_path / "register")), load_model(county.folder / "results")
+def test_households_whose_file_was_changed_in_place_are_not_scored(
+    district: tuple[Register, RiskModel], tmp_path: Path, harm: str
+) -> None:
+    register, model = copied(district, tmp_path / "register")
     file = register.file("records", register.counties[1])
     content = file.read_bytes()
     match harm:

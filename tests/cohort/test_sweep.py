@@ -25,18 +25,21 @@ from tests.county import County
 AS_OF = [month_number("2022-09"), month_number("2023-06")]
 
 
-def by_both(
-    register: Register, features: list, months: list[int], block: int, monkeypatch: pytest.MonkeyPatch
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Features by one pass in blocks of so many households, and by the query."""
-    county = register.counties[0]
-    with monkeypatch.context() as patch:
+def by_one_pass(register: Register, features: list, months: list[int], block: int) -> pd.DataFrame:
+    """Features by one pass in blocks of so many households."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features_room, "_queried", lambda *given: pytest.fail("the pass left it to the query"))
-        one_pass = pd.concat(list(county_blocks(register, county, months, features, block)), ignore_index=True)
-    with monkeypatch.context() as patch:
+        return pd.concat(list(county_blocks(register, register.counties[0], months, features, block)), ignore_index=True)
+
+
+def by_the_query(register: Register, features: list, months: list[int]) -> pd.DataFrame:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features_room, "_sweep", lambda: left_to_the_query)
-        query = pd.concat(list(county_blocks(register, county, months, features, block)), ignore_index=True)
-    return one_pass, query
+        return pd.concat(list(county_blocks(register, register.counties[0], months, features)), ignore_index=True)
+
+
+def by_both(register: Register, features: list, months: list[int], block: int = 20_000) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return by_one_pass(register, features, months, block), by_the_query(register, features, months)
 
 
 def left_to_the_query(*given: object):
@@ -49,19 +52,16 @@ def left_to_the_query(*given: object):
 def test_one_pass_equals_the_query(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pd.DataFrame]) -> None:
     register = make_register(tmp_path_factory.mktemp("r") / "register", **tables)
     features, _ = available_in(register, CATALOGUE)
+    query = by_the_query(register, features, AS_OF)
     for block in (1, 2, 20_000):
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            one_pass, query = by_both(register, features, AS_OF, block, monkeypatch)
-        pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
+        pd.testing.assert_frame_equal(by_one_pass(register, features, AS_OF, block), query, check_exact=True)
 
 
 @pytest.mark.parametrize("block", [7, 20_000])
-def test_a_county_in_blocks_equals_the_query_on_the_whole(
-    county: County, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
+def test_a_county_in_blocks_equals_the_query_on_the_whole(county: County, block: int) -> None:
     register = Register.open(county.register)
     features, _ = available_in(register, CATALOGUE)
-    one_pass, query = by_both(register, features, AS_OF, block, monkeypatch)
+    one_pass, query = by_both(register, features, AS_OF, block)
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
 
 
@@ -82,28 +82,26 @@ def test_some_households_get_what_they_get_among_all(county: County, block: int)
     pd.testing.assert_frame_equal(query, expected, check_exact=True)
 
 
-def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(tmp_path: Path) -> None:
     records = monthly("1", "2023-01", [150.0, 140.0, 130.0]).assign(known_at=lambda r: pd.to_datetime(r["month"]))
     revised = records.iloc[[1]].assign(welfare=90.0, known_at=pd.Timestamp("2023-05-10"))
     register = make_register(tmp_path / "r", records=pd.concat([records, revised]))
     features, _ = available_in(register, CATALOGUE)
     months = [month_number("2023-04"), month_number("2023-05")]
-    one_pass, query = by_both(register, features, months, 20_000, monkeypatch)
+    one_pass, query = by_both(register, features, months)
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
     assert one_pass["months_since_below"].tolist() == [36.0, 3.0]
 
 
-def known(register: Register, months: list[str], monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+def known(register: Register, months: list[str]) -> pd.DataFrame:
     """Features at some months by the pass, once the query is found to say the same."""
     features, _ = available_in(register, CATALOGUE)
-    one_pass, query = by_both(register, features, [month_number(m) for m in months], 20_000, monkeypatch)
+    one_pass, query = by_both(register, features, [month_number(m) for m in months])
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
     return one_pass
 
 
-def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path) -> None:
     """A disaster's loss put right, a spell whose end was reported later, an offer that suited after all."""
     told = {"known_at": ["2023-02-10", "2023-04-10"]}
     register = make_register(
@@ -118,34 +116,32 @@ def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path, mon
         ),
     )
     assert register.revised == {"events", "spells", "assistance"} and not register.has_revisions
-    found = known(register, ["2023-03", "2023-04"], monkeypatch)
+    found = known(register, ["2023-03", "2023-04"])
     assert found["disaster_events_12m"].tolist() == [1, 1] and found["disaster_loss_12m"].tolist() == [50, 80]
     assert found["monitored_now"].tolist() == [1, 0] and found["spells_36m"].tolist() == [1, 1]
     assert found["offers_12m"].tolist() == [1, 1] and found["suitable_offers_12m"].tolist() == [0, 1]
 
 
-def test_an_event_of_a_household_and_one_of_its_village_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_of_a_household_and_one_of_its_village_are_two(tmp_path: Path) -> None:
     """The village's price fall is told again later; the household's own, of the same day, is another event."""
     events = pd.DataFrame({"household_id": [None, None, "1"], "village_id": "v", "kind": "price_fall"})
     events["onset_on"], events["known_at"] = "2023-02-05", ["2023-02-10", "2023-03-10", "2023-02-20"]
     records = monthly("1", "2023-01", [150.0] * 4, village_id="v")
     register = make_register(tmp_path / "r", records=records, events=events)
-    assert known(register, ["2023-02", "2023-04"], monkeypatch)["market_events_12m"].tolist() == [2, 2]
+    assert known(register, ["2023-02", "2023-04"])["market_events_12m"].tolist() == [2, 2]
 
 
-def test_a_villages_price_that_was_put_right_is_the_last_one_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_villages_price_that_was_put_right_is_the_last_one_known(tmp_path: Path) -> None:
     """The records themselves were never revised."""
     villages = pd.DataFrame({"village_id": "v", "month": "2023-03-01", "price_index": [1.0, 0.75]})
     villages["known_at"] = ["2023-03-31", "2023-04-20"]
     records = monthly("1", "2023-01", [150.0] * 4, village_id="v")
     register = make_register(tmp_path / "r", records=records, villages=villages)
-    found = known(register, ["2023-03", "2023-04"], monkeypatch)["price_index_now"]
+    found = known(register, ["2023-03", "2023-04"])["price_index_now"]
     assert found.tolist() == [1.0, 0.75]
 
 
-def test_monitoring_and_help_that_go_on_count_however_long_ago_they_began(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_monitoring_and_help_that_go_on_count_however_long_ago_they_began(tmp_path: Path) -> None:
     spells = pd.DataFrame({"household_id": ["1", "2"], "identified_on": "2017-01-10", "eliminated_on": [None, "2023-01-20"]})
     help_ = pd.DataFrame(
         {"household_id": ["2"], "measure": "health", "offered_on": "2017-01-12", "started_on": "2017-02-01"}
@@ -153,14 +149,12 @@ def test_monitoring_and_help_that_go_on_count_however_long_ago_they_began(
     help_["ended_on"] = "2023-02-03"
     records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "12"])
     register = make_register(tmp_path / "r", records=records, spells=spells, assistance=help_)
-    found = known(register, ["2023-03"], monkeypatch)
+    found = known(register, ["2023-03"])
     assert found["monitored_now"].tolist() == [1, 0] and found["months_since_eliminated"].tolist() == [60, 2]
     assert found["ended_6m"].tolist() == [0, 1]
 
 
-def test_in_a_quarterly_panel_all_that_was_known_by_the_as_of_day_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_quarterly_panel_all_that_was_known_by_the_as_of_day_counts(tmp_path: Path) -> None:
     """As of the first quarter: what happened in February and March, and nothing known in April. Ages end with March."""
     records = pd.DataFrame({"household_id": "1", "month": ["2022-10-01", "2023-01-01"], "welfare": 150.0, "line": 100.0})
     records["visited_on"] = ["2022-12-01", "2023-02-10"]
@@ -171,19 +165,19 @@ def test_in_a_quarterly_panel_all_that_was_known_by_the_as_of_day_counts(
     spells = pd.DataFrame({"household_id": "1", "identified_on": ["2022-05-02", "2023-03-02"]})
     spells["eliminated_on"] = ["2023-02-20", None]
     register = make_register(tmp_path / "r", step_months=3, records=records, events=events, spells=spells)
-    found = known(register, ["2023-01"], monkeypatch).iloc[0]
+    found = known(register, ["2023-01"]).iloc[0]
     assert (found["illness_events_12m"], found["months_since_illness"]) == (2, 1)
     assert (found["monitored_now"], found["months_since_identified"], found["months_since_eliminated"]) == (1, 0, 1)
     assert (found["record_age"], found["visit_age"]) == (0, 1)
 
 
-def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path) -> None:
     """Of those struck by a disaster; who had another event, or none, lost nothing by one."""
     events = pd.DataFrame({"household_id": ["1", "2", "2", "3"], "kind": ["disaster", "disaster", "disaster", "illness"]})
     events["onset_on"], events["loss"] = ["2023-02-01", "2023-02-01", "2023-03-01", "2023-02-01"], [None, None, 70, None]
     records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "1234"])
     register = make_register(tmp_path / "r", records=records, events=events)
-    found = known(register, ["2023-03"], monkeypatch)["disaster_loss_12m"]
+    found = known(register, ["2023-03"])["disaster_loss_12m"]
     assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
 
 
@@ -210,12 +204,10 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path, mo
         "sum(welfare / days_worked)",
     ],
 )
-def test_whatever_a_county_may_write_equals_the_query(
-    county: County, monkeypatch: pytest.MonkeyPatch, expression: str
-) -> None:
+def test_whatever_a_county_may_write_equals_the_query(county: County, expression: str) -> None:
     register = Register.open(county.register)
     asked = dataclasses.replace(CATALOGUE.by_name["ratio_now"], name="asked", expression=parse(expression))
-    one_pass, query = by_both(register, [asked], AS_OF, 20_000, monkeypatch)
+    one_pass, query = by_both(register, [asked], AS_OF)
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
     assert np.isfinite(one_pass["asked"]).any()
 

@@ -370,6 +370,15 @@ def test_an_error_decides_no_computed_column_and_no_filter(tmp_path):
     assert (report.rows_in, report.filtered, report.accepted) == (4, 1, 2)
 
 
+def test_an_error_is_that_of_the_column_it_stands_in_though_the_filter_reads_one_of_the_computed_columns_name(tmp_path):
+    columns = {"household_id": "id", "month": "m", "welfare": {"sql": "number(w) / 2"}}
+    table = {"file": "records.csv", "columns": columns, "where": "number(welfare) > 0"}
+    rows = ["1,2023-01,200,1", "2,2023-01,#N/A,1", "3,2023-01,200,#N/A", "4,2023-01,200,1"]
+    (tmp_path / "records.csv").write_text("\n".join(["id,m,w,welfare", *rows]), encoding="utf-8")
+    report = ingest({"source": "t", "tables": {"records": table}}, tmp_path, tmp_path / "register").tables["records"]
+    assert report.reasons == {"spreadsheet_error:welfare": 2} and report.accepted == 2
+
+
 @pytest.mark.parametrize(
     ("text", "header_row", "expected"),
     [

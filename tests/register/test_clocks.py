@@ -1,8 +1,8 @@
 """A day is the day on the clock of whoever wrote it, whatever the machine that reads it."""
 
-import os
-import subprocess
-import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import duckdb
@@ -41,48 +41,48 @@ def days(register: Path) -> list[str]:
     return rows["visited_on"].dt.strftime("%Y-%m-%d").tolist()
 
 
-def days_on_a_machine_in(zone: str, data: Path, out: Path, visited_on: str = "visited_on") -> list[str]:
-    """The days of the visits as a process under that time zone takes them in."""
+@pytest.fixture(scope="module", params=[("America/New_York", 19), ("Asia/Shanghai", 8)], ids=lambda zone: zone[0])
+def machine(request):
+    """A process that was started under a time zone, in which 1970 of UTC began at that hour."""
+    zone, hour = request.param
+    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, get_context("spawn")) as process:
+        patch.setenv("TZ", zone)
+        assert process.submit(time.localtime, 0).result().tm_hour == hour
+        yield process
+
+
+def days_on(machine: ProcessPoolExecutor, data: Path, out: Path, visited_on: str = "visited_on") -> list[str]:
+    """The days of the visits as that machine takes them in."""
     columns = {name: name for name in ("household_id", "month", "welfare")} | {"visited_on": visited_on}
     source = {"source": "plain", "tables": {"records": {"file": data.name, "columns": columns}}}
     if visited_on != "visited_on":
         source["tables"]["records"]["columns"]["visited_on"] = {"sql": visited_on}
-    code = f"from riskmodel.register import ingest; ingest({source!r}, {str(data)!r}, {str(out)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"TZ": zone})
+    machine.submit(ingest, source, str(data), str(out)).result()
     return days(out)
 
 
-MACHINES = ("America/New_York", "Asia/Shanghai")
-
-
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "+08:00", "America/New_York"])
-def test_a_visit_at_midnight_and_one_just_before_keep_their_day_on_every_machine(tmp_path, zone):
+def test_a_visit_at_midnight_and_one_just_before_keep_their_day_on_every_machine(tmp_path, machine, zone):
     zoned(zone, MIDNIGHT, JUST_BEFORE).to_parquet(tmp_path / "records.parquet")
-    for machine in MACHINES:
-        found = days_on_a_machine_in(machine, tmp_path / "records.parquet", tmp_path / machine.replace("/", "_"))
-        assert found == ["2023-01-05", "2023-01-05"]
+    assert days_on(machine, tmp_path / "records.parquet", tmp_path / "out") == ["2023-01-05", "2023-01-05"]
 
 
 @pytest.mark.parametrize(
     ("expression", "day"),
     [("visited_on AT TIME ZONE 'Asia/Shanghai'", "2023-01-06"), ("CAST(visited_on AS DATE)", "2023-01-05")],
 )
-def test_an_expression_gives_the_same_day_on_every_machine(tmp_path, expression, day):
+def test_an_expression_gives_the_same_day_on_every_machine(tmp_path, machine, expression, day):
     spark_file(tmp_path / "records.parquet", "2023-01-05 20:00:00+00")
-    for machine in MACHINES:
-        out = tmp_path / machine.replace("/", "_")
-        assert days_on_a_machine_in(machine, tmp_path / "records.parquet", out, expression) == [day]
+    assert days_on(machine, tmp_path / "records.parquet", tmp_path / "out", expression) == [day]
 
 
-def test_times_of_a_text_file_count_as_the_day_that_is_written(tmp_path):
+def test_times_of_a_text_file_count_as_the_day_that_is_written(tmp_path, machine):
     rows = records([]).reindex(range(2)).assign(
         household_id=["h0", "h1"], month="2023-02", welfare=5000.0,
         visited_on=["2023-01-05T23:30:00+08:00", "2023-01-05T00:30:00Z"],
     )  # fmt: skip
     rows.to_csv(tmp_path / "records.csv", index=False)
-    for machine in MACHINES:
-        found = days_on_a_machine_in(machine, tmp_path / "records.csv", tmp_path / machine.replace("/", "_"))
-        assert found == ["2023-01-05", "2023-01-05"]
+    assert days_on(machine, tmp_path / "records.csv", tmp_path / "out") == ["2023-01-05", "2023-01-05"]
 
 
 def test_midnights_of_utc_are_days(tmp_path):
