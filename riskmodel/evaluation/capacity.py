@@ -157,19 +157,21 @@ def list_figures(
     scores, capacity, township_floor, village_floor
         As for `nested_lists`.
     outcome
-        0/1, shape (n,); leave out rows whose outcome is not known.
+        0/1, shape (n,); NaN where it is not known. Such a household takes its place on a list, and counts in no figure.
 
     Returns
     -------
     pandas.DataFrame
-        Rows `listed`, `worst`, `best`; columns `rows` (listed) and those of `metrics.figures_of_list`.
+        Rows `listed`, `worst`, `best`; columns `rows` (listed, outcome known) and those of `metrics.figures_of_list`.
     """
     y = np.asarray(outcome, float)
+    known = ~np.isnan(y)
+    favour = np.where(known, y, 0.5)
     floors = {"township_floor": township_floor, "village_floor": village_floor}
     found = {}
-    for name, first in {"listed": None, "worst": -y, "best": y}.items():
-        listed = nested_lists(scores, capacity, first=first, **floors).notna().to_numpy()
-        figures = figures_of_list(y[listed].sum(), listed.sum(), y.sum(), len(y))
+    for name, first in {"listed": None, "worst": -favour, "best": favour}.items():
+        listed = nested_lists(scores, capacity, first=first, **floors).notna().to_numpy() & known
+        figures = figures_of_list(y[listed].sum(), listed.sum(), y[known].sum(), known.sum())
         found[name] = {"rows": int(listed.sum()), **figures}
     return pd.DataFrame.from_dict(found, orient="index")
 

@@ -334,3 +334,12 @@ def test_figures_by_length_are_those_of_the_lists_that_are_drawn() -> None:
 def test_a_list_that_finds_nobody_still_has_its_length() -> None:
     found = figures_by_length(np.array([0, 0, 0, 1]), np.array([0.9, 0.8, 0.7, 0.1]), [0.25])
     assert found[["listed", "caught", "recall"]].iloc[0].tolist() == [1, 0, 0]
+
+
+def test_a_household_without_an_outcome_takes_its_place_and_counts_in_no_figure() -> None:
+    scores = pd.DataFrame({"household_id": list("abcd"), "county_id": "k", "risk": [0.9, 0.8, 0.8, 0.1]})
+    found = list_figures(scores, np.array([np.nan, 1.0, 0.0, 1.0]), Capacity(number=2))
+    assert found["rows"].tolist() == [1, 1, 1]
+    assert found.loc["best", "recall"] == found.loc["listed", "recall"] == 0.5
+    assert found.loc["worst", "recall"] == 0.0
+    assert found.loc["best", "false_alerts_per_1000"] == 0.0
