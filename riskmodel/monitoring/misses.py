@@ -228,7 +228,7 @@ def _natural(
     base = start.reindex(later.index)
     since = pd.Timestamp(as_of_day(month, step))
     struck = _events(register, county, misses, since)
-    begun = _help(register, county, misses, since)
+    begun = _help(asked, register, county, misses, since)
 
     def change(column: str) -> pd.Series:
         if column not in later:
@@ -286,13 +286,13 @@ def _events(register: Register, county: str, misses: pd.DataFrame, since: pd.Tim
     return own.rename(columns={"onset_on": "day"})[["household_id", "kind", "day"]]
 
 
-def _help(register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+def _help(asked: Asked, register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
     """Help that these households took up and that began after a day: `household_id`, `kind`, `day`."""
     if register.file("assistance", county) is None or "accepted" not in register.columns("assistance"):
         return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
     given = register.read("assistance", county)
     given = given[given["household_id"].isin(misses["household_id"]) & given["accepted"].fillna(False).astype(bool)]
-    day = given["offered_on"]
+    day = given[[c for c in asked.begun_by if c in given]].bfill(axis=1).iloc[:, 0]
     given = given.assign(day=day)[day > since]
     return given.rename(columns={"measure": "kind"})[["household_id", "kind", "day"]]
 
