@@ -22,6 +22,7 @@ from riskmodel.evaluation.capacity import (
     lead_time,
     lead_times,
     length_for_recall,
+    list_ends,
     list_figures,
     nested_lists,
 )
@@ -343,3 +344,23 @@ def test_a_household_without_an_outcome_takes_its_place_and_counts_in_no_figure(
     assert found.loc["best", "recall"] == found.loc["listed", "recall"] == 0.5
     assert found.loc["worst", "recall"] == 0.0
     assert found.loc["best", "false_alerts_per_1000"] == 0.0
+
+
+def test_a_household_comes_onto_a_list_with_floors_from_the_end_of_its_own_place_on() -> None:
+    generator = np.random.default_rng(4)
+    room = Capacity(number=9, township_floor=2, village_floor=1)
+    floors = {"township_floor": 2, "village_floor": 1}
+    scores = pd.DataFrame({
+        "household_id": [f"{i:02d}" for i in range(40)], "county_id": "k",
+        "township_id": np.repeat(["t", "u"], 20), "village_id": np.repeat(["v", "w", "x", "y", "z"], 8),
+        "risk": np.round(generator.permutation(40) / 50 * np.repeat([1, 0.2], 20) + 0.001, 4),
+    })  # fmt: skip
+    listed = nested_lists(scores, room, **floors).notna()
+    ends = list_ends(scores, listed, room)
+    assert ends[~listed].nunique() > 2 and (scores["risk"] > scores["risk"][listed].min())[~listed].any()
+    for at in np.flatnonzero(~listed):
+        for step, comes in ((1e-6, True), (-1e-6, False)):
+            moved = scores.assign(risk=scores["risk"].where(scores.index != at, ends[at] + step))
+            assert nested_lists(moved, room, **floors).notna()[at] == comes
+    without = list_ends(scores, scores["risk"] >= scores["risk"].nlargest(9).min(), room)
+    assert without.eq(scores["risk"].nlargest(9).min()).all(), "a list that floors do not give was drawn without them"
