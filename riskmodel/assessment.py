@@ -112,7 +112,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _ranged(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS), "net_benefit", ranges["decision"]),
         "welfare": _welfare(seen, frame, at, run),
-        "level": calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"]).as_json(),
+        "level": _level(seen, censoring_weights(frame, run.label.horizon_months).to_numpy()[known]),
         "intervals": _intervals(model, rows, known, run),
         "fairness": _fairness(model, cohorts.origin, seen, frame, at, run),
         "helped": _helped(cohorts, rows, frame, run),
@@ -258,6 +258,12 @@ def _fairness(
         "spread": _records(whole.spread),
         "over_time": [] if months is None else _records(months.dropna(subset="ratio")),
     }
+
+
+def _level(seen: pd.DataFrame, weight: np.ndarray) -> dict[str, Any]:
+    """Calibration in the large, weighted for censoring: falls of the last months are known before the rest."""
+    check = calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"], weight=weight)
+    return check.as_json()
 
 
 def _intervals(model: RiskModel, rows: pd.DataFrame, known: np.ndarray, run: Run) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class CalibrationCheck:
     rows, households, events
         What it rests on; `events` are the rows that fell.
     expected
-        Sum of the risks, under weights of mean 1 where there are some.
+        Sum of the risks; under weights `events / ratio`, the falls that would be seen among these rows if the risks held.
     ratio, low, high
         `events / expected`, falls weighted alike, with its interval at `level`, over households.
     margin
@@ -117,8 +117,9 @@ def calibration_in_the_large(
     low = gammaincinv(events / effect, tail) if events else 0.0
     high = gammaincinv(events / effect + 1, 1 - tail)
     scale = effect / expected
+    seen = expected if weight is None or not events else y.sum() * expected / events
     return CalibrationCheck(
-        len(y), count, int(y.sum()), float(expected), float(events / expected), float(low * scale), float(high * scale),
+        len(y), count, int(y.sum()), float(seen), float(events / expected), float(low * scale), float(high * scale),
         margin, level,
     )  # fmt: skip
 
