@@ -112,7 +112,7 @@ def _true_classes(
         risks = score(registers[name], model, month_text(month)).frame.set_index("household_id")["risk"]
         labels = build_labels(registers[name], [month], RUN.label, RUN.at_risk).set_index("household_id")["outcome"]
         risk, outcome = misses["household_id"].map(risks), misses["household_id"].map(labels)
-        right = agrees(misses.assign(least_listed=least), risk, outcome, load_rules().misses.material_odds)
+        right = agrees(misses.assign(list_end=least), risk, outcome, load_rules().misses.material_odds)
         if name == COMPLETE:
             misses["never_written"] = (true == "") & right
         else:

@@ -100,10 +100,10 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "known": int(known.sum()),
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
-        "lists": {**_lists(seen, run), "intervals": _figures(ranges["lists"])},
+        "lists": {**_lists(rows, run), "intervals": _figures(ranges["lists"])},
         "by_length": _records(figures_by_length(seen["outcome"], seen["risk"], LENGTHS, _list_codes(seen))),
-        "by_month": _counts_by(seen, "as_of", run),
-        "by_county": _counts_by(seen, "county_id", run),
+        "by_month": _counts_by(seen, "as_of"),
+        "by_county": _counts_by(seen, "county_id"),
         "minimum_list": _ranged(
             length_for_recall(seen["outcome"], seen["risk"], RECALLS, _list_codes(seen)), "length", ranges["minimum_list"]
         ),
@@ -112,8 +112,8 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _ranged(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS), "net_benefit", ranges["decision"]),
         "welfare": _welfare(seen, frame, at, run),
-        "level": calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"]).as_json(),
-        "intervals": _intervals(model, seen, run),
+        "level": _level(seen, censoring_weights(frame, run.label.horizon_months).to_numpy()[known]),
+        "intervals": _intervals(model, rows, known, run),
         "fairness": _fairness(model, cohorts.origin, seen, frame, at, run),
         "helped": _helped(cohorts, rows, frame, run),
         "misses": _misses(seen, frame, at),
@@ -129,13 +129,13 @@ def _list_codes(rows: pd.DataFrame) -> np.ndarray:
     return (rows["as_of"] + "/" + rows["county_id"]).to_numpy()
 
 
-def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
-    """Figures of the lists among households whose outcome is known, and by the level that listed them."""
+def _lists(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
+    """Figures of the lists, counted where the outcome is known, and by the level that listed a household."""
     room = run.capacity
     found = list_figures(
-        seen, seen["outcome"].to_numpy(), room, township_floor=room.township_floor, village_floor=room.village_floor
+        rows, rows["outcome"].to_numpy(), room, township_floor=room.township_floor, village_floor=room.village_floor
     )
-    by = seen[seen["listed"]].groupby("listed_by")["outcome"].agg(["size", "mean"])
+    by = rows[rows["outcome"].notna()].groupby("listed_by")["outcome"].agg(["size", "mean"])
     return {
         **{name: _plain(row) for name, row in found.iterrows()},
         "by_level": [{"level": k, "rows": int(r["size"]), "precision": float(r["mean"])} for k, r in by.iterrows()],
@@ -145,7 +145,7 @@ def _lists(seen: pd.DataFrame, run: Run) -> dict[str, Any]:
 def _ranges(seen: pd.DataFrame, run: Run) -> dict[str, dict[str, Interval]]:
     """Intervals of the lists as drawn, of the shortest lists and of the net benefit, all on the same resamples."""
     y, risk = seen["outcome"].to_numpy(float), seen["risk"].to_numpy(float)
-    listed = _list(seen, run).notna().to_numpy(float)
+    listed = seen["listed"].to_numpy(float)
     codes = np.unique(_list_codes(seen), return_inverse=True)[1]
 
     def lists(weight: np.ndarray | None) -> dict[str, float]:
@@ -172,10 +172,9 @@ def _ranged(table: pd.DataFrame, column: str, found: Mapping[str, Interval]) -> 
     return _records(table.assign(**{f"{column}_low": [e.low for e in ends], f"{column}_high": [e.high for e in ends]}))
 
 
-def _counts_by(seen: pd.DataFrame, column: str, run: Run) -> list[dict[str, Any]]:
-    """Rows, households, falls, falls expected, listed and falls listed of each month or county, of the lists of `_lists`."""
-    listed = _list(seen, run).notna()
-    rows = seen.assign(listed=listed, caught=listed * seen["outcome"])
+def _counts_by(seen: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    """Rows, households, falls, falls expected, listed and falls listed of each month or county."""
+    rows = seen.assign(caught=seen["listed"] * seen["outcome"])
     found = rows.groupby(column, sort=True).agg(
         rows=("outcome", "size"), households=("household_id", "nunique"), events=("outcome", "sum"),
         expected=("risk", "sum"), listed=("listed", "sum"), caught=("caught", "sum"),
@@ -206,7 +205,9 @@ def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
             "early_share": float((caught >= found.early_months).sum() / len(kept)) if len(kept) else np.nan,
         }
 
-    drawn = ahead.index.get_level_values("household_id")
+    warned = ahead.index.get_level_values("household_id")
+    places = rows.drop_duplicates("household_id").set_index("household_id", drop=False)
+    drawn = drawn_together(places.loc[warned], run.intervals)
     ranges = resample({"lead": measure}, drawn, run.intervals, run.seed).intervals()["lead"] if len(drawn) else {}
     return {**{k: v for k, v in _plain(asdict(found)).items() if k != "distribution"},
             "intervals": _figures(ranges),
@@ -214,7 +215,7 @@ def _lead_time(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
 
 
 def _welfare(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run) -> dict[str, Any]:
-    """The list's transfer against perfect targeting and against an equal split, persons counted where known."""
+    """The list's transfer against perfect targeting and against an equal split; every household counts once."""
     if "ratio_now" not in frame:
         return {"none": "the features lack ratio_now, the income over the line"}
     income = frame["ratio_now"].to_numpy(float)[at]
@@ -239,7 +240,8 @@ def _welfare(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run) 
 def _fairness(
     model: RiskModel, register: Register | None, seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run
 ) -> dict[str, Any]:
-    rows = seen[["household_id", "as_of", "listed", "outcome", "risk"]].copy()
+    place = ["village_id"] if "village_id" in seen else []
+    rows = seen[["household_id", *place, "as_of", "listed", "outcome", "risk"]].copy()
     if model.explains:
         rows["verdict"] = pd.Series(np.nan, index=rows.index, dtype=object)
         rows.loc[rows["listed"], "verdict"] = verdicts_of(model, frame.iloc[at[rows["listed"].to_numpy()]])
@@ -258,14 +260,21 @@ def _fairness(
     }
 
 
-def _intervals(model: RiskModel, seen: pd.DataFrame, run: Run) -> dict[str, Any]:
+def _level(seen: pd.DataFrame, weight: np.ndarray) -> dict[str, Any]:
+    """Calibration in the large, weighted for censoring: falls of the last months are known before the rest."""
+    check = calibration_in_the_large(seen["outcome"], seen["risk"], seen["household_id"], weight=weight)
+    return check.as_json()
+
+
+def _intervals(model: RiskModel, rows: pd.DataFrame, known: np.ndarray, run: Run) -> dict[str, Any]:
     """Whether the rate lies within the risks' intervals, over all and by county, and what the three actions reach."""
-    found = model.interval_of(seen["risk"].to_numpy())
+    found = model.interval_of(rows["risk"].to_numpy())
     if found is None:
         return {"none": "the model has no intervals: its calibration months hold too few falls"}
+    scores = rows[["household_id", "county_id", "as_of", "risk"]].assign(risk_low=found["low"], risk_high=found["high"])
+    action = actions(scores, nested_lists(scores, run.capacity).notna())[known]
+    seen, found = rows[known], found[known]
     y, households = seen["outcome"].to_numpy(float), seen["household_id"]
-    rows = seen[["household_id", "county_id", "as_of", "risk"]].assign(risk_low=found["low"], risk_high=found["high"])
-    action = actions(rows, nested_lists(rows, run.capacity).notna())
     return {
         "coverage": _records(interval_coverage(y, found, households=households).reset_index(names="group")),
         "by_county": _records(interval_coverage(y, found, seen["county_id"], households).reset_index(names="group")),

@@ -800,8 +800,11 @@ def _apart(row: dict[str, Any]) -> str:
 
 
 def _ratio(row: dict[str, Any]) -> str:
+    """A ratio with its interval, which has no upper end where resamples have nobody in the lower group."""
     told = "-" if row["ratio"] is None else f"{row['ratio']:.1f}"
-    return told if row["low"] is None or row["high"] is None else f"{told} ({row['low']:.1f}-{row['high']:.1f})"
+    if row["low"] is None:
+        return told
+    return f"{told} ({row['low']:.1f} or more)" if row["high"] is None else f"{told} ({row['low']:.1f}-{row['high']:.1f})"
 
 
 def _print_looks(looks: dict[str, Any]) -> None:

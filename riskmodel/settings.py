@@ -103,10 +103,13 @@ class Label(Strict):
 
 
 class Cohorts(Strict):
-    """As-of months. Left out, they run over the register, as far as outcomes are known."""
+    """As-of months. Left out, they run over the register, as far as the horizon is over.
+
+    Where records come late, end earlier: falls are known before the rest.
+    """
 
     first: Month | None = Field(None, description="first as-of month; default: after the warm-up")
-    last: Month | None = Field(None, description="last as-of month; default: as far as outcomes are known")
+    last: Month | None = Field(None, description="last as-of month; default: as far as the horizon is over")
     every_months: int | None = Field(None, ge=1, description="default: 3, or the panel's own step")
     warm_up_months: int = Field(12, ge=0, description="months of history before the first as-of month")
 

@@ -23,7 +23,7 @@ from riskmodel.evaluation.bootstrap import Interval, drawn_together
 from riskmodel.evaluation.leakage import Finding, find_leaks, leak_table, stop_on
 from riskmodel.evaluation.looks import FILE as LEDGER
 from riskmodel.evaluation.looks import Look, looks_table, record_look
-from riskmodel.evaluation.metrics import Scored, calibration_curve, with_intervals
+from riskmodel.evaluation.metrics import Scored, calibration_curve, competing, with_intervals
 from riskmodel.explain.drivers import driver_contributions, spread
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
@@ -331,9 +331,8 @@ def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dic
     months = sorted(unseen["as_of"].unique())
     seen = replace(cohorts, frame=unseen)
     looks = _look(cohorts, run, (months[0], months[-1]), look or f"evaluation of version {model.version}")
-    scored = Scored(
-        known["outcome"].to_numpy(), model.risk(known), (known["as_of"] + "/" + known["county_id"]).to_numpy(), run.capacity
-    )
+    lists, told = competing(unseen, np.flatnonzero(unseen["outcome"].notna()))
+    scored = Scored(known["outcome"].to_numpy(), model.risk(known), lists, run.capacity, told)
     metrics = with_intervals({"model": scored}, drawn_together(known, run.intervals), run.intervals, run.seed)["model"]
     return {
         "version": model.version,

@@ -141,6 +141,48 @@ def test_months_and_counties_of_the_assessment_add_up_to_the_whole(county: Count
     assert recalls == sorted(recalls)
 
 
+def test_lists_are_drawn_from_all_at_risk_and_counted_where_the_outcome_is_known(county: County, cohorts: Cohorts) -> None:
+    """Of every second household nobody knows what became of it: the lists stay, and their figures hold for the others."""
+    months = county.study.evidence["assessment"]["months"]
+    hidden = cohorts.frame["household_id"].map(lambda h: int(h[-1]) % 2 == 1)
+    frame = cohorts.frame.assign(outcome=cohorts.frame["outcome"].mask(hidden))
+    run = county.run.model_copy(update={"capacity": county.run.capacity.model_copy(update={"village_floor": 2})})
+    found = assess(county.study.model, dataclasses.replace(cohorts, frame=frame), months, run)
+    whole = assess(county.study.model, cohorts, months, run)
+    assert [row["listed"] for row in found["churn"]] == [row["listed"] for row in whole["churn"]]
+    listed = found["lists"]["listed"]["rows"]
+    assert 0 < listed < 0.7 * sum(row["listed"] for row in found["churn"])
+    for part, column in (("by_month", "listed"), ("by_county", "listed")):
+        assert sum(row[column] for row in found[part]) == listed
+    assert sum(row["rows"] for row in found["lists"]["by_level"]) == listed
+
+
+def test_falls_that_are_known_before_the_rest_are_no_reason_to_recalibrate(county: County, cohorts: Cohorts) -> None:
+    """Of three households in five that did not fall nobody knows it yet: the level stays where it was."""
+    months = county.study.evidence["assessment"]["months"]
+    late = cohorts.frame["household_id"].map(lambda h: int(h[-1]) >= 4) & cohorts.frame["outcome"].eq(0)
+    seen = cohorts.frame["seen_until"].mask(late, 5)
+    frame = cohorts.frame.assign(outcome=cohorts.frame["outcome"].mask(late), seen_until=seen)
+    whole = assess(county.study.model, cohorts, months, county.run)["level"]
+    found = assess(county.study.model, dataclasses.replace(cohorts, frame=frame), months, county.run)["level"]
+    assert found["events"] == whole["events"] and found["rows"] < 0.6 * whole["rows"]
+    assert found["ratio"] == pytest.approx(whole["ratio"], rel=0.15)
+    assert found["ratio"] == pytest.approx(found["events"] / found["expected"])
+
+
+def test_warning_time_is_told_over_villages_where_all_other_figures_are(county: County, cohorts: Cohorts) -> None:
+    months = county.study.evidence["assessment"]["months"]
+    over = {
+        unit: assess(
+            county.study.model, cohorts, months,
+            county.run.model_copy(update={"intervals": county.run.intervals.model_copy(update={"over": unit})}),
+        )["lead_time"]["intervals"]["early_share"]
+        for unit in ("household", "village")
+    }  # fmt: skip
+    assert over["household"]["value"] == over["village"]["value"]
+    assert over["household"] != over["village"]
+
+
 def test_a_point_of_a_driver_stands_for_enough_households(county: County) -> None:
     points = [p for driver in county.study.evidence["drivers"] for p in driver["spread"]]
     assert points and min(p["households"] for p in points) >= county.run.smallest_cell

@@ -157,7 +157,7 @@ class Attributed:
 
 def attribute(scores: Scores, capacity: Capacity = None) -> Attributed:
     """Pick the households of each county's list and attribute their risk; parameters and errors as `raise_alerts`."""
-    listed = np.flatnonzero(_listed(scores, capacity))
+    listed = np.flatnonzero(on_list(scores, capacity))
     county, _ = pd.factorize(scores.frame["county_id"].iloc[listed], sort=True)
     order = np.lexsort((scores.frame["rank"].to_numpy()[listed], county))
     rows = listed[order]
@@ -258,7 +258,7 @@ def _by_county(name: str, rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
     return found
 
 
-def _listed(scores: Scores, capacity: Capacity) -> np.ndarray:
+def on_list(scores: Scores, capacity: Capacity = None) -> np.ndarray:
     """Who is on a list: the highest risks of each county, with the floors of the run where its capacity is taken."""
     counties = scores.frame["county_id"]
     at_risk = counties.value_counts()

@@ -8,7 +8,7 @@ from typing import Any
 from riskmodel.cards.charts import by_length_svg
 from riskmodel.cards.rendering import Words, decimal, percent
 from riskmodel.cards.tables import counted
-from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
+from riskmodel.cards.wording import DRAWN, GROUPS, MEASURES, METRICS, MODELS, RULES, SITUATIONS
 from riskmodel.evaluation import disclosure
 from riskmodel.model.bundle import RiskModel
 from riskmodel.settings import CAPACITY_METRIC
@@ -89,6 +89,7 @@ def groups(model: RiskModel) -> dict[str, Any]:
     ]
     return {
         "ready": True,
+        "drawn": DRAWN[model.evidence.get("drawn", "household_id")],
         "measures": [MEASURES[m] for m in measures],
         "rows": rows,
         "over_time": _over_time(found),
@@ -137,6 +138,12 @@ def misses(model: RiskModel) -> dict[str, Any]:
         "helped": None if "none" in helped else _by_help(helped, ten),
         "cell": ten,
     }
+
+
+def with_floors(model: RiskModel) -> Mapping[str, float] | None:
+    """Figures of the lists as drawn, where villages or townships are guaranteed visits and figures may be shown."""
+    found = lists(model)
+    return found["listed"] if found["ready"] and any(found["floors"]) else None
 
 
 def precision_without_help(model: RiskModel) -> Mapping[str, float | None] | None:
@@ -212,7 +219,8 @@ def _over_time(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _ratio_of(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if row is None or row["ratio"] is None:
         return None
-    ends = "" if row["low"] is None or row["high"] is None else f"{decimal(row['low'], 1)} – {decimal(row['high'], 1)}"
+    high = "∞" if row["high"] is None else decimal(row["high"], 1)
+    ends = "" if row["low"] is None else f"{decimal(row['low'], 1)} – {high}"
     return {"ratio": decimal(row["ratio"], 1), "range": ends, "highest": _word(row["highest"])}
 
 
@@ -256,8 +264,8 @@ def _by_length(found: Mapping[str, Any], least: int) -> str:
 def _counties(found: Mapping[str, Any], least: int, ten: int) -> dict[str, Any]:
     """The table of counties, where there are several.
 
-    The table of changes is about lists from all households at risk, this one from those whose outcome is known: where
-    the two are few apart, the lists are left out here, or the difference would tell of those who have no outcome.
+    The table of changes counts all households of the lists, this one those whose outcome is known: where the two are few
+    apart, the lists are left out here, or the difference would tell of those who have no outcome.
     """
     counties = found.get("by_county", [])
     unknown = sum(row["listed"] for row in found["churn"]) - sum(row["listed"] for row in counties)

@@ -28,6 +28,7 @@ from riskmodel.cards.oversight import oversight
 from riskmodel.cards.rendering import Words, percent
 from riskmodel.cards.tables import against, results_table, tied_lists
 from riskmodel.cards.wording import (
+    DRAWN,
     FALLS,
     METRICS,
     MODELS,
@@ -117,6 +118,8 @@ def answer(model: RiskModel) -> dict[str, Any]:
         "rule": MODELS[rival.rival] if rival else None,
         "standing": STANDINGS[rival.standing] if rival else None,
         "not_helped": assessed.precision_without_help(model),
+        "with_floors": assessed.with_floors(model),
+        "drawn": DRAWN[model.evidence.get("drawn", "household_id")],
         "pictures": [icon_array_svg(share, title) for share, title in pictures],
     }
 
@@ -202,7 +205,7 @@ def performance(model: RiskModel) -> dict[str, Any]:
         "ties": tied_lists(results, TEST) if told else [],
         "level": model.run.intervals.level,
         "replicates": model.run.intervals.replicates,
-        "drawn": Words("villages", "村") if model.evidence.get("drawn") == "village_id" else Words("households", "农户"),
+        "drawn": DRAWN[model.evidence.get("drawn", "household_id")],
         "office_ratio": OFFICE_RATIO,
         "office_months": OFFICE_MONTHS,
         "earlier": [split_words(split) for split in earlier],

@@ -268,6 +268,9 @@ SITUATIONS = {
     "unknown": Words("unknown", "不明"),
 }
 
+DRAWN = {"household_id": Words("households", "农户"), "village_id": Words("villages", "村")}
+"""What the resamples of intervals draw."""
+
 RULES = {
     "simplest_within_one_se": Words(
         "the simplest within one standard error of the best", "与最优相差不超过一个标准误的最简模型"

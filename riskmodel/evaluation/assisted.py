@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.errors import NotEnoughData, UsageError
-from riskmodel.evaluation.bootstrap import Interval, resample
+from riskmodel.evaluation.bootstrap import Interval, drawn_together, resample
 from riskmodel.evaluation.metrics import Scored, figures_of_list
 from riskmodel.settings import Intervals
 
@@ -53,7 +53,7 @@ def by_assistance(
     rows
         `household_id`, `outcome` (0/1, missing where not observed), `risk`, `listed` (bool, the list of all households,
         not of the group), `helped` (bool: a measure began between the as-of month and the outcome; missing where not
-        known, and then in `all` alone).
+        known, and then in `all` alone); `village_id` where villages may be drawn (`bootstrap.drawn_together`).
     weight
         Inverse-probability-of-censoring weights, shape (n,), from `cohort.labels.censoring_weights`; 1 by default. They
         weigh rows with a known outcome so that they stand for those without.
@@ -63,7 +63,7 @@ def by_assistance(
     Returns
     -------
     Assisted
-        Metrics of `Scored` and, at the list, of `figures_of_list`, with intervals over households.
+        Metrics of `Scored` and, at the list, of `figures_of_list`, with intervals over households or villages.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _figures(part: pd.DataFrame, weight: np.ndarray, intervals: Intervals, seed:
         of_list = figures_of_list(np.dot(w, y * listed), np.dot(w, listed), np.dot(w, y), w.sum())
         return {**scored.metrics(w), **of_list}
 
-    return resample({"model": measure}, part["household_id"], intervals, seed).intervals()["model"]
+    return resample({"model": measure}, drawn_together(part, intervals), intervals, seed).intervals()["model"]
 
 
 def _warning(share: float, most: float) -> str | None:

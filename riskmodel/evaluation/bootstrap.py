@@ -149,10 +149,16 @@ def household_draws(count: int, replicates: int, seed: int) -> Iterator[np.ndarr
 
 
 def percentile_interval(value: float, draws: Sequence[float] | np.ndarray, level: float) -> Interval:
-    """A figure with the central `level` of its draws; no interval where most draws are undefined."""
+    """A figure with the central `level` of its draws; no interval where most draws are undefined.
+
+    A draw may be infinite, as a ratio to a share of nobody is: it counts, and the end that it reaches is infinite.
+
+    >>> percentile_interval(2.0, [1.0, 2.0, 3.0, np.inf], 0.95)
+    Interval(value=2.0, low=1.0, high=inf)
+    """
     tail = (1 - level) / 2
-    finite = np.asarray(draws)[np.isfinite(draws)]
-    if len(finite) < len(draws) / 2 or not len(finite):
+    known = np.asarray(draws)[~np.isnan(draws)]
+    if len(known) < len(draws) / 2 or not len(known):
         return Interval(value, np.nan, np.nan)
-    low, high = np.quantile(finite, [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail], method="linear" if np.isfinite(known).all() else "nearest")
     return Interval(value, float(low), float(high))

@@ -22,9 +22,9 @@ class CalibrationCheck:
     rows, households, events
         What it rests on; `events` are the rows that fell.
     expected
-        Sum of the risks.
+        Sum of the risks; under weights `events / ratio`, the falls that would be seen among these rows if the risks held.
     ratio, low, high
-        `events / expected` with its interval at `level`, over households.
+        `events / expected`, falls weighted alike, with its interval at `level`, over households.
     margin
         How far from 1 the whole interval must lie for a warning: above `1 + margin` or below `1 / (1 + margin)`.
     """
@@ -70,6 +70,7 @@ def calibration_in_the_large(
     risk: np.ndarray,
     households: pd.Series | np.ndarray | None = None,
     *,
+    weight: np.ndarray | None = None,
     margin: float = 0.1,
     level: float = 0.95,
 ) -> CalibrationCheck:
@@ -86,6 +87,9 @@ def calibration_in_the_large(
         0/1 and probabilities, shape (n,); only months after the model's own say something.
     households
         Household of each row, shape (n,). Give villages where falls come village by village. By default each row is one.
+    weight
+        Above 0, shape (n,), such as those of `cohort.labels.censoring_weights`, by which rows stand for those whose outcome
+        is not known yet; only their ratios count. By default 1.
     margin
         See `CalibrationCheck`.
 
@@ -105,14 +109,17 @@ def calibration_in_the_large(
     if not len(y) or not np.isfinite(y + p).all() or p.sum() <= 0:
         raise UsageError("observed over expected needs rows whose outcome and risk are known; leave out the others.")
     codes, count = (np.arange(len(y)), len(y)) if households is None else _codes(households)
-    events, expected = y.sum(), p.sum()
-    effect = design_effect(y, p * (events / expected), codes)
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+    events, expected = (w * y).sum(), (w * p).sum()
+    effect = design_effect(w * y, w * p * (events / expected), codes)
+    effect *= (w * w * y).sum() / events if events else float(np.mean(w * w))  # how many of the count a fall stands for
     tail = (1 - level) / 2
     low = gammaincinv(events / effect, tail) if events else 0.0
     high = gammaincinv(events / effect + 1, 1 - tail)
     scale = effect / expected
+    seen = expected if weight is None or not events else y.sum() * expected / events
     return CalibrationCheck(
-        len(y), count, int(events), float(expected), float(events / expected), float(low * scale), float(high * scale),
+        len(y), count, int(y.sum()), float(seen), float(events / expected), float(low * scale), float(high * scale),
         margin, level,
     )  # fmt: skip
 

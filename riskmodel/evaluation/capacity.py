@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from riskmodel.months import month_number
 from riskmodel.settings import Capacity
 
 LEVELS = ("village", "township", "county")
+_WITHIN = MappingProxyType({"village": ("township_id", "village_id"), "township": ("township_id",), "county": ()})
 REASONS = ("tier", "driver_1", "last_event")
 
 
@@ -76,12 +79,11 @@ def nested_lists(
     total = np.minimum(capacity.number, size) if capacity.number else np.ceil(capacity.share * size - 1e-9).astype(int)
 
     level = np.full(len(scores), -1)
-    within = {"village": ["township_id", "village_id"], "township": ["township_id"], "county": []}
     for number, name in enumerate(LEVELS):
         floor = floors.get(f"{name}_id")
         if floor == 0:
             continue
-        known = [c for c in within[name] if c in scores]
+        known = [c for c in _WITHIN[name] if c in scores]
         group = scores.groupby([*lists, *known], sort=False, dropna=False).ngroup().to_numpy()
         room = total if name == "county" else np.full(group.max(initial=-1) + 1, floor)
         listed = level >= 0
@@ -93,6 +95,54 @@ def nested_lists(
             )
         level[_highest(order[~listed[order]], group, room)] = number
     return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
+
+
+def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Capacity) -> pd.Series:
+    """The risk from which on each household is on its list, or would come onto it, if nothing else changed.
+
+    A list without floors has one end, the lowest risk on it. With floors each village and township has an end of its own,
+    below the county's: for a household beyond the list the lowest risk that its place, or the county, listed; for one that a
+    floor listed the highest in its place that no floor did.
+
+    Parameters
+    ----------
+    scores
+        As for `nested_lists`, one month.
+    listed
+        Whether a household is on its list, shape (n,).
+    capacity
+        The run's, with its floors. They count where they give this very list; else it was drawn without floors.
+
+    Returns
+    -------
+    pandas.Series
+        Infinite where a list has no room for anybody, 0 where a place lists all that it has; index of `scores`.
+
+    >>> scores = pd.DataFrame({"household_id": list("abcde"), "county_id": "k", "village_id": list("xxxyy"),
+    ...                        "risk": [0.9, 0.8, 0.7, 0.2, 0.1]})
+    >>> room = Capacity(number=3, village_floor=1)
+    >>> list_ends(scores, [True, True, False, True, False], room).tolist()
+    [0.8, 0.8, 0.8, 0.1, 0.2]
+    """
+    listed, risk = np.asarray(listed, bool), scores["risk"].astype(float)
+    by = pd.Series(np.where(listed, "county", None), index=scores.index, dtype="str")
+    floors = {"township_floor": capacity.township_floor, "village_floor": capacity.village_floor}
+    if any(floors.values()):
+        with contextlib.suppress(UsageError):
+            drawn = nested_lists(scores, capacity, **floors)
+            by = drawn if np.array_equal(drawn.notna(), listed) else by
+    ends = np.full(len(scores), np.inf)
+    for number, level in enumerate(LEVELS):
+        here = by.eq(level)
+        if not here.any():
+            continue
+        area = [scores[c] for c in ("county_id", *_WITHIN[level]) if c in scores]
+        end = risk.where(here).groupby(area, dropna=False).transform("min")
+        if level != "county":
+            others = risk.where(~by.isin(LEVELS[: number + 1])).groupby(area, dropna=False).transform("max")
+            end = end.mask(here, others.fillna(0.0))
+        ends = np.fmin(ends, end.to_numpy(float))
+    return pd.Series(ends, index=scores.index, name="list_end")
 
 
 def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
@@ -157,19 +207,21 @@ def list_figures(
     scores, capacity, township_floor, village_floor
         As for `nested_lists`.
     outcome
-        0/1, shape (n,); leave out rows whose outcome is not known.
+        0/1, shape (n,); NaN where it is not known. Such a household takes its place on a list, and counts in no figure.
 
     Returns
     -------
     pandas.DataFrame
-        Rows `listed`, `worst`, `best`; columns `rows` (listed) and those of `metrics.figures_of_list`.
+        Rows `listed`, `worst`, `best`; columns `rows` (listed, outcome known) and those of `metrics.figures_of_list`.
     """
     y = np.asarray(outcome, float)
+    known = ~np.isnan(y)
+    favour = np.where(known, y, 0.5)
     floors = {"township_floor": township_floor, "village_floor": village_floor}
     found = {}
-    for name, first in {"listed": None, "worst": -y, "best": y}.items():
-        listed = nested_lists(scores, capacity, first=first, **floors).notna().to_numpy()
-        figures = figures_of_list(y[listed].sum(), listed.sum(), y.sum(), len(y))
+    for name, first in {"listed": None, "worst": -favour, "best": favour}.items():
+        listed = nested_lists(scores, capacity, first=first, **floors).notna().to_numpy() & known
+        figures = figures_of_list(y[listed].sum(), listed.sum(), y[known].sum(), known.sum())
         found[name] = {"rows": int(listed.sum()), **figures}
     return pd.DataFrame.from_dict(found, orient="index")
 

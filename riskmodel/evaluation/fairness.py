@@ -1,7 +1,7 @@
 """The bias audit: whom the list reaches, finds and judges, by sex of the head, age, disability, ethnicity and place.
 
 Measures by group are fairlearn's tables (Weerts et al. 2023, JMLR 24), taken **at the list**, never at a risk of 0.5.
-Their intervals come from the bootstrap over households that all other figures use.
+Their intervals come from the bootstrap over households or villages that all other figures use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fairlearn.metrics import MetricFrame
 from scipy import sparse
 
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.bootstrap import household_codes, household_draws, percentile_interval
+from riskmodel.evaluation.bootstrap import drawn_together, household_codes, household_draws, percentile_interval
 from riskmodel.settings import Intervals
 
 SUBJECTIVE = "subjective"
@@ -101,7 +101,7 @@ def audit(
     ----------
     rows
         `household_id`, `listed` (bool); `outcome` (0/1) and `risk` where the outcome is known; `verdict` on alerts where
-        causes were judged, missing elsewhere.
+        causes were judged, missing elsewhere; `village_id` where villages may be drawn (`bootstrap.drawn_together`).
     groups
         One column per audit column, same index; from `audit_groups`.
     fewest_households, fewest_events
@@ -134,7 +134,7 @@ def audit(
     rows = rows.reset_index(drop=True)
     groups = pd.concat([pd.Series("all", index=groups.index, name="all"), groups], axis=1).reset_index(drop=True)
     parts = _parts(rows)
-    codes, count = household_codes(rows["household_id"])
+    codes, count = household_codes(drawn_together(rows, intervals))
     values = _by_group(rows, groups, parts)
     tables, spreads = [], []
     overall: pd.Series | None = None
@@ -301,8 +301,8 @@ def _share(y_true: np.ndarray, y_pred: np.ndarray, above: np.ndarray, below: np.
 
 
 def _ratio(a: float, b: float) -> float:
-    """a / b; infinite where b alone is 0, 1 where both are."""
-    if b:
+    """a / b; infinite where b alone is 0, 1 where both are, NaN where one is not defined."""
+    if b or np.isnan(a):
         return float(a / b)
     return np.inf if a else 1.0
 

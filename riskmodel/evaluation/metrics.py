@@ -37,6 +37,10 @@ class Scored:
         Codes of the list that each row competes in (county and month), shape (n,).
     capacity
         Length of each list: a number of households, or a share of those at risk (rounded up).
+    told
+        Share of the households at risk of a row's list that are among these rows, shape (n,), from `competing`; 1 by
+        default. The others hold their part of a number of places: of 20 places for 100 at risk, 10 are for the 50 whose
+        outcome is known.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Scored:
         risk: np.ndarray,
         lists: np.ndarray | None = None,
         capacity: Capacity | None = None,
+        told: np.ndarray | None = None,
     ) -> None:
         self.y = np.asarray(outcome, float)
         self.p = np.asarray(risk, float)
@@ -60,6 +65,8 @@ class Scored:
             self._list_blocks = _starts(sorted_codes, sorted_p)
             self._block_list = sorted_codes[self._list_blocks]
             self._list_first = _starts(self._block_list)
+            of_row = np.ones(len(self.y)) if told is None else np.asarray(told, float)
+            self._told = of_row[self._list_order][self._list_blocks][self._list_first]
         with np.errstate(divide="ignore"):
             clipped = np.clip(self.p, np.finfo(float).eps, 1 - np.finfo(float).eps)
         self._log = np.where(self.y == 1, np.log(clipped), np.log1p(-clipped))
@@ -159,7 +166,7 @@ class Scored:
         in_list = np.add.reduceat(everyone, self._list_first)
         sizes = np.diff(np.append(self._list_first, len(self._block_list)))
         room = (
-            np.minimum(float(self.capacity.number), in_list)
+            np.minimum(self.capacity.number * self._told, in_list)
             if self.capacity.number
             else np.ceil(self.capacity.share * in_list - 1e-9)
         )
@@ -195,6 +202,30 @@ def with_intervals(
         Household of each row, shape (n,).
     """
     return resample({name: s.metrics for name, s in scored.items()}, households, intervals, seed).intervals()
+
+
+def competing(at_risk: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of some rows the list that each competes in, and the share of those at risk there that is among these rows.
+
+    Parameters
+    ----------
+    at_risk
+        Everybody at risk, outcome known or not: `as_of`, `county_id`.
+    rows
+        Positions of the rows that are scored.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        `lists` and `told` of `Scored`, each as long as `rows`.
+
+    >>> at_risk = pd.DataFrame({"as_of": "2024-01", "county_id": ["a", "a", "b", "b"]})
+    >>> competing(at_risk, np.array([0, 2, 3]))[1].tolist()
+    [0.5, 1.0, 1.0]
+    """
+    lists = at_risk.groupby(["as_of", "county_id"], sort=False, dropna=False).ngroup().to_numpy()
+    own = lists[rows]
+    return own, (np.bincount(own, minlength=lists.max(initial=-1) + 1) / np.bincount(lists))[own]
 
 
 def figures_of_list(hits: float, listed: float, events: float, rows: float) -> dict[str, float]:
@@ -320,19 +351,20 @@ def decision_curve(
 
 
 def calibration_curve(outcome: np.ndarray, risk: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Mean risk and observed rate in bins of equal size, with Wilson intervals of the rate.
+    """Mean risk and observed rate in the bins of `ece_bins`, with Wilson intervals of the rate.
 
     Returns
     -------
     pandas.DataFrame
-        `households`, `risk`, `rate`, `low`, `high`; one row per bin, by rising risk.
+        `households`, `risk`, `rate`, `low`, `high`; one row per bin that holds somebody, by rising risk.
     """
-    order = np.argsort(risk, kind="stable")
+    outcome, risk = np.asarray(outcome, float), np.asarray(risk, float)
+    of_row = ece_bins(risk, bins)
     rows = []
-    for part in np.array_split(order, min(bins, len(order))):
-        n, rate = len(part), float(np.mean(outcome[part]))
+    for part in (of_row == number for number in np.unique(of_row)):
+        n, rate = int(part.sum()), float(outcome[part].mean())
         low, high = wilson(rate * n, n)
-        rows.append({"households": n, "risk": float(np.mean(risk[part])), "rate": rate, "low": low, "high": high})
+        rows.append({"households": n, "risk": float(risk[part].mean()), "rate": rate, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,7 @@ from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotFound, RiskmodelError
 from riskmodel.evaluation.bootstrap import drawn_together, resample
-from riskmodel.evaluation.metrics import Scored
+from riskmodel.evaluation.metrics import Scored, competing
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import CHAMPION, load_model
 from riskmodel.model.training import Trainer, model_inputs
@@ -78,9 +78,9 @@ def against_champion(
         again = Trainer(theirs, champion.run, model_inputs(theirs, champion.run))
         their_risk = again.fit(champion.run.register_model, train_rows).risk(again.inputs_of(test_rows))
     picked = cohorts.labels.iloc[test_rows[rows]]
-    lists = (picked["as_of"] + "/" + picked["county_id"]).to_numpy()
+    lists, told = competing(frame, test_rows[rows])
     measures = {
-        who: Scored(outcome[rows], p, lists, run.capacity).metrics
+        who: Scored(outcome[rows], p, lists, run.capacity, told).metrics
         for who, p in (("challenger", risk[rows]), (CHAMPION, their_risk))
     }
     resampled = resample(measures, drawn_together(picked, run.intervals), run.intervals, run.seed)

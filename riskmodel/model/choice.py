@@ -12,7 +12,7 @@ import pandas as pd
 from riskmodel.cohort.splits import household_parts
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import resample
-from riskmodel.evaluation.metrics import Scored
+from riskmodel.evaluation.metrics import Scored, competing
 from riskmodel.evaluation.selection import RULES, Periods, choose, regrets
 from riskmodel.model.estimators import can_register, make_estimator
 from riskmodel.settings import AUTO, MODELS, RICH, Run
@@ -120,11 +120,14 @@ def measured(
     """The metric of each candidate in each period, and on resamples that draw a household in all its periods at once."""
     metric = run.choice.metric
     where = np.cumsum([0, *(len(p.rows) for p in found)])
-    lists = (frame["as_of"] + "/" + frame["county_id"]).to_numpy()
+    lists = [competing(frame, p.rows) for p in found]
     outcome = frame["outcome"].to_numpy()
 
     def measure(name: str) -> Callable[[np.ndarray | None], dict[str, float]]:
-        scored = [Scored(outcome[p.rows], p.risk[name].to_numpy(), lists[p.rows], run.capacity) for p in found]
+        scored = [
+            Scored(outcome[p.rows], p.risk[name].to_numpy(), own, run.capacity, told)
+            for p, (own, told) in zip(found, lists, strict=True)
+        ]
 
         def figures(weight: np.ndarray | None) -> dict[str, float]:
             weights = [None if weight is None else weight[a:b] for a, b in zip(where, where[1:], strict=False)]

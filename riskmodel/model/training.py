@@ -15,7 +15,7 @@ from riskmodel.cohort.inputs import Inputs
 from riskmodel.cohort.splits import embargo_months, household_parts
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
-from riskmodel.evaluation.metrics import Scored
+from riskmodel.evaluation.metrics import Scored, competing
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.choice import Parts
@@ -97,11 +97,11 @@ class Trainer:
         test = _test_rows(parts)
         tested = self.cohorts.labels.iloc[test]
         outcome = tested["outcome"].to_numpy()
-        lists = (tested["as_of"] + "/" + tested["county_id"]).to_numpy()
+        lists, told = competing(self.cohorts.frame, test)
         scores = tested[["household_id", "county_id", "as_of", "outcome"]].reset_index(drop=True)
         names = [m for m in self.run.models if make_estimator(m).can(self.inputs)]
         risks, fitted = self._fitted(parts, names, split, say)
-        scored = {name: Scored(outcome, risks[name].to_numpy(), lists, self.run.capacity) for name in names}
+        scored = {name: Scored(outcome, risks[name].to_numpy(), lists, self.run.capacity, told) for name in names}
         say(f"{split}: intervals")
         measures = {name: s.metrics for name, s in scored.items()}
         resampled = resample(measures, drawn_together(tested, self.run.intervals), self.run.intervals, self.run.seed)
@@ -128,7 +128,7 @@ class Trainer:
     def tuned(self, folds: Mapping[str, tuple[np.ndarray, np.ndarray]], say: Callable[[str], None]) -> Tuned:
         """LightGBM's settings, searched for on folds (rows to train on, rows to measure on) and on nothing else."""
         frame, run, metric = self.cohorts.frame, self.run, self.run.tune.metric
-        outcome, lists = frame["outcome"].to_numpy(), (frame["as_of"] + "/" + frame["county_id"]).to_numpy()
+        outcome = frame["outcome"].to_numpy()
         ranks = metric.endswith(("_auc", "_at_capacity"))  # a calibration changes no rank
         split = run.split.model_copy(update={"calibration_months": 0}) if ranks else run.split
 
@@ -136,7 +136,8 @@ class Trainer:
             train, rows = folds[fold]
             trial = replace(self, run=run.model_copy(update={"lightgbm": dict(parameters), "split": split}))
             risk = trial.predict([(train, rows)], ["lightgbm"], fold, lambda _: None)["lightgbm"].to_numpy()
-            return Scored(outcome[rows], risk, lists[rows], run.capacity).metric(metric)
+            lists, told = competing(frame, rows)
+            return Scored(outcome[rows], risk, lists, run.capacity, told).metric(metric)
 
         seen = np.unique([row for fold in folds.values() for rows in fold for row in rows]).astype(int)
         blocks = Inputs(frame, (*self.inputs, "outcome"), seen).blocks()

@@ -26,7 +26,7 @@ import pandas as pd
 
 from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import Feature, in_order
-from riskmodel.cohort.labels import build_labels
+from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
@@ -555,7 +555,11 @@ def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
 
 
 def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.DataFrame] | None:
-    """The last month after training whose horizon is over: risks and what became of them."""
+    """The last month after training whose horizon is over: risks, what became of them, and their weight.
+
+    A fall is known before it is known of others that they did not fall: where records come late, those whose outcome is
+    known fell more often than all. Censoring weights let them stand for all.
+    """
     model = asked.model
     if model is None or "trained_to" not in model.evidence:
         return None
@@ -569,7 +573,11 @@ def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.Da
     frames = [score_county(asked.register, model, month, county).frame for county in counties]
     risks = pd.concat(frames, ignore_index=True)[["household_id", "risk"]]
     found = build_labels(asked.register, [month], model.run.label, model.run.at_risk, counties=counties, known_by=asked.day)
-    rows = risks.merge(found[["household_id", "outcome"]], on="household_id")
+    if not len(found):
+        notes.append(_TOO_EARLY)
+        return None
+    found["weight"] = censoring_weights(found, model.run.label.horizon_months)
+    rows = risks.merge(found[["household_id", "outcome", "weight"]], on="household_id")
     rows = rows[rows["outcome"].notna()]
     if not len(rows):
         notes.append(_TOO_EARLY)
@@ -585,6 +593,7 @@ def _ratio(asked: Asked, month: int, rows: pd.DataFrame, limit: float) -> Compar
             rows["outcome"].to_numpy(float),
             rows["risk"].to_numpy(float),
             rows["household_id"],
+            weight=rows["weight"].to_numpy(float),
             margin=margin,
             level=1 - limit,
         )

@@ -4,7 +4,7 @@ A **missed return** was scored, not listed, and returned within the horizon; a *
 Outcomes are told as known on the day of the report. Each miss goes to the first class that holds:
 
 1. `recorded_late`, 2. `data_wrong`, 3. `not_visited`: with the register put right so far (`monitoring/hindsight.py`), list
-   and outcome agree: the model, scoring the month again, puts the household above the lowest risk that was listed (or finds
+   and outcome agree: the model, scoring the month again, puts the household above the end of its list (or finds
    it fallen already, so that no list was needed), or below it, and by a material step (`material_odds`), or the outcome was
    another. These are human deviations: of the process, never of a person.
 4. `shock_after_score` (missed returns): an event with its onset after the month that was scored, without which the household
@@ -34,6 +34,7 @@ from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.scoring import score_county
 from riskmodel.cohort.labels import build_labels
 from riskmodel.errors import UsageError
+from riskmodel.evaluation.capacity import list_ends
 from riskmodel.evaluation.disclosure import shown, shown_in_table
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
@@ -141,12 +142,13 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         MISSED: int(scores["miss"].eq(MISSED).sum()),
         FALSE: int(scores["miss"].eq(FALSE).sum()),
     }
-    least = scores[scores["listed"]].groupby("county_id")["risk"].min().rename("least_listed")
-    misses = scores[scores["miss"].ne("")].merge(least, "left", on="county_id").reset_index(drop=True)
+    places = _places(asked.register, scores["county_id"].unique())
+    scores = scores.merge(places, "left", "household_id")
+    scores["list_end"] = list_ends(scores, scores["listed"], model.run.capacity)
+    misses = scores[scores["miss"].ne("")].reset_index(drop=True)
     misses["miss_class"], misses["sure"] = _sorted(asked, model, month.number, misses)
-    places = _places(asked.register, misses["county_id"].unique())
     columns = ["household_id", "county_id", "as_of", "miss", "miss_class", "sure", "risk", "rank", "outcome_month"]
-    return misses[columns].merge(places, "left", "household_id"), counts
+    return misses[[*columns, *places.columns.drop("household_id")]], counts
 
 
 def _outcomes(register: Register, asked: Asked, model: RiskModel, month: int, counties: np.ndarray) -> pd.DataFrame:
@@ -195,21 +197,21 @@ def agrees(misses: pd.DataFrame, risk: pd.Series, outcome: pd.Series, material_o
     Parameters
     ----------
     misses
-        `risk` as it was, `least_listed` (the lowest risk on the list), and `miss`.
+        `risk` as it was, `list_end` (the risk from which on it is listed, `evaluation.capacity.list_ends`), and `miss`.
     risk, outcome
         With the register put right; the risk is missing where the household is then not at risk.
     material_odds
         Factor of the odds by which a correction must move a risk for the list to count as another; a household at the very
         end of the list changes places for the smallest reason.
 
-    >>> miss = pd.DataFrame({"miss": [MISSED] * 3, "risk": [0.1, 0.1, 0.19], "least_listed": 0.2})
+    >>> miss = pd.DataFrame({"miss": [MISSED] * 3, "risk": [0.1, 0.1, 0.19], "list_end": 0.2})
     >>> agrees(miss, pd.Series([0.3, 0.15, 0.21]), pd.Series([1.0, 1.0, 1.0]), 1.5).tolist()
     [True, False, False]
     """
     returned = misses["miss"].eq(MISSED)
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.abs(logit(risk.to_numpy(float)) - logit(misses["risk"].to_numpy(float))) >= np.log(material_odds)
-    relisted = (risk >= misses["least_listed"]).eq(returned) & moved
+    relisted = (risk >= misses["list_end"]).eq(returned) & moved
     other_outcome = outcome.notna() & outcome.eq(1).ne(returned)
     return (risk.isna() | (relisted & ~other_outcome) | (other_outcome & ~relisted)).to_numpy()
 
@@ -228,7 +230,7 @@ def _natural(
     base = start.reindex(later.index)
     since = pd.Timestamp(as_of_day(month, step))
     struck = _events(register, county, misses, since)
-    begun = _help(register, county, misses, since)
+    begun = _help(asked, register, county, misses, since)
 
     def change(column: str) -> pd.Series:
         if column not in later:
@@ -286,13 +288,13 @@ def _events(register: Register, county: str, misses: pd.DataFrame, since: pd.Tim
     return own.rename(columns={"onset_on": "day"})[["household_id", "kind", "day"]]
 
 
-def _help(register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+def _help(asked: Asked, register: Register, county: str, misses: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
     """Help that these households took up and that began after a day: `household_id`, `kind`, `day`."""
     if register.file("assistance", county) is None or "accepted" not in register.columns("assistance"):
         return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
     given = register.read("assistance", county)
     given = given[given["household_id"].isin(misses["household_id"]) & given["accepted"].fillna(False).astype(bool)]
-    day = given["offered_on"]
+    day = given[[c for c in asked.begun_by if c in given]].bfill(axis=1).iloc[:, 0]
     given = given.assign(day=day)[day > since]
     return given.rename(columns={"measure": "kind"})[["household_id", "kind", "day"]]
 

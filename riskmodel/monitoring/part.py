@@ -68,10 +68,15 @@ class Asked:
         return [county for county in self.register.counties if self.register.file("records", county)]
 
     @property
+    def begun_by(self) -> list[str]:
+        """Columns whose first known day is that on which help began: accepted help has not, as long as the register holds
+        that day and it is blank. Where it holds none, that of the answer, else of the offer."""
+        return ["started_on"] if "started_on" in self.register.columns("assistance") else ["answered_on", "offered_on"]
+
+    @property
     def begun(self) -> str:
-        """SQL for the day on which help began: accepted help has not, as long as the register holds that day and it is
-        blank. Where it holds none, that of the answer, else of the offer."""
-        return "started_on" if "started_on" in self.register.columns("assistance") else "coalesce(answered_on, offered_on)"
+        """`begun_by` in SQL."""
+        return f"coalesce({', '.join(self.begun_by)})"
 
     @property
     def day(self) -> dt.date:

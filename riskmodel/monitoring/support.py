@@ -23,10 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskmodel.alerts.scoring import room, score_county
+from riskmodel.alerts.alerts import on_list
+from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine, literal, rows_of
+from riskmodel.evaluation.capacity import list_ends
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.counties import side_by_side
 from riskmodel.monitoring.known import only
@@ -144,25 +146,23 @@ def in_order(households: pd.DataFrame) -> pd.DataFrame:
 def _county(asked: Asked, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     model = asked.model
     assert model is not None
-    names = ["household_id", "county_id"]
-    known = score_county(asked.register, model, asked.as_of, county).frame[[*names, "risk", "rank"]]
-    on_list = _listed(asked, model)
-    if on_list is None:
-        listed = known["rank"] <= room(None, model, county, len(known))
-    else:
-        listed = known["household_id"].isin(on_list)
-    least = known.loc[listed, "risk"].min() if listed.any() else np.inf
+    scores = score_county(asked.register, model, asked.as_of, county)
+    known = scores.frame[["household_id", "county_id", "risk"]]
+    drawn = _listed(asked, model)
+    listed = on_list(scores) if drawn is None else known["household_id"].isin(drawn)
+    ends = list_ends(known.join(scores.places), listed, model.run.capacity)
     with without_support(asked, county, loss) as register:
         off = score_county(register, model, asked.as_of, county).frame[["household_id", "risk"]]
         left = _standing(register, model, asked.as_of, county, loss["household_id"])
-    rows = known.assign(listed=listed).merge(off.rename(columns={"risk": "risk_without_support"}), "left", on="household_id")
+    off = off.rename(columns={"risk": "risk_without_support"})
+    rows = known.assign(listed=listed, list_end=ends).merge(off, "left", on="household_id")
     rows["loss"] = rows["household_id"].map(loss.set_index("household_id").sum(axis=1)).fillna(0.0)
     left = left.reindex(rows["household_id"]).astype(float).reset_index(drop=True)
     of_line = rows["loss"] / (left["line_now"] * left["hh_size_now"])
     rows["ratio_without_support"] = left["ratio_now"]
     rows["loss_share"] = of_line / (left["ratio_now"].clip(lower=0) + of_line)
     fallen = rows["risk_without_support"].isna() & (rows["loss"] > 0)
-    over = ~rows["listed"] & (rows["risk_without_support"] >= least) & (rows["loss"] > 0)
+    over = ~rows["listed"] & (rows["risk_without_support"] >= rows["list_end"]) & (rows["loss"] > 0)
     near = lies_near(left["ratio_now"].to_numpy(), of_line.to_numpy(), asked.rules.industries)
     rows["crosses"] = np.select([fallen, over, near], [LINE, CAPACITY, NEAR], "")
     rows["grade"] = np.select([fallen, over | near], [FALLS, COULD], "")

@@ -16,7 +16,7 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation import metrics
 from riskmodel.settings import MODELS as KNOWN_MODELS
 from riskmodel.settings import AtRisk, Capacity, Label, Run, Tracking
-from tests.cards.example import INPUTS, evidence, make_model, results
+from tests.cards.example import ASSESSMENT, INPUTS, evidence, make_model, results
 from tests.cards.page import CJK, Page
 
 
@@ -39,6 +39,16 @@ def test_figures_are_those_of_the_evidence(page: Page) -> None:
     assert "0.8530.843 – 0.863" in text
     assert "35.1%33.1% – 37.1%" in text
     assert "at least 7 months (horizon of 6" in text
+
+
+def test_the_answer_says_what_was_drawn_and_what_guaranteed_visits_change() -> None:
+    plain = Page(model_card(make_model(evidence(assessment=ASSESSMENT))))
+    assert "from redrawing households" in plain.text("en") and "guaranteed to villages" not in plain.text("en")
+    floors = {**ASSESSMENT, "capacity": {"share": 0.09, "village_floor": 1}}
+    page = Page(model_card(make_model(evidence(assessment=floors, drawn="village_id"))))
+    assert "with them 50 of 100 listed fall, and the list finds 40 of 100" in page.text("en")
+    assert "名单上每100户有50户返贫，每100户返贫户发现40户" in page.text("zh")
+    assert "from redrawing villages" in page.text("en") and "对村重复抽样" in page.text("zh")
 
 
 def test_both_languages_are_complete(page: Page) -> None:

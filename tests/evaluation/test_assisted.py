@@ -91,3 +91,10 @@ def test_figures_by_help_that_cannot_be_made_say_why() -> None:
         by_assistance(county(), FEW, 1, weight=np.full(3000, np.nan))
     with pytest.raises(NotEnoughData, match="longer horizon"):
         by_assistance(county().assign(outcome=np.nan), FEW, 1)
+
+
+def test_intervals_by_help_draw_villages_where_there_are_enough() -> None:
+    rows = county().assign(village_id=np.arange(3000) // 75)
+    one = by_assistance(rows, FEW, 1).results["all"]["roc_auc"]
+    named = by_assistance(rows.assign(household_id=rows["village_id"]), Intervals(replicates=30, over="household"), 1)
+    assert one == named.results["all"]["roc_auc"]

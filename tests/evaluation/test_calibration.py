@@ -60,6 +60,23 @@ def test_many_falls_give_the_interval_of_the_bootstrap_over_households() -> None
     assert (check.low, check.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), rel=0.03)
 
 
+def test_falls_that_are_known_before_the_rest_read_as_a_higher_rate_unless_weights_let_rows_stand_for_all() -> None:
+    generator = np.random.default_rng(5)
+    holds, warned = [], []
+    for _ in range(200):
+        risk, outcome, household = months_of(generator, 800, -2.5)
+        known = (outcome == 1) | (generator.random(len(outcome)) < 0.6)
+        weight = np.where(outcome == 1, 1.0, 1 / 0.6)[known]
+        late = risk[known], household[known]
+        check = calibration_in_the_large(outcome[known], *late, weight=weight)
+        again = calibration_in_the_large(outcome[known], *late, weight=7 * weight)
+        assert (again.ratio, again.low, again.high) == pytest.approx((check.ratio, check.low, check.high))
+        holds.append(check.low <= 1 <= check.high)
+        warned.append(calibration_in_the_large(outcome[known], *late).warns)
+    assert np.mean(holds) >= 0.92
+    assert np.mean(warned) >= 0.9
+
+
 def test_nobody_fell_is_no_certainty() -> None:
     check = calibration_in_the_large(np.zeros(40), np.full(40, 0.05), np.repeat(np.arange(10), 4))
     assert (check.ratio, check.low) == (0, 0)

@@ -22,6 +22,7 @@ from riskmodel.evaluation.capacity import (
     lead_time,
     lead_times,
     length_for_recall,
+    list_ends,
     list_figures,
     nested_lists,
 )
@@ -334,3 +335,32 @@ def test_figures_by_length_are_those_of_the_lists_that_are_drawn() -> None:
 def test_a_list_that_finds_nobody_still_has_its_length() -> None:
     found = figures_by_length(np.array([0, 0, 0, 1]), np.array([0.9, 0.8, 0.7, 0.1]), [0.25])
     assert found[["listed", "caught", "recall"]].iloc[0].tolist() == [1, 0, 0]
+
+
+def test_a_household_without_an_outcome_takes_its_place_and_counts_in_no_figure() -> None:
+    scores = pd.DataFrame({"household_id": list("abcd"), "county_id": "k", "risk": [0.9, 0.8, 0.8, 0.1]})
+    found = list_figures(scores, np.array([np.nan, 1.0, 0.0, 1.0]), Capacity(number=2))
+    assert found["rows"].tolist() == [1, 1, 1]
+    assert found.loc["best", "recall"] == found.loc["listed", "recall"] == 0.5
+    assert found.loc["worst", "recall"] == 0.0
+    assert found.loc["best", "false_alerts_per_1000"] == 0.0
+
+
+def test_a_household_comes_onto_a_list_with_floors_from_the_end_of_its_own_place_on() -> None:
+    generator = np.random.default_rng(4)
+    room = Capacity(number=9, township_floor=2, village_floor=1)
+    floors = {"township_floor": 2, "village_floor": 1}
+    scores = pd.DataFrame({
+        "household_id": [f"{i:02d}" for i in range(40)], "county_id": "k",
+        "township_id": np.repeat(["t", "u"], 20), "village_id": np.repeat(["v", "w", "x", "y", "z"], 8),
+        "risk": np.round(generator.permutation(40) / 50 * np.repeat([1, 0.2], 20) + 0.001, 4),
+    })  # fmt: skip
+    listed = nested_lists(scores, room, **floors).notna()
+    ends = list_ends(scores, listed, room)
+    assert ends[~listed].nunique() > 2 and (scores["risk"] > scores["risk"][listed].min())[~listed].any()
+    for at in np.flatnonzero(~listed):
+        for step, comes in ((1e-6, True), (-1e-6, False)):
+            moved = scores.assign(risk=scores["risk"].where(scores.index != at, ends[at] + step))
+            assert nested_lists(moved, room, **floors).notna()[at] == comes
+    without = list_ends(scores, scores["risk"] >= scores["risk"].nlargest(9).min(), room)
+    assert without.eq(scores["risk"].nlargest(9).min()).all(), "a list that floors do not give was drawn without them"

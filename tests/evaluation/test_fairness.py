@@ -188,3 +188,29 @@ def test_those_whom_the_rules_protect_raise_the_alarm_only_if_called_more_often(
     found = audit(rows, pd.DataFrame({"disabled_member": disabled}), FEW, 1).spread.set_index("measure")
     assert found.loc["subjective_share", "ratio"] > 1.25
     assert bool(found.loc["subjective_share", "alarm"]) is alarm
+
+
+def test_a_village_that_is_struck_as_a_whole_widens_the_intervals() -> None:
+    """Forty villages of which whole ones fall: households drawn one by one would make as if these had been chance."""
+    rows, groups = county(4000)
+    village = np.arange(4000) // 100
+    struck = np.random.default_rng(3).random(40)[village] < 0.2
+    rows = rows.assign(household_id=[f"h{i}" for i in range(4000)], outcome=struck.astype(float), listed=rows["risk"] > 0.2)
+    apart = audit(rows, groups, FEW, 1).table
+    together = audit(rows.assign(village_id=village), groups, FEW, 1).table
+    width = [(t["high"] - t["low"])[t["measure"] == "precision"].iloc[0] for t in (apart, together)]
+    assert width[1] > 2 * width[0]
+
+
+def test_a_ratio_has_no_upper_end_where_resamples_hold_nobody_in_the_lower_group() -> None:
+    """One man of forty is called subjective: drawn again he is often missing, and those draws are not forgotten."""
+    n = 440
+    female = np.arange(n) < 400
+    verdict = np.where(female, np.where(np.arange(n) % 4 == 0, "subjective", "objective"), "objective").astype(object)
+    verdict[-1] = "subjective"
+    rows = pd.DataFrame({"household_id": [f"h{i}" for i in range(n)], "listed": True, "verdict": verdict})
+    groups = pd.DataFrame({"head_sex": np.where(female, "female", "male")})
+    spread = audit(rows, groups, Intervals(replicates=200), 1, fewest_households=20).spread
+    row = spread.set_index("measure").loc["subjective_share"]
+    assert row["ratio"] == pytest.approx(10)
+    assert row["low"] > 1 and row["high"] == np.inf

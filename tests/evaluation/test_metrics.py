@@ -19,6 +19,7 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.metrics import (
     Scored,
     calibration_curve,
+    competing,
     decision_curve,
     ece_null_band,
     figures_of_list,
@@ -156,6 +157,26 @@ def test_calibration_curve_counts_every_household_once() -> None:
     assert curve["households"].sum() == 100
     assert curve["risk"].is_monotonic_increasing
     assert ((curve["low"] <= curve["rate"]) & (curve["rate"] <= curve["high"])).all()
+
+
+def test_a_calibration_curve_does_not_part_households_of_equal_risk() -> None:
+    """Of fifty households at 20 % the first ten fell: the order of rows may not make ten bins of 100 % and of nobody."""
+    y, p = np.arange(100) < 10, np.repeat([0.2, 0.4], 50)
+    curve = calibration_curve(y, p)
+    assert curve["households"].tolist() == [50, 50]
+    assert curve["rate"].tolist() == [0.2, 0.0]
+
+
+def test_households_whose_outcome_is_unknown_hold_their_part_of_a_fixed_number_of_places() -> None:
+    """Of 100 at risk the outcome of every other one is known: a list of 20 holds 10 of these, not 20."""
+    at_risk = pd.DataFrame({"as_of": "2024-01", "county_id": "k", "risk": np.linspace(0.99, 0.01, 100)})
+    known = np.arange(0, 100, 2)
+    fell = (np.arange(100) < 40).astype(float)
+    lists, told = competing(at_risk, known)
+    scored = Scored(fell[known], at_risk["risk"].to_numpy()[known], lists, Capacity(number=20), told)
+    assert scored.metric("recall_at_capacity") == 10 / 20
+    everybody = Scored(fell, at_risk["risk"].to_numpy(), np.zeros(100), Capacity(number=20))
+    assert everybody.metric("recall_at_capacity") == 20 / 40
 
 
 @given(cases())

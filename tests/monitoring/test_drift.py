@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,16 +19,19 @@ from benchmarks.drift_alarms import LAST, UNITS, alarms_of, plant, planted, quie
 from benchmarks.national import make_register as make_synthetic
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cli import app
+from riskmodel.cohort.labels import build_labels
 from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring import drift
-from riskmodel.monitoring.drift import _ratio, _scores_and_features, report_drift
+from riskmodel.monitoring.drift import _calibration, _ratio, _scores_and_features, report_drift
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
 from riskmodel.monitoring.writing import words_of
 from riskmodel.months import month_number
-from riskmodel.register import Register
+from riskmodel.register import Register, ingest
+from riskmodel.settings import find_config
+from riskmodel.simulation import simulate
 from tests.cohort.registers import make_register
 from tests.county import AS_OF, County
 
@@ -250,10 +254,27 @@ def test_falls_twice_as_many_as_promised_alarm_and_as_many_do_not(county: County
     asked = Asked(Register.open(county.register), LAST, Rules())
     draw = np.random.default_rng(4)
     risk = np.full(4000, 0.05)
-    rows = pd.DataFrame({"household_id": np.arange(4000).astype(str), "risk": risk})
+    rows = pd.DataFrame({"household_id": np.arange(4000).astype(str), "risk": risk, "weight": 1.0})
     for factor, alarms in ((1.0, False), (2.0, True)):
         rows["outcome"] = (draw.random(4000) < factor * risk).astype(float)
         assert _ratio(asked, LAST, rows, 1e-4).alarms(1e-4) == alarms
+
+
+def test_falls_that_are_known_before_the_rest_raise_no_rate(county: County, tmp_path: Path) -> None:
+    simulate(tmp_path / "source", world="hard", households=900, months=32, seed=5, with_truth=False)
+    ingest(find_config("sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
+    register, model = Register.open(tmp_path / "register"), load_model("models:/return-risk@champion", county.tracking.uri)
+    model = replace(model, evidence={**model.evidence, "trained_to": "2021-08"})
+    raw, told, later = [], [], []
+    for as_of in range(month_number("2022-12"), month_number("2023-06")):
+        month, rows = _calibration(Asked(register, as_of, Rules(), (), model), [])
+        of_all = build_labels(register, [month], model.run.label, model.run.at_risk)["outcome"]
+        assert len(rows) < of_all.notna().sum(), "some outcomes are known later"
+        raw.append(rows["outcome"].mean())
+        told.append(np.average(rows["outcome"], weights=rows["weight"]))
+        later.append(of_all.mean())
+    assert np.mean(raw) > 1.05 * np.mean(later)
+    assert np.mean(told) == pytest.approx(np.mean(later), rel=0.03)
 
 
 @pytest.mark.parametrize(("until", "alarms"), [("2023-11", 1), ("2023-12", 0), ("2024-01", 0)])

@@ -13,7 +13,7 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown_in_table
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, put_right, steps_of
-from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _worst_first, report_misses
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _help, _worst_first, report_misses
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import MissRules, Rules
 from riskmodel.months import month_number
@@ -177,6 +177,25 @@ def test_scatter_is_evened_out_and_a_fall_that_stays_is_not() -> None:
     right = put_right(books.ravel(), household, month, 0.2).reshape(true.shape)
     assert np.abs(right - true).mean() < 0.6 * np.abs(books - true).mean()
     assert np.abs(right[0] / true[0] - 1).max() < 0.1
+
+
+@pytest.mark.parametrize(("held", "expected"), [(True, ["a"]), (False, ["b"])])
+def test_help_began_on_the_day_that_the_books_hold_and_else_on_the_day_of_the_answer(
+    tmp_path: Path, held: bool, expected: list[str]
+) -> None:
+    """Scored in June: the help of a was offered in May and began in July, that of b was accepted in July and never began."""
+    given = pd.DataFrame({
+        "household_id": ["a", "b"], "measure": "employment", "offered_on": ["2023-05-20", "2023-06-25"],
+        "known_at": ["2023-07-05", "2023-07-05"], "answered_on": ["2023-05-25", "2023-07-02"], "accepted": True,
+        "started_on": ["2023-07-03", None],
+    })  # fmt: skip
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in "ab"])
+    assistance = given if held else given.drop(columns="started_on")
+    register = make_register(tmp_path / "register", records=records, assistance=assistance)
+    asked = Asked(register, LAST, Rules(), [], None)
+    misses = pd.DataFrame({"household_id": ["a", "b"]})
+    begun = _help(asked, register, register.counties[0], misses, pd.Timestamp("2023-06-30"))
+    assert begun["household_id"].tolist() == expected
 
 
 def test_neighbours_of_another_household_do_not_count() -> None:
