@@ -187,6 +187,18 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path, mo
     assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
 
 
+def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither medical cost against an income that counts as a quarter of the line at least, nor below it, nor near it."""
+    parts = {"production_income": 0.0, "property_income": 0.0, "transfer_income": 0.0, "production_cost": 0.0}
+    year = {"wage_income": 900.0, "selfpay": 90.0, "hh_size": 1, **parts}
+    records = pd.concat(
+        [monthly("1", "2023-01", [150.0] * 3, **year), monthly("2", "2023-01", [150.0] * 3, line=np.nan, **year)]
+    )
+    found = known(make_register(tmp_path / "r", records=records), ["2023-03"], monkeypatch)
+    told = found[["selfpay_burden", "below_now", "below_before", "below_share_24m", "near_line_share_12m"]].to_numpy()
+    assert told[0] == pytest.approx([0.1, 0, 0, 0, 0]) and np.isnan(told[1]).all()
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -203,6 +215,7 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path, mo
         "min(visited_on_age) FILTER (WHERE n_able = 0)",
         "sum(CASE WHEN welfare IS NULL THEN 1 WHEN welfare > 200 THEN 2 ELSE 0 END)",
         "max(cap_at(floor_at(welfare, 120), 300))",
+        "sum(floor_at(welfare, wage_income)) - sum(cap_at(transfer_income, days_worked))",
         "coalesce(sum(wage_income) FILTER (WHERE welfare IN (100, 200)), -1)",
         "avg(ln(floor_at(welfare, 1))) + exp(avg(days_worked) / 10) - abs(min(transfer_income) - 200)",
         "sum(sqrt(days_worked)) / sum(pow(days_available, 1.5))",
