@@ -199,6 +199,48 @@ def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path, monkeyp
     assert told[0] == pytest.approx([0.1, 0, 0, 0, 0]) and np.isnan(told[1]).all()
 
 
+def test_a_share_of_what_there_is_no_more_is_not_told_from_an_earlier_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wages, claims, workers and land of a year ago, gone in the months after; a blank month leaves the last one told."""
+    gone = [0.0] * 3
+    records = monthly("1", "2022-12", [150.0] * 4, hh_size=2).assign(
+        wage_income=[900.0, *gone], public_post_income=[450.0, *gone], transfer_income=[200.0, *gone],
+        allowance_income=[100.0, *gone], selfpay=[30.0, *gone], claims=[30.0, *gone], production_income=[80.0, *gone],
+        production_cost=[40.0, *gone], n_working=[2, 0, 0, 0], n_self_employed=[1, 0, 0, 0], land_mu=[4.0, *gone],
+        land_idle_mu=[2.0, *gone], land_leased_mu=[2.0, *gone],
+    )  # fmt: skip
+    shares = [
+        "public_post_share", "allowance_share", "claims_share", "production_cost_ratio", "self_employed_share",
+        "land_idle_share", "land_leased_share",
+    ]  # fmt: skip
+    blank = records.drop(columns=["household_id", "month", "welfare", "line", "hh_size"]).columns
+    records = pd.concat([records, records.assign(household_id="2")], ignore_index=True)
+    records.loc[records["household_id"].eq("2") & records["month"].gt("2023"), blank] = None
+    found = known(make_register(tmp_path / "r", records=records), ["2022-12", "2023-03"], monkeypatch)
+    told = found.set_index(["household_id", "as_of"])[shares]
+    assert (told.loc[[("1", "2022-12"), ("2", "2022-12"), ("2", "2023-03")]] == 0.5).all(axis=None)
+    assert told.loc[("1", "2023-03")].isna().all()
+
+
+def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last values lie before the months over which it is asked: the same values twice are no change of nothing."""
+    records = monthly("1", "2022-01", [150.0] * 15, hh_size=2).assign(
+        wage_income=900.0, production_income=80.0, selfpay=30.0, n_working=2, n_formal=1, migrant_months=3.0, n_able=2
+    )
+    changes = {
+        3: ["log_ratio_change_3m", "wage_change_3m", "working_change", "formal_change"],
+        6: ["selfpay_rise_6m"],
+        12: ["log_ratio_change_12m", "wage_change_12m", "production_change_12m", "migrant_change_12m", "able_change_12m"],
+    }
+    months = {"2023-03": 0, "2023-05": 2, "2023-06": 3, "2023-09": 6, "2024-03": 12}
+    found = known(make_register(tmp_path / "r", records=records), list(months), monkeypatch).set_index("as_of")
+    for window, names in changes.items():
+        for month, age in months.items():
+            told = found.loc[month, names]
+            assert told.isna().all() if age >= window else (told == 0).all(), (month, window)
+
+
 @pytest.mark.parametrize(
     "expression",
     [
