@@ -241,6 +241,22 @@ def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path, monkeyp
             assert told.isna().all() if age >= window else (told == 0).all(), (month, window)
 
 
+def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is blank this month counts as last told; rent that nobody ever wrote down is not known to be nothing."""
+    parts = ["wage_income", "production_income", "property_income", "transfer_income", "production_cost"]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 3, hh_size=2, selfpay=90.0) for h in "12"], ignore_index=True)
+    records[[*parts, "n_weak_labour", "n_no_labour"]] = [700.0, 200.0, 50.0, 50.0, 100.0, 1.0, 0.0]
+    records["coped_savings"] = pd.Series(False, records.index, "boolean")
+    records.loc[records["household_id"].eq("1") & records["month"].gt("2023-02"), parts[:1]] = None
+    records.loc[records["household_id"].eq("2"), ["property_income", "n_no_labour", "coped_savings"]] = None
+    register = make_register(tmp_path / "r", records=records)
+    found = known(register, ["2023-03"], monkeypatch)
+    told = found[["net_income_now", "selfpay_burden", "wage_share", "weak_labour_share", "coped_savings_6m"]].to_numpy()
+    assert told[0] == pytest.approx([900, 0.1, 0.7, 0.5, 0]) and np.isnan(told[1]).all()
+    never = make_register(tmp_path / "never", records=records.drop(columns="property_income"))
+    assert available_in(never, CATALOGUE)[1]["net_income_now"] == ["records.property_income"]
+
+
 @pytest.mark.parametrize(
     "expression",
     [
