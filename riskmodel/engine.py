@@ -70,6 +70,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def known_last(*told: str) -> str:
+    """SQL that keeps, of rows of a table that tell the same again, the one known last; `told` says of what they tell."""
+    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at DESC) = 1"
+
+
 def database() -> duckdb.DuckDBPyConnection:
     """This process's engine, for cursors."""
     return _started(os.getpid())  # a forked process cannot use its parent's

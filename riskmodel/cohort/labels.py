@@ -34,7 +34,7 @@ from riskmodel.cohort.standing import (
     told_at,
     told_by_records,
 )
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
 from riskmodel.register import Register
@@ -130,11 +130,11 @@ def _months_between(start: pd.Series, end: pd.Series) -> np.ndarray:
     return np.where(end.notna(), finish.year * 12 + finish.month - begin, np.nan)
 
 
-_ASSESSMENTS = """
+_ASSESSMENTS = f"""
     CREATE TABLE assessments AS
     SELECT *, lead(below IGNORE NULLS) OVER ahead AS next_below,
            lead(CASE WHEN below IS NOT NULL THEN known_at END IGNORE NULLS) OVER ahead AS next_known_at
-    FROM (FROM versions QUALIFY row_number() OVER (PARTITION BY household_id, month_no ORDER BY known_at DESC) = 1)
+    FROM (FROM versions {known_last("household_id", "month_no")})
     WINDOW ahead AS (PARTITION BY household_id ORDER BY month_no)
     """
 """The last version of each month's record, which decides outcomes."""
@@ -184,7 +184,6 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
         if "household_type" in register.columns("households")
         else "'unknown'"
     )
-    newest = "QUALIFY row_number() OVER (PARTITION BY household_id, as_of_no, month_no ORDER BY known_at DESC) = 1"
     return f"""
     WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
     standing AS (
@@ -195,7 +194,7 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
                   AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) AS sudden
               FROM versions v JOIN months
               ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
-              {newest if register.has_revisions else ""})
+              {known_last("household_id", "as_of_no", "month_no") if register.has_revisions else ""})
         GROUP BY household_id, as_of_no),
     members AS (
         SELECT household_id, as_of_no, {fell_as} AS fell_as
