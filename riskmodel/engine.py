@@ -13,10 +13,10 @@ from pathlib import Path
 import duckdb
 
 BOUNDS = {
-    "floor_at": "CREATE TEMP MACRO floor_at(x, lowest) AS CASE WHEN x < lowest THEN lowest ELSE x END",
-    "cap_at": "CREATE TEMP MACRO cap_at(x, most) AS CASE WHEN x > most THEN most ELSE x END",
+    "floor_at": "CREATE TEMP MACRO floor_at(x, lowest) AS CASE WHEN x < lowest THEN lowest WHEN x >= lowest THEN x END",
+    "cap_at": "CREATE TEMP MACRO cap_at(x, most) AS CASE WHEN x > most THEN most WHEN x <= most THEN x END",
 }
-"""A value held within a bound; missing stays missing, where DuckDB's `greatest` and `least` give the bound instead."""
+"""A value held within a bound; missing where either is, where DuckDB's `greatest` and `least` give the other instead."""
 _NUMBERS = count()
 
 
@@ -68,6 +68,11 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def known_last(*told: str) -> str:
+    """SQL that keeps, of rows of a table that tell the same again, the one known last; `told` says of what they tell."""
+    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at DESC) = 1"
 
 
 def database() -> duckdb.DuckDBPyConnection:

@@ -27,10 +27,12 @@ def train_and_write(
     `out` then holds `results.json` (model, split, metric: value, low, high), `study.json` (everything the card shows),
     `test_scores.parquet` and the model as a bundle in `model/`.
     """
+    from riskmodel.model.tracking import checked_store
     from riskmodel.register import Register, checked_target, commit_directory
     from riskmodel.study import train
 
     checked_target(out, "study")
+    checked_store(run.tracking)
     study = train(
         _cohorts_of(run, Register.open(register_path), step, say or (lambda _: None)), run, reason=reason, progress=step
     )

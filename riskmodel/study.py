@@ -29,6 +29,7 @@ from riskmodel.model.bundle import RiskModel
 from riskmodel.model.champion import against_champion
 from riskmodel.model.choice import Parts, Period, candidates, choose_model, settled
 from riskmodel.model.memory import refuse_what_does_not_fit
+from riskmodel.model.tracking import checked_store, log_study
 from riskmodel.model.training import Compared, Trainer, enough_outcomes, model_inputs
 from riskmodel.months import month_number, month_text
 from riskmodel.settings import AUTO, Run
@@ -154,10 +155,12 @@ def train(
     TooLarge
         If the training needs more memory than `machine.memory_gib`.
     UsageError
-        If the look cannot be recorded.
+        If the look cannot be recorded, or `track` is asked for and there is no store that could be written.
     """
     run = run or Run(label=cohorts.label, at_risk=cohorts.at_risk)
     say = progress or (lambda _: None)
+    if track:
+        checked_store(run.tracking)
     need = refuse_what_does_not_fit(
         cohorts.labels, cohorts.features, run, cohorts.step_months, mapped=cohorts.mapped is not None
     )
@@ -207,8 +210,6 @@ def train(
     evidence["results"] = study.results_json()
     if not track:
         return study
-    from riskmodel.model.tracking import log_study
-
     say("MLflow")
     return log_study(study, cohorts, run.tracking)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
@@ -348,6 +351,33 @@ def test_a_store_of_models_that_may_not_be_read_is_said_at_once(tmp_path: Path) 
     done = _as_anybody("card", "models:/x/1", "--tracking-uri", f"sqlite:///{store}", "--out", tmp_path / "card.html")
     assert done.returncode == 15, done.stderr
     assert f"{store}: this account may not read this file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "what"),
+    [("", "write in this folder"), ("mlflow.db", "write this file"), ("mlartifacts/riskmodel", "write in this folder")],
+)
+def test_a_store_of_models_that_may_not_be_written_is_said_before_the_test_months_are_looked_at(
+    tmp_path: Path, county: County, closed: str, what: str
+) -> None:
+    store, looks = tmp_path / "store", (county.register / "looks.jsonl").read_bytes()
+    store.mkdir()
+    if closed:
+        shutil.copy(county.folder / "mlflow.db", store)
+        with sqlite3.connect(store / "mlflow.db") as books:
+            books.execute("UPDATE experiments SET artifact_location = ?", [(store / "mlartifacts" / "riskmodel").as_uri()])
+        (store / "mlartifacts" / "riskmodel").mkdir(parents=True)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(county.run.model_dump(mode="json")), encoding="utf-8")
+    asked = ["train", tmp_path / "run.yaml", "--register", county.register, "--out", tmp_path / "results"]
+    (store / closed).chmod(0o500)
+    try:
+        done = _as_anybody(*asked, "--tracking-uri", f"sqlite:///{store / 'mlflow.db'}")
+    finally:
+        (store / closed).chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{store / closed}: this account may not {what}" in done.stderr
+    assert (county.register / "looks.jsonl").read_bytes() == looks
+    assert not (tmp_path / "results").exists()
 
 
 def test_decisions_and_filled_workbooks_that_may_not_be_read_are_no_damaged_ones(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
-from riskmodel.engine import rows_of
+from riskmodel.engine import known_last, rows_of
 from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
@@ -103,10 +103,8 @@ def _table_steps(
     else:
         months = f"[{', '.join(map(str, as_of))}]"
         opened = f"SELECT *, unnest(list_filter({months}, lambda m: m >= {known})) AS as_of_no FROM {source}"
-    latest = ""
-    if table in county.revised:
-        told = ", ".join(dict.fromkeys([unit, *(c for c in definition.key if c in held), *_shared(table, county)]))
-        latest = f" QUALIFY row_number() OVER (PARTITION BY {told}, as_of_no ORDER BY known_at DESC) = 1"
+    told = dict.fromkeys([unit, *(c for c in definition.key if c in held), *_shared(table, county), "as_of_no"])
+    latest = f" {known_last(*told)}" if table in county.revised else ""
     age = f"{_last_month(county) if of_a_day(definition) else 'as_of_no'} - month_no"
     seen = f"SELECT {', '.join([*columns, 'as_of_no', f'greatest({age}, 0) AS age'])} FROM ({opened})"
     if table not in LASTING:

@@ -7,7 +7,7 @@ outcome that was not observed through t + H is missing, never 0.
 - `below_line`: income per person below the line at u in (t, t+H], and at the next assessment where two are asked
   for and the household has one. A record without income is no assessment: the one after it decides.
 - `guarantee_fail`: a guarantee fails at u, recorded by a visit or a department where the source is known. Unknown is
-  not a failure.
+  not a failure; where none of them told of any guarantee from t + H on, the outcome was not observed.
 - `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months to the end of u that
   is not known to be unverified. A record that lacks a part of net income shows none: unknown is not nothing.
 - `return`: any of the three.
@@ -28,12 +28,13 @@ from riskmodel.cohort.standing import (
     FELL_AS,
     SUDDEN_MONTHS,
     check_population,
+    looked_at,
     open_others,
     parts_of,
     told_at,
     told_by_records,
 )
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import month_text
 from riskmodel.register import Register
@@ -129,11 +130,11 @@ def _months_between(start: pd.Series, end: pd.Series) -> np.ndarray:
     return np.where(end.notna(), finish.year * 12 + finish.month - begin, np.nan)
 
 
-_ASSESSMENTS = """
+_ASSESSMENTS = f"""
     CREATE TABLE assessments AS
     SELECT *, lead(below IGNORE NULLS) OVER ahead AS next_below,
            lead(CASE WHEN below IS NOT NULL THEN known_at END IGNORE NULLS) OVER ahead AS next_known_at
-    FROM (FROM versions QUALIFY row_number() OVER (PARTITION BY household_id, month_no ORDER BY known_at DESC) = 1)
+    FROM (FROM versions {known_last("household_id", "month_no")})
     WINDOW ahead AS (PARTITION BY household_id ORDER BY month_no)
     """
 """The last version of each month's record, which decides outcomes."""
@@ -152,7 +153,8 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         f"""
         CREATE TABLE found AS
         SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
-               {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())}
+               {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())},
+               {looked_at(register)} AS looked
         FROM {rows_of(register.file("records", county))}
         {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""};
         CREATE TABLE sudden AS
@@ -182,7 +184,6 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
         if "household_type" in register.columns("households")
         else "'unknown'"
     )
-    newest = "QUALIFY row_number() OVER (PARTITION BY household_id, as_of_no, month_no ORDER BY known_at DESC) = 1"
     return f"""
     WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
     standing AS (
@@ -193,7 +194,7 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
                   AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) AS sudden
               FROM versions v JOIN months
               ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
-              {newest if register.has_revisions else ""})
+              {known_last("household_id", "as_of_no", "month_no") if register.has_revisions else ""})
         GROUP BY household_id, as_of_no),
     members AS (
         SELECT household_id, as_of_no, {fell_as} AS fell_as
@@ -213,8 +214,9 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
     window = f"= as_of_no + {horizon}" if at_horizon else f"BETWEEN as_of_no + 1 AND as_of_no + {horizon}"
     in_window, period = f"month_no {window}", f"from_no - (from_no - as_of_no) % {register.step_months}"
     through = f"month_no {'=' if at_horizon else '>='} as_of_no + {horizon}"
-    told = " AND below IS NOT NULL" if "below_line" in parts else ""
+    assessed = "below IS NOT NULL" if "below_line" in parts else "looked" if "guarantee_fail" in parts else "true"
     twice = label.assessments == 2
+    refuted = in_window if twice and "below_line" in parts else "false"
     found = {
         "below_line": "below AND coalesce(next_below, true)" if twice else "below",
         "guarantee_fail": "failing",
@@ -243,9 +245,9 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
         GROUP BY household_id, as_of_no),
     observed AS (
         SELECT household_id, as_of_no, min(known_at) FILTER (WHERE {through}) AS through_known_at,
-               max(next_known_at) FILTER (WHERE below AND {in_window if twice and told else "false"}) AS refuted_at,
+               max(next_known_at) FILTER (WHERE below AND {refuted}) AS refuted_at,
                max(month_no) - as_of_no AS seen_until
-        FROM members JOIN assessments USING (household_id) WHERE month_no >= as_of_no - {seen}{told}
+        FROM members JOIN assessments USING (household_id) WHERE month_no >= as_of_no - {seen} AND {assessed}
         GROUP BY household_id, as_of_no)
     SELECT household_id, as_of_no,
            CASE WHEN outcome_no IS NOT NULL THEN 1.0 WHEN through_known_at IS NOT NULL THEN 0.0 END AS outcome,

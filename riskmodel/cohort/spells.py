@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.runs import Assessments
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
@@ -165,8 +165,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
     ended = "eliminated_on" if "eliminated_on" in held else "CAST(NULL AS DATE)"
     mode = "elimination_mode" if "elimination_mode" in held else "CAST(NULL AS VARCHAR)"
     first = month_number(register.first_month)
-    told = "PARTITION BY as_of_no, household_id, identified_on ORDER BY known_at DESC"
-    latest = f"QUALIFY row_number() OVER ({told}) = 1" if "spells" in register.revised else ""
+    latest = known_last("as_of_no", "household_id", "identified_on") if "spells" in register.revised else ""
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE monitoring AS

@@ -28,6 +28,7 @@ SUDDEN_MONTHS = 12
 FELL_AS = {"lifted": "return", "ordinary": "fall"}
 """What an outcome is, by the household's type."""
 _NET = ("wage_income", "production_income", "property_income", "transfer_income")
+_BY_A_LOOK = "source IS NULL OR source IN ('visit', 'department')"
 _BELOW, _FAILING, _COSTLY, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "seen"))
 
 
@@ -129,10 +130,9 @@ def parts_of(register: Register, label: Label) -> list[str]:
         If there is none.
     """
     held = set(register.columns("records"))
-    guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee]
     possible = {
         "below_line": {"welfare", "line"} <= held,
-        "guarantee_fail": any(g in held for g in guarantees),
+        "guarantee_fail": bool(_guarantees(register)),
         "sudden_difficulty": "selfpay" in held and any(c in held for c in _NET) and register.has("events"),
         "enter_monitoring": register.has("spells"),
     }
@@ -155,10 +155,9 @@ def told_by_records(register: Register) -> dict[str, str]:
     Whether a record is `costly` is never missing: unknown is not costly.
     """
     held = set(register.columns("records"))
-    guarantees = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
-    failing = " OR ".join(f"NOT {g}" for g in guarantees)
+    failing = " OR ".join(f"NOT {g}" for g in _guarantees(register))
     if failing and "source" in held:
-        failing = f"CASE WHEN source IS NULL OR source IN ('visit', 'department') THEN ({failing}) END"
+        failing = f"CASE WHEN {_BY_A_LOOK} THEN ({failing}) END"
     net = " + ".join(c for c in _NET if c in held)
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}"
     less = " - production_cost" if "production_cost" in held else ""
@@ -168,6 +167,17 @@ def told_by_records(register: Register) -> dict[str, str]:
         "failing": f"({failing})" if failing else "NULL",
         "costly": f"coalesce({found}, false)" if net and "selfpay" in held else "NULL",
     }
+
+
+def looked_at(register: Register) -> str:
+    """SQL over a record for whether a visit, a department or an unknown source tells of any guarantee in it."""
+    told = f"coalesce({', '.join(['NULL', *_guarantees(register)])}) IS NOT NULL"
+    return f"({told} AND ({_BY_A_LOOK}))" if "source" in register.columns("records") else f"({told})"
+
+
+def _guarantees(register: Register) -> list[str]:
+    held = register.columns("records")
+    return [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
 
 
 def told_at(month: str, row: str) -> str:

@@ -329,7 +329,8 @@ def _bounded(op: str, value: Vector, bound: Vector) -> Vector:
     if value.kind == bound.kind == "number" and bound.values.ndim == 0 and bound.valid is None:
         a, b = value.values, bound.values  # NaN is above all numbers
         return Vector("number", np.where(a < b if op == "floor_at" else ~(a <= b), b, a), value.mask)
-    return _case([_compared("<" if op == "floor_at" else ">", value, bound), bound, value])
+    beyond = _compared("<" if op == "floor_at" else ">", value, bound)
+    return _case([beyond, bound, _is_known(bound), value, MISSING])
 
 
 def _case(parts: list[Vector]) -> Vector:

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from riskmodel.errors import NotFound, UsageError, refused_by_disk
 from riskmodel.model.bundle import RiskModel, example_rows, temporary_bundle
+from riskmodel.register.commit import staging
 from riskmodel.settings import CAPACITY_METRIC, SIMPLE, Tracking, without_password
 
 if TYPE_CHECKING:
@@ -42,8 +45,7 @@ def _client(uri: str | None, make: bool = False) -> Any:
     for name in ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.tracking._model_registry.fluent"):
         logging.getLogger(name).setLevel(logging.ERROR)
     where, named = store_uri(uri), _shown(uri)
-    if where.startswith("sqlite:///"):
-        store = Path(where.removeprefix("sqlite:///")).resolve()
+    if (store := _file_of(where)) is not None:
         if store.is_dir() or not (make or store.exists()):
             raise NotFound(
                 f"{named}: no MLflow store there. Check --tracking-uri and MLFLOW_TRACKING_URI, or train a model first: "
@@ -69,15 +71,58 @@ def _client(uri: str | None, make: bool = False) -> Any:
     return mlflow
 
 
+def _file_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None for any other."""
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+
+
+def _artifacts(store: Path, experiment: str) -> Path:
+    """Where a new experiment of a SQLite store keeps its files."""
+    return store.parent / "mlartifacts" / experiment
+
+
 def _experiment(mlflow: Any, uri: str, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
-    location = None
-    if uri.startswith("sqlite:///"):
-        store = Path(uri.removeprefix("sqlite:///")).resolve()
-        location = (store.parent / "mlartifacts" / name).as_uri()
-    return mlflow.create_experiment(name, artifact_location=location)
+    store = _file_of(uri)
+    return mlflow.create_experiment(name, artifact_location=None if store is None else _artifacts(store, name).as_uri())
+
+
+def checked_store(tracking: Tracking) -> None:
+    """Whether a study can be logged, before anything is computed for it: nothing is made or changed.
+
+    A SQLite file and folders of this machine are tried; of a server or a database, whether it answers.
+
+    Raises
+    ------
+    UsageError
+        If there is no store that can be opened or made, or its experiment was deleted.
+    OSError
+        If this account may not write the store or the files of its experiment.
+    """
+    store = _file_of(store_uri(tracking.uri))
+    files, found = None, None
+    if store is not None:
+        if store.is_dir():
+            raise UsageError(f"{_shown(tracking.uri)}: it is a folder, the store is to be a file. Choose another name.")
+        with staging(store):  # SQLite writes beside its file too
+            files = _artifacts(store, tracking.experiment)
+        if store.exists():
+            store.open("r+b").close()
+    if store is None or store.exists():
+        found = _client(tracking.uri).get_experiment_by_name(tracking.experiment)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise UsageError(
+                f"{_shown(tracking.uri)}: the experiment {tracking.experiment!r} was deleted there. Restore it (mlflow "
+                "experiments restore), or name another one (tracking.experiment)."
+            )
+        location = urlsplit(found.artifact_location)
+        files = Path(url2pathname(location.path)) if location.scheme in ("", "file") else None
+    if files is not None:
+        with staging(files / "run"):
+            pass
 
 
 def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:

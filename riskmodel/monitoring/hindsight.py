@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from riskmodel.engine import engine, literal, rows_of
+from riskmodel.engine import engine, known_last, literal, rows_of
 from riskmodel.monitoring.rules import MissRules
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import table_file
@@ -116,11 +116,11 @@ def _told_in_time(register: Register, told: Register, day: dt.date, county: str)
         about = contract.dated_by
         monthly = contract.columns[about].type == "month"
         about_day = f"last_day({about} + INTERVAL {register.step_months - 1} MONTH)" if monthly else about
-        keys = ", ".join(k for k in contract.key if k in register.columns(table) or k == contract.key[0])
+        keys = [k for k in contract.key if k in register.columns(table) or k == contract.key[0]]
         _copy(
             f"SELECT * REPLACE (least(known_at, CAST({about_day} AS DATE)) AS known_at) FROM ("
             f"FROM {rows_of(file)} WHERE known_at <= DATE '{day}' "
-            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY known_at DESC) = 1) ORDER BY {keys}",
+            f"{known_last(*keys)}) ORDER BY {', '.join(keys)}",
             target,
         )
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
-from riskmodel.engine import rows_of
+from riskmodel.engine import known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
 from riskmodel.register import Register, load_contract
@@ -43,8 +43,7 @@ def open_known(
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
     if files and table in asked.register.revised - {"records"}:
-        told = f"PARTITION BY {', '.join(definition.key)} ORDER BY known_at DESC"
-        source = f"(FROM {source} WHERE known_at <= {day} QUALIFY row_number() OVER ({told}) = 1)"
+        source = f"(FROM {source} WHERE known_at <= {day} {known_last(*definition.key)})"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
         f"WHERE {known if files else 'false'}"

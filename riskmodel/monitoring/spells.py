@@ -16,7 +16,7 @@ import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
@@ -202,8 +202,6 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
     shares["line"] = "a.line - b.line"
     most = "greatest(" + ", ".join(shares.values()) + ")"
     reason = " ".join(f"WHEN {sql} = {most} THEN '{name}'" for name, sql in shares.items())
-    latest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1"
-    latest = latest if asked.register.has_revisions else ""
     columns = ", ".join(["line", *(["hh_size"] if parts else []), *money])
     file = asked.register.file("records", county)
     if file is None:
@@ -215,7 +213,7 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
         told AS (
             SELECT household_id, {month_no("month")} AS month_no, {columns} FROM {rows_of(file)}
             WHERE known_at <= DATE '{asked.day}' AND household_id IN (SELECT household_id FROM ends)
-            {latest})
+            {known_last("household_id", "month") if asked.register.has_revisions else ""})
         SELECT CASE WHEN {f"NOT coalesce({most} > 0, false)" if parts else "true"} THEN 'not_known' {reason} END AS reason,
                CASE WHEN start_known THEN CAST(until_no - from_no AS INTEGER) END AS months, count(*) AS n
         FROM ends JOIN told a ON a.household_id = ends.household_id AND a.month_no = last_no

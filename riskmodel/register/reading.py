@@ -12,19 +12,22 @@ import gzip
 import os
 import re
 import shutil
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import duckdb
 
 from riskmodel.engine import literal, one_file
 from riskmodel.errors import ContractError, NotFound, UsageError, refused_by_disk
 from riskmodel.register.clocks import Clock, clock_of, is_moment, zones_in, zones_of
+from riskmodel.register.formulas import uncomputed
 from riskmodel.register.source import Source, TableSource, columns_read
 
 if TYPE_CHECKING:
@@ -311,7 +314,8 @@ class Reader:
         )
         place = {"header_row": table.header_row - 1, "schema_sample_rows": None}
         try:
-            rows = _with_errors(*book.load_sheet(sheet, dtypes="string", **place).to_arrow_with_errors())
+            loaded = book.load_sheet(sheet, dtypes="string", **place)
+            rows = _with_errors(*loaded.to_arrow_with_errors())
         except fastexcel.FastExcelError:
             raise ContractError(no_rows) from None
         given = rows.column_names
@@ -322,6 +326,8 @@ class Reader:
             header = book.load_sheet(sheet, dtypes="string", n_rows=1, **above).to_arrow().slice(0, 1).to_pylist()
             _told_apart([name or "" for name in header[0].values()] if header else [], self._label(path), table)
         rows = rows.rename_columns(_told_apart([name.strip() for name in given], self._label(path), table))
+        places = {c.absolute_index: name for c, name in zip(loaded.selected_columns, rows.column_names, strict=True)}
+        _refuse_uncomputed(path, loaded.name, places, table)
         as_given = dict(zip(rows.column_names, given, strict=True))
         for name in exact(rows.column_names):
             try:
@@ -349,7 +355,7 @@ class Reader:
         columns = snapshot.columns(place, table.query)
         if columns is None:
             return None
-        wanted = {name for f in table.resolved(columns) for name in f.reads} | set(columns_read(table.where or "1"))
+        wanted = _wanted(table, columns)
         chosen = {name: kind for name, kind in columns.items() if name in wanted}
         path = self.scratch / f"{table.name}.parquet"
         view, label = f"raw_{table.name}", place or f"query of {table.name}"
@@ -543,6 +549,33 @@ def _with_errors(rows: pa.RecordBatch, errors: fastexcel.CellErrors | None) -> p
             values[row] = text
         rows = rows.set_column(column, rows.schema.names[column], pa.array(values, pa.string()))
     return rows
+
+
+def _wanted(table: TableSource, columns: Iterable[str]) -> set[str]:
+    """Of the columns of a file those that the source maps or its filter reads."""
+    return {name for f in table.resolved(columns) for name in f.reads} | set(columns_read(table.where or "1"))
+
+
+def _refuse_uncomputed(path: Path, sheet: str, places: Mapping[int, str], table: TableSource) -> None:
+    """Name the first formula below a header that no spreadsheet has computed, in a column that is wanted.
+
+    Raises
+    ------
+    ContractError
+        If there is one: it would read as unknown.
+    """
+    wanted = {name.casefold() for name in _wanted(table, list(places.values()))}
+    read = {place: name for place, name in places.items() if name.casefold() in wanted}
+    try:
+        found = next((c for c in uncomputed(path, sheet) if c[0] in read and c[1] > table.header_row), None)
+    except (ElementTree.ParseError, zipfile.BadZipFile, zlib.error):
+        raise ContractError(f"{path.name}: the workbook is damaged. Save it again.") from None
+    if found is not None:
+        raise ContractError(
+            f"{path.name}, sheet {sheet}, column {read[found[0]]}, row {found[1]:,}: a formula that was never computed, "
+            "as a program writes it, so that the cell holds no value. Open the workbook in Excel, WPS or LibreOffice, save "
+            "it there, and take it in again."
+        )
 
 
 def _told_apart(names: list[str], label: str, table: TableSource) -> list[str]:

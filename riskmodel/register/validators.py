@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import yaml
 
+from riskmodel.engine import known_last
 from riskmodel.errors import UsageError
 from riskmodel.register.contract import SAFE_LOADER, load_contract, meant
 
@@ -121,7 +122,7 @@ def _spells_in_context(
         for side, day in days.items()
         if beside[side]
     )
-    newest = "QUALIFY row_number() OVER (PARTITION BY household_id, month ORDER BY known_at DESC) = 1" if revised else ""
+    newest = known_last("household_id", "month") if revised else ""
     latest = f"SELECT {', '.join(['household_id', 'month', *names])} FROM sorted_records {newest}"
     connection.execute(f"""
         CREATE OR REPLACE TABLE spells_in_context AS

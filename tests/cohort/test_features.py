@@ -173,7 +173,7 @@ def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
         "log_ratio_now": latest(records, "log_ratio"),
         "log_ratio_mean_12m": year["log_ratio"].mean() if len(year) else math.nan,
         "log_ratio_min_12m": year["log_ratio"].min() if len(year) else math.nan,
-        "log_ratio_change_12m": latest(records, "log_ratio") - latest(records, "log_ratio", 12),
+        "log_ratio_change_12m": latest(year, "log_ratio") - latest(records, "log_ratio", 12),
         "log_ratio_sd_12m": year["log_ratio"].std() if len(year) > 1 else math.nan,
         "near_line_share_12m": (stated["welfare"] < 1.2 * stated["line"]).mean() if len(stated) else math.nan,
         "hh_size_now": latest(records, "hh_size"),

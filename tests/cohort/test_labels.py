@@ -120,6 +120,22 @@ def test_a_guarantee_that_fails_is_a_return_and_an_unknown_one_is_not(tmp_path: 
     assert outcome(tmp_path, records)["outcome"].tolist() == [1.0, 0.0, 0.0]
 
 
+def test_a_guarantee_that_nobody_looked_at_is_missing_never_zero(tmp_path: Path) -> None:
+    """The house was seen; nothing was; all was carried forward; all was seen until a month before the horizon."""
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003", "004")], ignore_index=True)
+    records["housing_ok"] = records["water_ok"] = pd.array([True] * len(records), dtype="boolean")
+    records["source"] = "visit"
+    household, later = records["household_id"], records["month"].gt("2023-06-01")
+    records.loc[household.eq("001"), "water_ok"] = pd.NA
+    records.loc[household.eq("002"), ["housing_ok", "water_ok"]] = pd.NA
+    records.loc[household.eq("003") & later, "source"] = "carried_forward"
+    records.loc[household.eq("004") & records["month"].eq("2023-12-01"), ["housing_ok", "water_ok"]] = pd.NA
+    found = outcome(tmp_path / "one", records, Label(name="guarantee_fail")).set_index("household_id")
+    assert np.array_equal(found["outcome"], [0, np.nan, np.nan, np.nan], equal_nan=True)
+    assert found["seen_until"].tolist() == [6, 0, 0, 5]
+    assert outcome(tmp_path / "return", records)["outcome"].tolist() == [0.0] * 4  # whose income was observed
+
+
 def test_sudden_difficulty_needs_cost_and_event(tmp_path: Path) -> None:
     records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")], ignore_index=True)
     records["wage_income"], records["selfpay"], records["claims"] = 1000.0, 0.0, 0.0

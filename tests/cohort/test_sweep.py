@@ -181,6 +181,76 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path) ->
     assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
 
 
+def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither medical cost against an income that counts as a quarter of the line at least, nor below it, nor near it."""
+    parts = {"production_income": 0.0, "property_income": 0.0, "transfer_income": 0.0, "production_cost": 0.0}
+    year = {"wage_income": 900.0, "selfpay": 90.0, "hh_size": 1, **parts}
+    records = pd.concat(
+        [monthly("1", "2023-01", [150.0] * 3, **year), monthly("2", "2023-01", [150.0] * 3, line=np.nan, **year)]
+    )
+    found = known(make_register(tmp_path / "r", records=records), ["2023-03"], monkeypatch)
+    told = found[["selfpay_burden", "below_now", "below_before", "below_share_24m", "near_line_share_12m"]].to_numpy()
+    assert told[0] == pytest.approx([0.1, 0, 0, 0, 0]) and np.isnan(told[1]).all()
+
+
+def test_a_share_of_what_there_is_no_more_is_not_told_from_an_earlier_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wages, claims, workers and land of a year ago, gone in the months after; a blank month leaves the last one told."""
+    gone = [0.0] * 3
+    records = monthly("1", "2022-12", [150.0] * 4, hh_size=2).assign(
+        wage_income=[900.0, *gone], public_post_income=[450.0, *gone], transfer_income=[200.0, *gone],
+        allowance_income=[100.0, *gone], selfpay=[30.0, *gone], claims=[30.0, *gone], production_income=[80.0, *gone],
+        production_cost=[40.0, *gone], n_working=[2, 0, 0, 0], n_self_employed=[1, 0, 0, 0], land_mu=[4.0, *gone],
+        land_idle_mu=[2.0, *gone], land_leased_mu=[2.0, *gone],
+    )  # fmt: skip
+    shares = [
+        "public_post_share", "allowance_share", "claims_share", "production_cost_ratio", "self_employed_share",
+        "land_idle_share", "land_leased_share",
+    ]  # fmt: skip
+    blank = records.drop(columns=["household_id", "month", "welfare", "line", "hh_size"]).columns
+    records = pd.concat([records, records.assign(household_id="2")], ignore_index=True)
+    records.loc[records["household_id"].eq("2") & records["month"].gt("2023"), blank] = None
+    found = known(make_register(tmp_path / "r", records=records), ["2022-12", "2023-03"], monkeypatch)
+    told = found.set_index(["household_id", "as_of"])[shares]
+    assert (told.loc[[("1", "2022-12"), ("2", "2022-12"), ("2", "2023-03")]] == 0.5).all(axis=None)
+    assert told.loc[("1", "2023-03")].isna().all()
+
+
+def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last values lie before the months over which it is asked: the same values twice are no change of nothing."""
+    records = monthly("1", "2022-01", [150.0] * 15, hh_size=2).assign(
+        wage_income=900.0, production_income=80.0, selfpay=30.0, n_working=2, n_formal=1, migrant_months=3.0, n_able=2
+    )
+    changes = {
+        3: ["log_ratio_change_3m", "wage_change_3m", "working_change", "formal_change"],
+        6: ["selfpay_rise_6m"],
+        12: ["log_ratio_change_12m", "wage_change_12m", "production_change_12m", "migrant_change_12m", "able_change_12m"],
+    }
+    months = {"2023-03": 0, "2023-05": 2, "2023-06": 3, "2023-09": 6, "2024-03": 12}
+    found = known(make_register(tmp_path / "r", records=records), list(months), monkeypatch).set_index("as_of")
+    for window, names in changes.items():
+        for month, age in months.items():
+            told = found.loc[month, names]
+            assert told.isna().all() if age >= window else (told == 0).all(), (month, window)
+
+
+def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is blank this month counts as last told; rent that nobody ever wrote down is not known to be nothing."""
+    parts = ["wage_income", "production_income", "property_income", "transfer_income", "production_cost"]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 3, hh_size=2, selfpay=90.0) for h in "12"], ignore_index=True)
+    records[[*parts, "n_weak_labour", "n_no_labour"]] = [700.0, 200.0, 50.0, 50.0, 100.0, 1.0, 0.0]
+    records["coped_savings"] = pd.Series(False, records.index, "boolean")
+    records.loc[records["household_id"].eq("1") & records["month"].gt("2023-02"), parts[:1]] = None
+    records.loc[records["household_id"].eq("2"), ["property_income", "n_no_labour", "coped_savings"]] = None
+    register = make_register(tmp_path / "r", records=records)
+    found = known(register, ["2023-03"], monkeypatch)
+    told = found[["net_income_now", "selfpay_burden", "wage_share", "weak_labour_share", "coped_savings_6m"]].to_numpy()
+    assert told[0] == pytest.approx([900, 0.1, 0.7, 0.5, 0]) and np.isnan(told[1]).all()
+    never = make_register(tmp_path / "never", records=records.drop(columns="property_income"))
+    assert available_in(never, CATALOGUE)[1]["net_income_now"] == ["records.property_income"]
+
+
 @pytest.mark.parametrize(
     "expression",
     [
@@ -197,6 +267,7 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path) ->
         "min(visited_on_age) FILTER (WHERE n_able = 0)",
         "sum(CASE WHEN welfare IS NULL THEN 1 WHEN welfare > 200 THEN 2 ELSE 0 END)",
         "max(cap_at(floor_at(welfare, 120), 300))",
+        "sum(floor_at(welfare, wage_income)) - sum(cap_at(transfer_income, days_worked))",
         "coalesce(sum(wage_income) FILTER (WHERE welfare IN (100, 200)), -1)",
         "avg(ln(floor_at(welfare, 1))) + exp(avg(days_worked) / 10) - abs(min(transfer_income) - 200)",
         "sum(sqrt(days_worked)) / sum(pow(days_available, 1.5))",

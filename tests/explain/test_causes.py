@@ -27,6 +27,7 @@ IDLE = {
     "carers_12m": 0.0, "under6_rise_12m": 0.0, "work_intensity_now": 0.33,
     "land_idle_share": 0.8, "land_idle_now": 0.8, "months_land_idle_12m": 8.0, "record_age": 0.0, "visit_age": 1.0,
     "months_since_illness": 36.0, "major_illness_now": 0.0, "major_illness_12m": 0.0, "selfpay_burden": 0.01,
+    "selfpay_now": 30.0, "line_now": 1000.0,
     "selfpay_rise_6m": 0.0, "months_since_disability": 36.0, "disabled_now": 0.0, "disabled_rise_12m": 0.0,
     "months_since_accident": 36.0, "months_since_disaster": 36.0, "months_since_house_damage": 36.0,
     "months_since_water_failure": 36.0, "months_since_job_loss": 36.0, "unemployed_now": 0.0, "unemployed_12m": 0.0,
@@ -185,6 +186,7 @@ SHIELDS = (
 )  # fmt: skip
 EXCUSES = (
     {"months_since_illness": 3.0}, {"major_illness_12m": 2.0}, {"selfpay_burden": 0.3}, {"selfpay_rise_6m": 0.05},
+    {"selfpay_burden": np.nan, "selfpay_now": 900.0, "line_now": 1000.0, "hh_size_now": 3.0},
     {"months_since_disability": 11.0}, {"months_since_accident": 0.0}, {"months_since_family_loss": 6.0},
     {"carers_12m": 1.0}, {"under6_rise_12m": 1.0}, {"disabled_rise_12m": 1.0}, {"refused_for_burden_12m": 1.0},
     {"months_since_house_damage": 2.0}, {"months_since_job_loss": 4.0}, {"unemployed_12m": 1.0},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from riskmodel.errors import NotFound, UsageError
-from riskmodel.model.tracking import load_model, promote
+from riskmodel.model.tracking import checked_store, load_model, promote
 from riskmodel.settings import Run, Tracking
 
 CHAMPION = "models:/return-risk@champion"
@@ -34,6 +35,25 @@ def test_a_store_that_cannot_be_opened_is_told_without_its_password(tmp_path: Pa
     with pytest.raises(UsageError, match="sqlite:///FILE") as caught:
         load_model(CHAMPION, store)
     assert "secret" not in str(caught.value)
+
+
+def test_a_store_that_is_to_be_made_is_tried_and_nothing_stays(tmp_path: Path) -> None:
+    checked_store(Tracking(uri=f"sqlite:///{tmp_path / 'office' / 'mlflow.db'}"))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mlartifacts").write_text("a file in the way")
+    with pytest.raises(OSError, match="File exists|Not a directory"):
+        checked_store(Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    with pytest.raises(UsageError, match="it is a folder"):
+        checked_store(Tracking(uri=f"sqlite:///{tmp_path}"))
+
+
+def test_an_experiment_that_was_deleted_is_told_before_a_training(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    mlflow.delete_experiment(mlflow.create_experiment("villages", artifact_location=(tmp_path / "files").as_uri()))
+    with pytest.raises(UsageError, match="'villages' was deleted.*restore.*tracking.experiment"):
+        checked_store(Tracking(uri=uri, experiment="villages"))
+    checked_store(Tracking(uri=uri))
 
 
 def test_what_is_kept_of_a_run_holds_no_password_of_its_store() -> None:

@@ -3,12 +3,14 @@
 import datetime as dt
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
 from typer.testing import CliRunner
 
 from riskmodel.cli import app
@@ -330,6 +332,69 @@ def test_an_error_of_a_spreadsheet_is_no_unknown_value(tmp_path, kind):
     kept = pq.read_table(tmp_path / "register" / "quarantine.parquet").to_pylist()
     assert {row["row"] + 1 - header: row["reasons"] for row in kept} == FOUND | blank
     assert {row["file"] for row in kept} == {file.name} and report.tables["records"].accepted == 2
+
+
+MAPPED = {
+    "source": "county",
+    "tables": {
+        "records": {
+            "file": "records.xlsx",
+            "sheet": "台账",
+            "columns": {"household_id": "户编号", "month": "月份", "welfare": "人均收入", "hh_size": "人口"},
+        }
+    },
+}
+HEADER = ["户编号", "月份", "人均收入", "人口", "备注"]
+
+
+def written_by(program: str, file: Path, formulas: dict[str, object]) -> None:
+    """A sheet of two households in columns B to F, with formulas at some cells; XlsxWriter is told what they give."""
+    rows = [HEADER, ["h1", "2023-01", 1000, 3, None], ["h2", "2023-01", 2000, 4, None]]
+    if program == "openpyxl":
+        book = openpyxl.Workbook()
+        book.create_sheet("台账", 1)
+        for row in rows:
+            book["台账"].append([None, *row])
+        for cell in formulas:
+            book["台账"][cell] = "=IF(1>0,12000/4,0)"
+        book.save(file)
+        return
+    with xlsxwriter.Workbook(file) as book:
+        book.add_worksheet("说明")
+        sheet = book.add_worksheet("台账")
+        for place, row in enumerate(rows):
+            sheet.write_row(place, 1, row)
+        for cell, value in formulas.items():
+            sheet.write_formula(cell, "=IF(1>0,12000/4,0)", None, value)
+
+
+@pytest.mark.parametrize("program", ["openpyxl", "xlsxwriter"])
+def test_a_formula_that_no_spreadsheet_has_computed_is_no_figure(tmp_path, program):
+    """openpyxl leaves its value out, XlsxWriter writes a 0; the note beside is no column of the source."""
+    written_by(program, tmp_path / "records.xlsx", {"F2": 0, "D3": 0})
+    with pytest.raises(ContractError) as refusal:
+        ingest(MAPPED, tmp_path, tmp_path / "register")
+    assert "records.xlsx, sheet 台账, column 人均收入, row 3: a formula that was never computed" in str(refusal.value)
+    assert "Open the workbook in Excel, WPS or LibreOffice, save it" in str(refusal.value)
+    assert not (tmp_path / "register").exists()
+
+
+@pytest.mark.parametrize("program", ["openpyxl", "xlsxwriter"])
+def test_a_formula_in_a_column_that_nobody_maps_stops_nothing(tmp_path, program):
+    written_by(program, tmp_path / "records.xlsx", {"F2": 0, "D1": HEADER[2]} if program == "xlsxwriter" else {"F2": 0})
+    assert ingest(MAPPED, tmp_path, tmp_path / "register").tables["records"].accepted == 2
+
+
+def test_a_formula_that_a_spreadsheet_has_computed_is_its_value_also_none_and_0(tmp_path):
+    """Once saved by a spreadsheet, a workbook no longer asks to be computed: a 0 is a 0."""
+    written_by("xlsxwriter", tmp_path / "given.xlsx", {"D2": 3000, "D3": 0, "E2": "blank"})
+    with zipfile.ZipFile(tmp_path / "given.xlsx") as given, zipfile.ZipFile(tmp_path / "records.xlsx", "w") as saved:
+        for name in given.namelist():
+            part = given.read(name).replace(b' fullCalcOnLoad="1"', b"").replace(b"<v>blank</v>", b"<v></v>")
+            saved.writestr(name, part)
+    ingest(MAPPED, tmp_path, tmp_path / "register")
+    rows = Register.open(tmp_path / "register").read("records")
+    assert rows["welfare"].tolist() == [3000, 0] and rows["hh_size"].isna().tolist() == [True, False]
 
 
 def test_errors_of_any_spreadsheet_are_known_as_text(tmp_path):
