@@ -99,7 +99,8 @@ def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
     """Inverse-probability-of-censoring weights (Vock et al. 2016), one per row; 0 where the outcome is missing.
 
     The censoring time of a row is `seen_until` where the outcome is missing. The weight is `1 / G(min(T, H)-)`, with
-    G the Kaplan-Meier curve of censoring over all rows, cut at its 99th percentile.
+    G the Kaplan-Meier curve of censoring over all rows, cut at its 99th percentile. A fall without a month counts at the
+    horizon.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
         The label's horizon.
     """
     known = labels["outcome"].notna().to_numpy()
-    event = labels["outcome"].eq(1).to_numpy()
+    event = (labels["outcome"].eq(1) & labels["outcome_month"].notna()).to_numpy()
     to_event = _months_between(labels["as_of"], labels["outcome_month"])
     latest = np.where(known, horizon_months, horizon_months - 1)  # missing: not seen at the horizon, if perhaps after it
     time = np.where(event, to_event, np.minimum(labels["seen_until"].to_numpy(float), latest))

@@ -181,14 +181,14 @@ def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path) ->
     assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
 
 
-def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path) -> None:
     """Neither medical cost against an income that counts as a quarter of the line at least, nor below it, nor near it."""
     parts = {"production_income": 0.0, "property_income": 0.0, "transfer_income": 0.0, "production_cost": 0.0}
     year = {"wage_income": 900.0, "selfpay": 90.0, "hh_size": 1, **parts}
     records = pd.concat(
         [monthly("1", "2023-01", [150.0] * 3, **year), monthly("2", "2023-01", [150.0] * 3, line=np.nan, **year)]
     )
-    found = known(make_register(tmp_path / "r", records=records), ["2023-03"], monkeypatch)
+    found = known(make_register(tmp_path / "r", records=records), ["2023-03"])
     told = found[["selfpay_burden", "below_now", "below_before", "below_share_24m", "near_line_share_12m"]].to_numpy()
     assert told[0] == pytest.approx([0.1, 0, 0, 0, 0]) and np.isnan(told[1]).all()
 
@@ -211,13 +211,13 @@ def test_a_share_of_what_there_is_no_more_is_not_told_from_an_earlier_month(
     blank = records.drop(columns=["household_id", "month", "welfare", "line", "hh_size"]).columns
     records = pd.concat([records, records.assign(household_id="2")], ignore_index=True)
     records.loc[records["household_id"].eq("2") & records["month"].gt("2023"), blank] = None
-    found = known(make_register(tmp_path / "r", records=records), ["2022-12", "2023-03"], monkeypatch)
+    found = known(make_register(tmp_path / "r", records=records), ["2022-12", "2023-03"])
     told = found.set_index(["household_id", "as_of"])[shares]
     assert (told.loc[[("1", "2022-12"), ("2", "2022-12"), ("2", "2023-03")]] == 0.5).all(axis=None)
     assert told.loc[("1", "2023-03")].isna().all()
 
 
-def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path) -> None:
     """The last values lie before the months over which it is asked: the same values twice are no change of nothing."""
     records = monthly("1", "2022-01", [150.0] * 15, hh_size=2).assign(
         wage_income=900.0, production_income=80.0, selfpay=30.0, n_working=2, n_formal=1, migrant_months=3.0, n_able=2
@@ -228,14 +228,14 @@ def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path, monkeyp
         12: ["log_ratio_change_12m", "wage_change_12m", "production_change_12m", "migrant_change_12m", "able_change_12m"],
     }
     months = {"2023-03": 0, "2023-05": 2, "2023-06": 3, "2023-09": 6, "2024-03": 12}
-    found = known(make_register(tmp_path / "r", records=records), list(months), monkeypatch).set_index("as_of")
+    found = known(make_register(tmp_path / "r", records=records), list(months)).set_index("as_of")
     for window, names in changes.items():
         for month, age in months.items():
             told = found.loc[month, names]
             assert told.isna().all() if age >= window else (told == 0).all(), (month, window)
 
 
-def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path) -> None:
     """A part that is blank this month counts as last told; rent that nobody ever wrote down is not known to be nothing."""
     parts = ["wage_income", "production_income", "property_income", "transfer_income", "production_cost"]
     records = pd.concat([monthly(h, "2023-01", [150.0] * 3, hh_size=2, selfpay=90.0) for h in "12"], ignore_index=True)
@@ -244,7 +244,7 @@ def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path,
     records.loc[records["household_id"].eq("1") & records["month"].gt("2023-02"), parts[:1]] = None
     records.loc[records["household_id"].eq("2"), ["property_income", "n_no_labour", "coped_savings"]] = None
     register = make_register(tmp_path / "r", records=records)
-    found = known(register, ["2023-03"], monkeypatch)
+    found = known(register, ["2023-03"])
     told = found[["net_income_now", "selfpay_burden", "wage_share", "weak_labour_share", "coped_savings_6m"]].to_numpy()
     assert told[0] == pytest.approx([900, 0.1, 0.7, 0.5, 0]) and np.isnan(told[1]).all()
     never = make_register(tmp_path / "never", records=records.drop(columns="property_income"))
