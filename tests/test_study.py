@@ -21,7 +21,7 @@ from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.helped import helped_before_outcome
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import drawn_together, household_codes, household_draws
-from riskmodel.evaluation.capacity import length_for_recall
+from riskmodel.evaluation.capacity import length_for_recall, list_figures
 from riskmodel.evaluation.looks import FILE, Look, read_looks, record_look
 from riskmodel.model.champion import against_champion
 from riskmodel.model.tracking import later_evaluations, load_model, promote, promotion_of, standing_of
@@ -94,8 +94,11 @@ def test_the_assessment_is_plain_json_and_agrees_with_the_metrics(county: County
     test = county.study.evidence["data"]["test"]
     assert (found["known"], found["events"]) == (test["rows"], test["events"])
     figures = county.study.results["lightgbm"]["test"]
-    a_place_a_list = len(found["months"]) / found["events"]  # metrics draw lists of those whose outcome is known alone
-    assert found["lists"]["listed"]["recall"] == pytest.approx(figures["recall_at_capacity"].value, abs=a_place_a_list)
+    known = county.study.scores.rename(columns={"lightgbm": "risk"})  # metrics draw their lists from these alone
+    lists = list_figures(known, known["outcome"].to_numpy(), county.run.capacity)
+    assert lists.loc["listed", "recall"] == pytest.approx(figures["recall_at_capacity"].value, abs=1e-12)
+    a_place_a_list = len(found["months"]) / found["events"]
+    assert found["lists"]["listed"]["recall"] == pytest.approx(lists.loc["listed", "recall"], abs=a_place_a_list)
     assert found["minimum_list"][-1]["recall"] == 0.9
     listed = sum(month["listed"] for month in found["churn"])
     assert listed == sum(np.ceil(0.05 * cohorts.frame["as_of"].eq(m).sum()) for m in found["months"])

@@ -193,9 +193,7 @@ def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path) -> None
     assert told[0] == pytest.approx([0.1, 0, 0, 0, 0]) and np.isnan(told[1]).all()
 
 
-def test_a_share_of_what_there_is_no_more_is_not_told_from_an_earlier_month(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_share_of_what_there_is_no_more_is_not_told_from_an_earlier_month(tmp_path: Path) -> None:
     """Wages, claims, workers and land of a year ago, gone in the months after; a blank month leaves the last one told."""
     gone = [0.0] * 3
     records = monthly("1", "2022-12", [150.0] * 4, hh_size=2).assign(
