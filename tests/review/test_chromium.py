@@ -85,6 +85,12 @@ def sign_in(page, site: Site, name: str = "Li Na", lang: str = "en") -> None:
     page.wait_for_url(f"{site.address}/")
 
 
+def arrived(page, selector: str) -> None:
+    """Wait for a page that has what only it has, and for its style: before that a layout says nothing."""
+    page.wait_for_selector(selector)
+    page.wait_for_load_state("load")
+
+
 def access_key(page, key: str) -> None:
     """Alt and a key as a keyboard sends them: the browser looks for an access key by what Alt leaves out."""
     session = page.context.new_cdp_session(page)
@@ -123,6 +129,7 @@ def test_every_page_fits_and_the_console_is_silent(browser, site: Site, lang: st
 def test_a_household_is_decided_on_without_a_mouse(browser, site: Site) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     sign_in(page, site)
+    arrived(page, "a.row")
 
     def tab_to(selector: str) -> None:
         for _ in range(60):
@@ -139,7 +146,7 @@ def test_a_household_is_decided_on_without_a_mouse(browser, site: Site) -> None:
 
     tab_to("a.row")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#decide")
+    arrived(page, "#decide")
     tab_to("[name=action]")
     page.keyboard.press("Space")
     page.keyboard.press("ArrowDown")  # from confirm to another cause
@@ -177,6 +184,7 @@ def test_two_reviewers_at_once_meet_in_a_conflict(browser, site: Site) -> None:
     with second.expect_response(lambda answer: answer.request.method == "POST") as told:
         second.click("button.main >> text=Record")
     assert told.value.status == 409
+    arrived(second, ".conflict")
     assert "Li Na" in second.inner_text(".conflict") and second.input_value("#note") == "They sell pigs."
     assert second.evaluate("document.documentElement.scrollWidth") <= 390
     second.click("button.main >> text=Record")
@@ -190,7 +198,7 @@ def test_a_household_prints(browser, site: Site, tmp_path: Path) -> None:
     page = browser.new_context().new_page()
     sign_in(page, site)
     page.locator("a.row").first.click()
-    page.wait_for_selector("#decide")
+    arrived(page, "#decide")
     page.emulate_media(media="print")
     assert not page.locator(".deciding").is_visible() and page.locator(".risk-card").is_visible()
     printed = page.pdf(format="A4")
