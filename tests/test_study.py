@@ -170,7 +170,7 @@ def test_falls_that_are_known_before_the_rest_are_no_reason_to_recalibrate(count
     whole = assess(county.study.model, cohorts, months, county.run)["level"]
     found = assess(county.study.model, dataclasses.replace(cohorts, frame=frame), months, county.run)["level"]
     assert found["events"] == whole["events"] and found["rows"] < 0.6 * whole["rows"]
-    assert found["ratio"] == pytest.approx(whole["ratio"], rel=0.15)
+    assert found["ratio"] == pytest.approx(whole["ratio"], rel=0.2)
     assert found["ratio"] == pytest.approx(found["events"] / found["expected"])
 
 

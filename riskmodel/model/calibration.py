@@ -54,7 +54,8 @@ class Calibration:
         """The same slope, with the level at which the mean of these risks equals the rate of these outcomes.
 
         The slope is learned out of time, on a model that stops before the last months. The final model has seen those
-        months, so the level that the first one lacked would be counted twice; it is set on the final model instead.
+        months, so the level that the first one lacked would be counted twice; it is set on the final model instead, or
+        on models of other households, which have seen the months too.
         """
         rate = float(np.mean(outcome))
         if not 0 < rate < 1:

@@ -32,7 +32,7 @@ class VennAbers:
     many households were seen, whatever sets them apart. Nothing is promised for a county, a kind of household or an
     outcome by itself (`evaluation.calibration.interval_coverage` and `action_coverage` report them), and nothing once
     the rate drifts away from that of the calibration months (`calibration_in_the_large` warns, `recalibrate` renews).
-    In the bundle of a training the calibration rows were scored by the first fit, which stops before them, and the
+    In the bundle of a training the calibration rows were scored by fits that have not seen them, and the
     final fit is put on the same scale: there the promise holds as far as both rank alike.
 
     Attributes

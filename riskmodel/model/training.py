@@ -28,8 +28,10 @@ from riskmodel.settings import AUTO, RICH, Run
 from riskmodel.threads import one_thread
 
 _FEWEST_EVENTS = 20
+_FEW_EVENTS = 2000
+"""Falls in training below which a fit is too sure of rows that it has learned from to set their level (decision 3)."""
 _HOUSEHOLD_PARTS = 3
-"""Parts of the households where too few months are there to hold the last ones back: each is judged by the other two."""
+"""Parts of the households that are judged by fits on the other two, where no months or few falls are there to judge by."""
 
 
 @one_thread()
@@ -160,9 +162,9 @@ class Trainer:
     def fit(self, name: str, rows: np.ndarray) -> Fitted:
         """A model fitted on `rows`, with calibration and intervals from their last months, as models see them that have not.
 
-        A first fit that stops before these months judges them; where nothing is left before them, fits on the other
-        households do. Intervals stand on the calibrated scale, which both and the final fit share: all give these months
-        their rate.
+        A first fit that stops before these months gives the slope, the final fit the level: where falls are few, fits on
+        the other households in its stead, and both where nothing is left before these months. Intervals stand on the
+        calibrated scale, which all of them share: each gives these months their rate.
         """
         outcome = self.cohorts.frame["outcome"].to_numpy()
         drawn = self.drawn(rows)
@@ -174,13 +176,14 @@ class Trainer:
         if outcome[late].sum() < _FEWEST_EVENTS:
             return uncalibrated
         households = self.cohorts.frame["household_id"].iloc[late]
-        if len(np.unique(outcome[early])) == 2:
-            raw = self._foreseen(name, early, late)
-            found = Calibration.fit(raw, outcome[late])
-            level = found.anchored(drawn.corrected(raw_risk(model, self.inputs_of(late))), outcome[late])
+        early_enough = len(np.unique(outcome[early])) == 2
+        if early_enough and outcome[rows].sum() >= _FEW_EVENTS:
+            told = drawn.corrected(raw_risk(model, self.inputs_of(late)))
         else:
-            raw = self._crossed(name, rows, late)
-            found = level = Calibration.fit(raw, outcome[late])
+            told = self._crossed(name, rows, late)
+        raw = self._foreseen(name, early, late) if early_enough else told
+        found = Calibration.fit(raw, outcome[late])
+        level = found.anchored(told, outcome[late])
         return Fitted(model, drawn.then(level), VennAbers.fit(found.apply(raw), outcome[late], households))
 
     def _foreseen(self, name: str, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:

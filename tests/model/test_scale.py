@@ -21,6 +21,7 @@ from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.inputs import Inputs
 from riskmodel.errors import TooLarge
 from riskmodel.evaluation.leakage import _perhaps_alike
+from riskmodel.model import training
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import Calibration
 from riskmodel.model.estimators import make_estimator
@@ -219,7 +220,38 @@ def test_calibration_and_intervals_rest_on_everybody(held: Cohorts) -> None:
     fitted = trainer.fit("lightgbm", np.arange(30_000))
     late = np.arange(20_000, 30_000)
     assert fitted.intervals.rows == 10_000 and fitted.intervals.events == fell[late].sum()
-    assert fitted.risk(trainer.inputs_of(late)).mean() == pytest.approx(fell[late].mean(), rel=1e-6)
+    assert fitted.risk(trainer.inputs_of(late)).mean() == pytest.approx(fell[late].mean(), rel=0.01)
+
+
+class ByHeart:
+    """Sure of every row that it has learned, and of nothing else."""
+
+    calibrated = True
+
+    def fit(self, X: Inputs, y: np.ndarray) -> ByHeart:
+        rows = pd.concat(list(X.blocks())).to_numpy()
+        self.known = {row.tobytes(): 0.99 if fell else 0.001 for row, fell in zip(rows, y, strict=True)}
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        risk = np.array([self.known.get(row.tobytes(), 0.2) for row in X.to_numpy()])
+        return np.column_stack([1 - risk, risk])
+
+
+@pytest.mark.parametrize("early", [3_000, 0])
+def test_where_falls_are_few_the_level_is_not_set_on_what_a_fit_has_learned(
+    held: Cohorts, monkeypatch: pytest.MonkeyPatch, early: int
+) -> None:
+    """Households that it has not met are said to fall as often as those of the last months did."""
+    monkeypatch.setattr(training, "make_estimator", lambda *_, **__: ByHeart())
+    X, fell = people(6_000)
+    months = np.repeat(["2021-01", "2022-01", "2023-01"], [early, 4_000 - early, 2_000])
+    cohorts = made_of(held, X, fell)
+    cohorts = dataclasses.replace(cohorts, frame=cohorts.frame.assign(as_of=months))
+    trainer = Trainer(cohorts, LIGHT.model_copy(update={"split": Split(calibration_months=6)}), list(X.columns))
+    fitted = trainer.fit("lightgbm", np.arange(4_000))
+    unmet = fitted.risk(trainer.inputs_of(np.arange(4_000, 6_000)))
+    assert unmet == pytest.approx(fell[early:4_000].mean())
 
 
 def test_the_correction_is_that_of_king_and_zeng() -> None:
