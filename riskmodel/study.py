@@ -279,7 +279,8 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
         found = dict(zip(wanted, compared, strict=True))
 
         def predict(divided: Sequence[Parts], of: Sequence[str]) -> list[pd.DataFrame]:
-            return list(pool.map(lambda parts: trainer.predict(parts, of, "choice", say), divided))
+            enough = trainer.enough_for(run.choice.metric)
+            return list(pool.map(lambda parts: enough.predict(parts, of, "choice", say), divided))
 
         if names:
             periods = [Period(name, rows, found[name].scores[names]) for name, (_, rows) in earlier.items()]

@@ -127,16 +127,22 @@ class Trainer:
                 risks[name][np.searchsorted(test, rows)] = fitted[name].risk(self.inputs_of(rows))
         return pd.DataFrame(risks), fitted
 
+    def enough_for(self, metric: str) -> Trainer:
+        """What fits models for a metric: without calibration for one of ranks, which a calibration never changes."""
+        if not metric.endswith(("_auc", "_at_capacity")):
+            return self
+        split = self.run.split.model_copy(update={"calibration_months": 0})
+        return replace(self, run=self.run.model_copy(update={"split": split}))
+
     def tuned(self, folds: Mapping[str, tuple[np.ndarray, np.ndarray]], say: Callable[[str], None]) -> Tuned:
         """LightGBM's settings, searched for on folds (rows to train on, rows to measure on) and on nothing else."""
         frame, run, metric = self.cohorts.frame, self.run, self.run.tune.metric
         outcome = frame["outcome"].to_numpy()
-        ranks = metric.endswith(("_auc", "_at_capacity"))  # a calibration changes no rank
-        split = run.split.model_copy(update={"calibration_months": 0}) if ranks else run.split
+        enough = self.enough_for(metric)
 
         def score(parameters: Mapping[str, Any], fold: str) -> float:
             train, rows = folds[fold]
-            trial = replace(self, run=run.model_copy(update={"lightgbm": dict(parameters), "split": split}))
+            trial = replace(enough, run=enough.run.model_copy(update={"lightgbm": dict(parameters)}))
             risk = trial.predict([(train, rows)], ["lightgbm"], fold, lambda _: None)["lightgbm"].to_numpy()
             lists, told = competing(frame, rows)
             return Scored(outcome[rows], risk, lists, run.capacity, told).metric(metric)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from riskmodel.alerts.alerts import explain_alerts
 from riskmodel.alerts.scoring import score
@@ -18,8 +19,9 @@ from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.splits import household_parts
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
+from riskmodel.model.calibration import Calibration
 from riskmodel.model.choice import candidates, divisions
-from riskmodel.model.training import fit_model
+from riskmodel.model.training import Trainer, fit_model
 from riskmodel.register import Register, ingest
 from riskmodel.settings import MODELS, Choice, Intervals, Label, LeakGates, Run, Split, find_config
 from riskmodel.settings import Cohorts as Months
@@ -108,6 +110,19 @@ def test_without_an_earlier_fold_parts_of_the_households_stand_in(cohorts: Cohor
     told = found.evidence["choice"]
     assert (told["periods"], found.run.register_model) == ("households", "one_variable_logit")
     assert len(told["values"][0]) == 1 + 20
+
+
+def test_a_choice_by_ranks_spares_the_calibration_and_one_by_probabilities_does_not(cohorts: Cohorts) -> None:
+    trainer = Trainer(cohorts, RUN, cohorts.inputs)
+    assert trainer.enough_for("log_loss") is trainer
+    rows = np.flatnonzero(cohorts.frame["outcome"].notna())
+    train_rows, test_rows = divisions(cohorts.frame, rows, RUN.seed)[0][0]
+    found = [of.fit("lightgbm", train_rows) for of in (trainer, trainer.enough_for("roc_auc"))]
+    assert found[0].calibration != Calibration() and found[1].calibration == Calibration()
+    calibrated, raw = (fitted.risk(cohorts.inputs_of(test_rows, cohorts.inputs)) for fitted in found)
+    assert (
+        rankdata(calibrated.round(12)).tolist() == rankdata(raw.round(12)).tolist() and np.abs(calibrated - raw).max() > 0.01
+    )
 
 
 def test_parts_share_no_household_and_hold_every_row_once(cohorts: Cohorts) -> None:
