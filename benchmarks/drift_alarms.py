@@ -9,13 +9,13 @@ nothing stays nothing in any unit.
 **Simulated counties** (`--counties`), of both worlds, are reported on in each month that has one of the year before, and the
 errors are planted in the last one, every unit in every column of money: rare amounts are found more rarely.
 
-**Under a model** (`--models`), counties of five years are reported on every third month with a model of their first two and
-a half years; in copies, events, help or visits, or events of one kind, have not come in for a year before the last of these
-months.
+**Under a model** (`--models`), counties of five years are reported on every third month (`--every`) with a model of their
+first two and a half years; in copies, events, help or visits, or events of one kind, have not come in for a year before the
+last of these months.
 
     python benchmarks/drift_alarms.py --quiet 40 --planted 40 --households 3000 --json figures.json
     python benchmarks/drift_alarms.py --quiet 0 --planted 0 --counties 4 --json figures.json
-    python benchmarks/drift_alarms.py --quiet 0 --planted 0 --models 2 --json figures.json
+    python benchmarks/drift_alarms.py --quiet 0 --planted 0 --models 2 [--every 1] --json figures.json
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ def in_counties(
     return pd.DataFrame(months), pd.DataFrame(errors)
 
 
-def under_models(counties: int, households: int, folder: Path, first: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def under_models(
+    counties: int, households: int, folder: Path, first: int = 0, every: int = 3
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per quiet month with what alarmed, and one per table that came in no more, with whether it is named."""
     months, lacking = [], []
     for world, seed in product(WORLDS, range(first, first + counties)):
@@ -165,7 +167,7 @@ def under_models(counties: int, households: int, folder: Path, first: int = 0) -
         known = build_cohorts(register, [month_text(m) for m in range(begin + 6, begin + 30, 3)], 6)
         model = train(known, Run(label=known.label, split={"folds": 0}, models=["lightgbm"])).model
         whose = {"world": world, "county": seed}
-        for month in range(begin + 33, last + 1, 3):
+        for month in range(begin + 33, last + 1, every):
             found = report_drift(Asked(register, month, Rules(), model=model)).tables["alarms"]
             told = found["about"] + " " + found["check"] + " " + found["name"] + " " + found["reference"]
             months.append({**whose, "month": month_text(month), "alarms": "; ".join(told)})
@@ -224,6 +226,7 @@ def main() -> None:
     arguments.add_argument("--planted", type=int, default=40, help="registers with planted errors, nine each")
     arguments.add_argument("--counties", type=int, default=0, help="simulated counties of each world")
     arguments.add_argument("--models", type=int, default=0, help="simulated counties of each world with a model")
+    arguments.add_argument("--every", type=int, default=3, help="with --models: months from one report to the next")
     arguments.add_argument("--households", type=int, default=3000)
     arguments.add_argument("--first", type=int, default=0, help="first seed")
     arguments.add_argument("--json", type=Path)
@@ -232,7 +235,9 @@ def main() -> None:
         alarmed, months, what = quiet(asked.quiet, asked.households, range(LAST - 11, LAST + 1), Path(folder), asked.first)
         rows = planted(asked.planted, asked.households, Path(folder), asked.first)
         counties = in_counties(asked.counties, asked.households, Path(folder), asked.first) if asked.counties else None
-        models = under_models(asked.models, asked.households, Path(folder), asked.first) if asked.models else None
+        models = (
+            under_models(asked.models, asked.households, Path(folder), asked.first, asked.every) if asked.models else None
+        )
     low, high = wilson(alarmed, months)
     figures = {"households": asked.households, "first": asked.first, "months_without_drift": months, "alarmed": alarmed}
     figures |= {"alarmed_share": alarmed / months if months else float("nan"), "low": low, "high": high, "what": what[:20]}

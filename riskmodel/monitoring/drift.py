@@ -44,6 +44,7 @@ from riskmodel.monitoring.shifts import (
     ks_distance,
     middling,
     more_than_usual,
+    out_of_range,
     shares_differ,
     stability_index,
     stretches,
@@ -52,7 +53,7 @@ from riskmodel.monitoring.shifts import (
 from riskmodel.months import last_day, month_number, month_text
 from riskmodel.register import Register, load_contract
 
-LAST_YEAR, TRAINING, MONTH_BEFORE = "last_year", "training", "month_before"
+LAST_YEAR, TRAINING, MONTH_BEFORE, ALL_MONTHS = "last_year", "training", "month_before", "all_months"
 INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES = "inputs", "features", "scores", "calibration", "causes"
 ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values", "units", "level", "shape", "ratio"
 LACKING, KIND = "lacking", "kind"
@@ -61,6 +62,9 @@ _KIND = {"events": "kind"}
 """The column by which rows of a table are of one kind or another."""
 _LEAST_OF_KIND, _LEAST_TIMES = 20, 4
 """Of a kind rarer than so many in three months, or told by fewer such stretches (a year), none at all is no wonder."""
+_LEAST_EARLIER, _FOR_ALL_MONTHS = 500, 0.1
+"""Values of earlier months from which on it is told what hardly any household has; that test's share of a column's chance of
+a false alarm for units. The others, which also tell small steps, need more of it."""
 _LATELY = 3
 """Months in which rows of such a table became known: what comes in once a quarter is no fall."""
 
@@ -180,8 +184,10 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     for name in sample.kinds:
         if columns[name].type != "number" or columns[name].unit == "share":
             continue  # a share in percent lies beyond 1, which intake refuses; small ones change twelvefold by themselves
-        yield min((_units(sample, name, now, step, *made, len(steps), rules) for made in steps.items()),
-                  key=lambda test: (test.effect < test.least_effect, test.p_value))  # fmt: skip
+        own = len(steps) / (1 - _FOR_ALL_MONTHS)
+        tests = [_units(sample, name, now, step, *made, own, rules) for made in steps.items()]
+        tests.append(_of_no_household(sample, name, now, step, of_units, rules))
+        yield min(tests, key=lambda test: (test.effect < test.least_effect, test.p_value))
 
 
 def _steps_looked_at(now: int, first: int, step: int) -> dict[str, dict[int, list[int]]]:
@@ -396,7 +402,7 @@ def _units(
     step: int,
     reference: str,
     made: Mapping[int, Sequence[int]],
-    tries: int,
+    tries: float,
     rules: DriftRules,
 ) -> Comparison:
     """Whether single values made a step of a unit more often than is usual.
@@ -413,7 +419,7 @@ def _units(
     share, usual, p = more_than_usual(codes[now], [codes[late] for late in earlier], sample.cluster[sample.for_units], bins)
     season = codes.get(now - 12)
     if season is not None:  # what a season brings each year is usual, however rare in other months
-        usual = np.maximum(usual, np.bincount(season[season >= 0], minlength=bins) / max((season >= 0).sum(), 1))
+        usual = np.maximum(usual, _shares_of(season, bins))
     more = (share - usual)[1:]
     most = int(more.argmax())
     factor = factors[most % len(factors)]
@@ -424,6 +430,39 @@ def _units(
         detail=f"{'x' if most < len(factors) else '/'} {factor:g}",
         extra={"county_id": _most(codes[now], most + 1, sample)},
     )  # fmt: skip
+
+
+def _of_no_household(sample: Sample, name: str, now: int, step: int, months: Sequence[int], rules: DriftRules) -> Comparison:
+    """Whether values lie where hardly any household's lay before, more often than is usual.
+
+    A value that has none before, as a claim mostly has, cannot be held against the household's own; of a hundredfold one it
+    is seen all the same.
+    """
+    values = {m: sample.months[m].columns[name][sample.for_units] for m in months}
+    earlier = np.concatenate([values[m] for m in months if m != now])
+    earlier = earlier[earlier > 0]
+    told = INPUTS, name, UNITS, ALL_MONTHS, month_text(now - step)
+    if len(earlier) < _LEAST_EARLIER:
+        return Comparison(*told, 0.0, 0.0, 0.0, rules.unit_share, 1.0)
+    codes = dict(zip(values, out_of_range(list(values.values()), earlier, rules.unit_window), strict=True))
+    others = [codes[m] for m in months if m != now]
+    share, usual, p = more_than_usual(codes[now], others, sample.cluster[sample.for_units], 3)
+    if now - 12 in codes:
+        usual = np.maximum(usual, _shares_of(codes[now - 12], 3))
+    most = int((share - usual)[1:].argmax()) + 1
+    beyond = values[now][codes[now] == most]
+    away = abs(np.log(np.median(beyond) / np.median(earlier))) if len(beyond) else 0.0
+    factor = rules.unit_factors[int(np.abs(np.log(rules.unit_factors) - away).argmin())]
+    return Comparison(
+        *told, float(share[most]), float(usual[most]), float((share - usual)[most]), rules.unit_share,
+        min(float(p[most]) * 2 / _FOR_ALL_MONTHS, 1.0), detail=f"{'x' if most == 1 else '/'} {factor:g}",
+        extra={"county_id": _most(codes[now], most, sample)},
+    )  # fmt: skip
+
+
+def _shares_of(codes: np.ndarray, bins: int) -> np.ndarray:
+    """Share of each bin among the values that are compared, shape (bins,)."""
+    return np.bincount(codes[codes >= 0], minlength=bins) / max((codes >= 0).sum(), 1)
 
 
 def _most(codes: np.ndarray, step: int, sample: Sample) -> str:
@@ -637,7 +676,8 @@ def _alarms(asked: Asked, tests: Sequence[Comparison], limits: Mapping[bool, flo
             "county": test.extra.get("county_id", ""),
         }  # fmt: skip
         more = test.now > test.then if test.check == ROWS else test.now < test.then  # fewer missing are more known
-        en, zh = _ACTIONS[_WHERE_MORE.get(test.check, test.check) if more else test.check]
+        check = OF_NO_HOUSEHOLD if test.reference == ALL_MONTHS else test.check
+        en, zh = _ACTIONS[_WHERE_MORE.get(check, check) if more else check]
         rows.append({
             "about": test.about, "name": test.name, "name_en": english, "name_zh": chinese, "check": test.check,
             "reference": test.reference, "reference_month": test.reference_month, "now": test.now, "then": test.then,
@@ -669,7 +709,7 @@ def _named(asked: Asked, test: Comparison) -> tuple[str, str]:
 
 
 _NAMES = {"*": ("records", "记录"), "risk": ("risk", "风险"), "verdict": ("cause of the alerts", "预警原因判断")}
-MORE_ROWS, FULLER = "more_rows", "fuller"
+MORE_ROWS, FULLER, OF_NO_HOUSEHOLD = "more_rows", "fuller", "of_no_household"
 _WHERE_MORE = {ROWS: MORE_ROWS, MISSING: FULLER}
 _ACTIONS = {
     ROWS: (
@@ -717,6 +757,13 @@ _ACTIONS = {
         "source's mapping.",
         "{name}：{now:.1%}的数值相对{month}变化约 {detail}（通常为{then:.1%}），以{county}最多。请与报送单位核对计量单位"
         "（元与分、元与千元、月与年），并更正数据映射。",
+    ),
+    OF_NO_HOUSEHOLD: (
+        "{name}: {now:.1%} of values lie beyond nearly all of the months up to {month} ({then:.1%} is usual), by about "
+        "{detail}, most in {county}. Check the unit with whoever delivered them (yuan or fen, yuan or thousand, month or "
+        "year), and correct the source's mapping.",
+        "{name}：{now:.1%}的数值超出截至{month}几乎所有农户的范围（通常为{then:.1%}），相差约 {detail}，以{county}最多。"
+        "请与报送单位核对计量单位（元与分、元与千元、月与年），并更正数据映射。",
     ),
     LEVEL: (
         "{name}: the median is {now:,.0f}, it was {then:,.0f} in {month}. Check unit and definition with the source; if the "

@@ -13,6 +13,8 @@ from scipy import special, stats
 
 _FEW_VALUES = 12
 _OWN_BIN = 0.1
+_RARE = 0.002
+"""Share of values on each side beyond which lies what is hardly ever seen."""
 
 
 def shares_differ(
@@ -146,6 +148,27 @@ def unit_steps(now: np.ndarray, then: np.ndarray, factors: Sequence[float], wind
     nearest = away.argmin(axis=1)
     code[large] = np.where(away[np.arange(len(large)), nearest] <= window, nearest + 1, 0)
     return np.where(compared, code, -1)
+
+
+def out_of_range(values: Sequence[np.ndarray], usual: np.ndarray, window: float) -> list[np.ndarray]:
+    """Which values lie far beyond those of all households: bin 1 above, 2 below, 0 within; -1 where there is none above 0.
+
+    Parameters
+    ----------
+    values
+        Values of households, shape (n,) each.
+    usual
+        Values that say what is usual, any shape; of each side the most extreme of 500 are left out.
+    window
+        How far beyond them, in logarithms.
+
+    >>> usual = np.arange(1.0, 1001)
+    >>> [codes] = out_of_range([np.array([500.0, 50_000, 0.05, 0, np.nan, 1500])], usual, 0.6)
+    >>> codes.tolist()
+    [0, 1, 2, -1, -1, 0]
+    """
+    low, high = np.quantile(usual[usual > 0], [_RARE, 1 - _RARE]) * np.exp([-window, window])
+    return [np.where(x > 0, np.select([x > high, x < low], [1, 2], 0), -1) for x in values]
 
 
 def more_than_usual(

@@ -203,6 +203,21 @@ def test_debts_in_another_unit_are_found_though_all_debts_fall(tmp_path: Path) -
     assert alarms[["name", "check", "detail"]].to_numpy().tolist() == [["debt", "units", "x 100"]]
 
 
+def test_claims_in_another_unit_are_found_though_no_household_had_one_lately(tmp_path: Path) -> None:
+    rows = records()
+    claims = pd.factorize(rows["month"])[0] % 5 == rows["household_id"].astype(int) % 5  # none three or twelve months before
+    rows["claims"] = np.where(claims, np.random.default_rng(8).lognormal(8, 1, len(rows)), np.nan)
+    steady = report(tmp_path / "steady", rows).tables["alarms"]
+    assert not len(steady)
+    some = np.flatnonzero(last(rows) & claims)[::10]
+    rows.loc[some, "claims"] *= 100
+    alarms = report(tmp_path / "fen", rows).tables["alarms"]
+    assert alarms[["name", "check", "reference", "detail"]].to_numpy().tolist() == [
+        ["claims", "units", "all_months", "x 100"]
+    ]
+    assert "beyond nearly all" in alarms["action_en"].item() and "计量单位" in alarms["action_zh"].item()
+
+
 def test_a_counter_that_grows_by_a_year_each_year_moves_on_as_it_did() -> None:
     draw = np.random.default_rng(5)
     since = {
