@@ -41,14 +41,14 @@ class Calibration:
 
     @classmethod
     def fit(cls, risk: np.ndarray, outcome: np.ndarray) -> Calibration:
-        """Fit on risks of a model that has not seen these outcomes; none where that would turn ranks round."""
+        """Fit on risks of a model that has not seen these outcomes; the level alone where a slope would turn ranks round."""
         if len(np.unique(outcome)) < 2 or np.ptp(logit(risk)) < 1e-9:
-            return cls()
+            return cls().anchored(risk, outcome)
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(logit(risk)[:, None], outcome)
         slope = float(model.coef_[0, 0])
-        return cls(slope, float(model.intercept_[0])) if slope > 0.05 else cls()
+        return cls(slope, float(model.intercept_[0])) if slope > 0.05 else cls().anchored(risk, outcome)
 
     def anchored(self, risk: np.ndarray, outcome: np.ndarray) -> Calibration:
         """The same slope, with the level at which the mean of these risks equals the rate of these outcomes.

@@ -256,7 +256,9 @@ def test_where_falls_are_few_the_level_is_not_set_on_what_a_fit_has_learned(
     trainer = Trainer(cohorts, LIGHT.model_copy(update={"split": Split(calibration_months=6)}), list(X.columns))
     fitted = trainer.fit("lightgbm", np.arange(4_000))
     unmet = fitted.risk(trainer.inputs_of(np.arange(4_000, 6_000)))
-    assert unmet == pytest.approx(fell[early:4_000].mean())
+    rate = fell[early:4_000].mean()
+    assert unmet == pytest.approx(rate)
+    assert (fitted.intervals.interval(unmet) - rate).abs().max(axis=None) < 0.002, "intervals stand on the same scale"
 
 
 def test_the_correction_is_that_of_king_and_zeng() -> None:
