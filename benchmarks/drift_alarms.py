@@ -200,6 +200,7 @@ def told_of_models(months: pd.DataFrame, lacking: pd.DataFrame) -> dict[str, Any
         low, high = wilson(int(alarms.ne("").sum()), len(months))
         found |= {name: int(alarms.ne("").sum()), f"{name}_low": low, f"{name}_high": high}
     found |= {"tables_alone": int(lacking["alone"].sum())}
+    found |= {"tables_missed": lacking.loc[~lacking["found"], ["world", "county", "table"]].to_dict("records")}
     return found | {"what": months.loc[months["alarms"].ne("")].to_dict("records")}
 
 

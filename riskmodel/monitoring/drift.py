@@ -147,10 +147,8 @@ def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) ->
 def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
     register, rules, now = asked.register, asked.rules.drift, asked.as_of
     first, step = month_number(register.first_month), register.step_months
-    references: dict[str, int] = {}
-    if now - 12 >= first:
-        references[LAST_YEAR] = now - 12
-    else:
+    references = _last_year(asked, first)
+    if not references:
         notes.append(_NO_YEAR)
     trained = _training_month(asked, first)
     if trained is not None and trained not in references.values():
@@ -202,6 +200,15 @@ def _steps_looked_at(now: int, first: int, step: int) -> dict[str, dict[int, lis
     told_by = now - 12 if now - 24 >= first else now - step  # steps of last month may be those of an error that stayed
     steps[LAST_YEAR] = {m: [m - 12] for m in (now, told_by) if m - 12 >= first}
     return {reference: made for reference, made in steps.items() if now in made and len(made) > 1}
+
+
+def _last_year(asked: Asked, first: int) -> dict[str, int]:
+    """The same month of last year, if the register holds it, and not as its first.
+
+    A register begins with a count of all, of which other months carry a part forward. Waves a year apart are counts all.
+    """
+    month = asked.as_of - 12
+    return {LAST_YEAR: month} if month > first or (month == first and asked.register.step_months >= 12) else {}
 
 
 def _training_month(asked: Asked, first: int) -> int | None:
@@ -481,7 +488,7 @@ def _of_model(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison
     model, register, rules = asked.model, asked.register, asked.rules.drift
     assert model is not None
     first = month_number(register.first_month)
-    references: dict[str, int] = {LAST_YEAR: asked.as_of - 12} if asked.as_of - 12 >= first else {}
+    references = _last_year(asked, first)
     trained = _training_month(asked, first)
     if trained is None:
         notes.append(_NO_TRAINING)
@@ -793,8 +800,9 @@ _NO_MODEL = (
     "特征、评分和校准的漂移监测需要指定模型（--model）。",
 )
 _NO_YEAR = (
-    "The register does not reach back to the same month of last year.",
-    "登记数据不足一年，无法与上年同月比较。",
+    "The register does not reach back to the same month of last year, or begins with it: its first month, in which "
+    "everything is recorded at once, is like no other.",
+    "登记数据未覆盖上年同月，或上年同月正是首月（首月为集中登记，与其他月份不可比），未与上年同月比较。",
 )
 _NO_UNITS = (
     "The register is too short to tell steps of units from what is usual.",

@@ -138,6 +138,25 @@ def test_another_unit_is_found_among_the_households_that_are_drawn_and_it_is_sai
     pd.testing.assert_frame_equal(*(rows.sort_values(["name", "check"]).reset_index(drop=True) for rows in others))
 
 
+def test_the_count_of_all_that_a_register_begins_with_is_no_last_year(tmp_path: Path) -> None:
+    """Days of work are counted in the first month, and carried forward for most in all later ones."""
+    rows = records()
+    draw = np.random.default_rng(4)
+    first = rows["month"].eq("2022-01-01")
+    rows["days_worked"] = np.where(first, draw.uniform(0, 30, len(rows)), 20 + draw.normal(0, 1, len(rows)).clip(-5, 5))
+    register = make_register(tmp_path, records=rows)
+    found = {month: report_drift(Asked(register, month_number(month), Rules())) for month in ("2023-01", "2023-02")}
+    assert [of.figures["alarms"] for of in found.values()] == [0, 0]
+    assert [any("begins with it" in en for en, _ in of.notes) for of in found.values()] == [True, False]
+    rows.loc[rows["month"].eq("2022-02-01"), "days_worked"] = draw.uniform(0, 30, HOUSEHOLDS)
+    (changed,) = (
+        report_drift(Asked(make_register(tmp_path / "later", records=rows), month_number("2023-02"), Rules()))
+        .tables["alarms"]
+        .itertuples()
+    )
+    assert (changed.name, changed.check) == ("days_worked", "shape")
+
+
 def test_a_column_that_is_no_longer_delivered_alarms(tmp_path: Path) -> None:
     rows = records()
     rows.loc[last(rows) & (rows["household_id"] < "200"), "wage_income"] = None
