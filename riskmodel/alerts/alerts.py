@@ -255,9 +255,10 @@ def _by_county(name: str, rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
             visits = -1
         if visits < 0:
             raise UsageError(f"{name}, line {number}, column capacity: not a whole number from 0 on.")
-        if row["county_id"] in found:
+        county = row["county_id"].strip()  # as ids are taken in
+        if county in found:
             raise UsageError(f"{name}, line {number}, column county_id: this county stands above already.")
-        found[row["county_id"]] = visits
+        found[county] = visits
     if not any(found.values()):
         raise UsageError(f"{name}: no county has a visit. Give capacities above zero.")
     return found
