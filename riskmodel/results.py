@@ -185,7 +185,7 @@ def score_and_write(
     checked_target(out, "scores")
     if database is not None:
         step(f"reaching {database.label}")
-        database.reach()
+        database.reach(schema)
     place = _engine(engine, master, str(register))
     here = Register.open(register) if engine == "local" else None
     if here is not None and worth(here, here.counties, how.get("workers", 2)) > 1:
