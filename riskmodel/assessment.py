@@ -28,6 +28,7 @@ from riskmodel.evaluation.capacity import (
     actions,
     churn,
     figures_by_length,
+    floors_within,
     lead_time,
     lead_times,
     length_for_recall,
@@ -136,8 +137,12 @@ def _lists(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
         rows, rows["outcome"].to_numpy(), room, township_floor=room.township_floor, village_floor=room.village_floor
     )
     by = rows[rows["outcome"].notna()].groupby("listed_by")["outcome"].agg(["size", "mean"])
+    kept = floors_within(rows, room, township_floor=room.township_floor, village_floor=room.village_floor)
+    lowered = (kept["village_floor"] < room.village_floor) | (kept["township_floor"] < room.township_floor)
     return {
         **{name: _plain(row) for name, row in found.iterrows()},
+        "number": len(kept),
+        "floors_lowered": int(lowered.sum()),
         "by_level": [{"level": k, "rows": int(r["size"]), "precision": float(r["mean"])} for k, r in by.iterrows()],
     }
 

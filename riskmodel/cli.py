@@ -315,6 +315,12 @@ def score(
     typer.echo(f"{about['as_of']}: {counts['scored']:,} households scored, {counts['alerts']:,} alerts{of_them}.")
     if counts["by_hand"]:
         typer.echo(f"{counts['by_hand']:,} opted out of automated ranking: by_hand.parquet.")
+    if lowered := about["floors_lowered"]:
+        some = ", ".join(county["county_id"] for county in lowered[:5]) + (" ..." if len(lowered) > 5 else "")
+        typer.echo(
+            f"warning: {len(lowered):,} counties have fewer visits than the floors need, which are lowered there: {some} "
+            "(floors_lowered in manifest.json)."
+        )
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
     if database:
@@ -739,11 +745,17 @@ def _print_assessment(found: dict[str, Any]) -> None:
     """The lists in a few lines, then part by part."""
     from riskmodel.telling import assessment_sheets
 
-    lists, lead = found["lists"]["listed"], found["lead_time"]
+    lists_of, lead = found["lists"], found["lead_time"]
+    lists = lists_of["listed"]
     typer.echo(
         f"\nLists on {_span(found['months'])}: of 100 listed {100 * lists['precision']:.0f} fell; of 100 who fell "
         f"{100 * lists['recall']:.0f} were listed."
     )
+    if lowered := lists_of.get("floors_lowered"):
+        typer.echo(
+            f"warning: of {lists_of['number']:,} lists {lowered:,} have fewer visits than the floors of villages and "
+            "townships need; these are lowered there."
+        )
     if lead.get("median") is not None:
         early = _plain_figure(lead["intervals"]["early_share"])
         typer.echo(

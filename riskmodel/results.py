@@ -101,13 +101,14 @@ def evaluate_model(
     uri: str, register_path: Path, look: str | None, out: Path | None, tracking_uri: str | None, step: Step
 ) -> dict[str, Any]:
     """A model on what it has not seen; the look is recorded, and kept with the model where a registry holds it."""
-    from riskmodel.model.tracking import keep_evaluation, load_model
+    from riskmodel.model.tracking import checked_to_keep, keep_evaluation, load_model
     from riskmodel.register import Register
     from riskmodel.study import evaluate
 
     _check_evaluation(out)
     step("model")
     model = load_model(uri, tracking_uri)
+    checked_to_keep(uri, tracking_uri)
     here = model.run.model_copy(update={"machine": Machine()})
     cohorts = _cohorts_of(here, Register.open(register_path), step, catalogue=model.catalogue)
     step("lists, fairness, misses")
@@ -184,7 +185,7 @@ def score_and_write(
     checked_target(out, "scores")
     if database is not None:
         step(f"reaching {database.label}")
-        database.reach()
+        database.reach(schema)
     place = _engine(engine, master, str(register))
     here = Register.open(register) if engine == "local" else None
     if here is not None and worth(here, here.counties, how.get("workers", 2)) > 1:

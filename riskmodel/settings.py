@@ -147,8 +147,8 @@ class Capacity(Strict):
 
     number: int | None = Field(None, ge=1, description="households per county and month")
     share: float | None = Field(None, gt=0, le=1, description="share of those at risk per county and month")
-    township_floor: int = Field(0, ge=0, description="visits guaranteed to each township, within the county's total")
-    village_floor: int = Field(0, ge=0, description="visits guaranteed to each village, within the county's total")
+    township_floor: int = Field(0, ge=0, description="visits guaranteed to each township, as far as the county's total goes")
+    village_floor: int = Field(0, ge=0, description="visits guaranteed to each village, as far as the county's total goes")
 
     @model_validator(mode="after")
     def _one(self) -> Capacity:

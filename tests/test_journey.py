@@ -380,6 +380,42 @@ def test_a_store_of_models_that_may_not_be_written_is_said_before_the_test_month
     assert not (tmp_path / "results").exists()
 
 
+def test_an_evaluation_that_cannot_be_kept_with_its_model_is_refused_before_the_test_months_are_looked_at(
+    tmp_path: Path, county: County
+) -> None:
+    store, looks = tmp_path / "mlflow.db", (county.register / "looks.jsonl").read_bytes()
+    shutil.copy(county.folder / "mlflow.db", store)
+    shutil.copytree(county.folder / "mlartifacts", tmp_path / "mlartifacts")
+    with sqlite3.connect(store) as books:
+        (run,) = books.execute("SELECT run_id FROM model_versions").fetchone()
+        files = tmp_path / "mlartifacts" / "riskmodel" / run / "artifacts"
+        books.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", [files.as_uri(), run])
+    asked = ["evaluate", "models:/return-risk@champion", "--register", county.register, "--out", tmp_path / "evaluation"]
+    files.chmod(0o500)
+    try:
+        done = _as_anybody(*asked, "--look", "a committee asked", "--tracking-uri", f"sqlite:///{store}")
+    finally:
+        files.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{files}: this account may not write in this folder" in done.stderr
+    assert (county.register / "looks.jsonl").read_bytes() == looks
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_results_folder_that_may_not_be_written_is_said_before_all_else(tmp_path: Path, county: County) -> None:
+    out = tmp_path / "alerts"
+    shutil.copytree(county.alerts, out)
+    before = (out / "manifest.json").read_bytes()
+    out.chmod(0o500)
+    try:
+        done = _as_anybody("score", tmp_path / "no-register", "--as-of", AS_OF, "--out", out)
+    finally:
+        out.chmod(0o700)
+    assert done.returncode == 15, done.stderr
+    assert f"{out}: this account may not write in this folder" in done.stderr
+    assert (out / "manifest.json").read_bytes() == before
+
+
 def test_decisions_and_filled_workbooks_that_may_not_be_read_are_no_damaged_ones(tmp_path: Path) -> None:
     for command, name in ((["review", "verify", "--decisions"], "decisions.db"), (["review", "import"], "filled.xlsx")):
         file = tmp_path / name
@@ -419,6 +455,8 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
     file = tmp_path / "capacity.csv"
     file.write_text(f"county_id,capacity\n{name},3\n", encoding="utf-8")
     assert len(explain_alerts(scores, read_capacity(file)).frame) == 3
+    file.write_text(f"county_id,capacity\n {name} ,3\n", encoding="utf-8")
+    assert len(explain_alerts(scores, read_capacity(file)).frame) == 3, "spaces are no part of an id, as at the intake"
     file.write_text("county_id,capacity\nelsewhere,3\n", encoding="utf-8")
     with pytest.raises(UsageError, match="elsewhere"):
         explain_alerts(scores, read_capacity(file))

@@ -26,6 +26,7 @@ from riskmodel.cohort.cohorts import register_facts
 from riskmodel.errors import ContractError, DatabaseError, NotFound, UsageError
 from riskmodel.register import Register, commit_directory, ingest, verify
 from riskmodel.register.postgres import Database
+from riskmodel.results import score_and_write
 from tests.server import PASSWORD, Server
 
 # Households with a conflict, a size of zero, an unknown month, and a row that was entered half an hour after midnight.
@@ -532,6 +533,18 @@ def test_a_table_with_other_columns_is_refused(
     with pytest.raises(DatabaseError, match=told):
         write_to_database(month(tmp_path / "out", {**RISKS, "a": 0.95}), there)
     assert kept(postgres, database) == before
+
+
+@pytest.mark.parametrize("schema", ["", "pg_counties", "新疆维吾尔自治区巴音郭楞蒙古自治州焉耆回族自治县"])
+def test_a_schema_that_the_server_would_refuse_or_cut_is_refused_before_anything_is_read(
+    postgres: Server, database: str, tmp_path: Path, schema: str
+) -> None:
+    there = Database.named(postgres.url(database))
+    with pytest.raises(UsageError, match="--schema"):
+        score_and_write("no register", "no model", "2023-06", tmp_path / "out", None, print, database=there, schema=schema)
+    with pytest.raises(UsageError, match="--schema"):
+        write_to_database(month(tmp_path / "out", RISKS), there, schema)
+    assert not postgres.run(database, "SELECT 1 FROM pg_tables WHERE tablename = 'scores'")
 
 
 def test_a_user_with_few_rights_writes_where_the_tables_are_there_already(

@@ -200,6 +200,11 @@ def test_floors_change_who_is_listed_but_not_how_many(county: County, cohorts: C
     without = county.study.evidence["assessment"]
     assert [m["listed"] for m in with_floor["churn"]] == [m["listed"] for m in without["churn"]]
     assert {row["level"] for row in with_floor["lists"]["by_level"]} == {"village", "county"}
+    assert with_floor["lists"]["number"] == len(months) and with_floor["lists"]["floors_lowered"] == 0
+    greedy = county.run.capacity.model_copy(update={"village_floor": 50})
+    bounded = assess(county.study.model, cohorts, months, county.run.model_copy(update={"capacity": greedy}))
+    assert bounded["lists"]["floors_lowered"] == len(months)
+    assert [m["listed"] for m in bounded["churn"]] == [m["listed"] for m in without["churn"]]
 
 
 def test_a_model_is_not_judged_on_months_that_it_was_trained_on(county: County, cohorts: Cohorts) -> None:

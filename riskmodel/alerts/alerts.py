@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from riskmodel.alerts.scoring import SCORE_COLUMNS, Capacity, Scores, room
 from riskmodel.catalogue import Catalogue, Condition, Measure
 from riskmodel.cohort.conditions import ask, holds, words
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.capacity import nested_lists
+from riskmodel.evaluation.capacity import floors_within, nested_lists
 from riskmodel.explain.causes import JUDGED, judge_causes, settle, verdict_words
 from riskmodel.explain.drivers import driver_contributions, effects, peer_bounds
 from riskmodel.explain.margins import risks
@@ -46,12 +46,16 @@ class Explained:
         Feature values, evidence columns included.
     base
         Log-odds that the contributions add to.
+    lowered
+        Counties whose visits do not suffice for the floors of the run, with the floors that their list keeps; columns as
+        `evaluation.capacity.floors_within` gives them. This table has rows of its own.
     """
 
     frame: pd.DataFrame
     drivers: pd.DataFrame
     features: pd.DataFrame
     base: float
+    lowered: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def raise_alerts(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
@@ -80,7 +84,8 @@ def raise_alerts(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
 
 def explain_alerts(scores: Scores, capacity: Capacity = None) -> Explained:
     """`raise_alerts` with all tables behind it."""
-    return in_words(scores.model.catalogue, attribute(scores, capacity))
+    found = in_words(scores.model.catalogue, attribute(scores, capacity))
+    return replace(found, lowered=lowered_floors(scores, capacity))
 
 
 def in_words(catalogue: Catalogue, found: Attributed) -> Explained:
@@ -250,9 +255,10 @@ def _by_county(name: str, rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
             visits = -1
         if visits < 0:
             raise UsageError(f"{name}, line {number}, column capacity: not a whole number from 0 on.")
-        if row["county_id"] in found:
+        county = row["county_id"].strip()  # as ids are taken in
+        if county in found:
             raise UsageError(f"{name}, line {number}, column county_id: this county stands above already.")
-        found[row["county_id"]] = visits
+        found[county] = visits
     if not any(found.values()):
         raise UsageError(f"{name}: no county has a visit. Give capacities above zero.")
     return found
@@ -266,11 +272,27 @@ def on_list(scores: Scores, capacity: Capacity = None) -> np.ndarray:
         raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
     rooms = {county: room(capacity, scores.model, county, size) for county, size in at_risk.items()}
     by_rank = scores.frame["rank"].to_numpy() <= counties.map(rooms).to_numpy(float)
-    default = scores.model.run.capacity
-    floors = {"township_floor": default.township_floor, "village_floor": default.village_floor}
-    if capacity is not None or not any(floors.values()):
+    floors = _floors(scores, capacity)
+    if not floors:
         return by_rank
-    return nested_lists(scores.frame.join(scores.places), default, **floors).notna().to_numpy()
+    return nested_lists(scores.frame.join(scores.places), scores.model.run.capacity, **floors).notna().to_numpy()
+
+
+def lowered_floors(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
+    """Counties whose visits do not suffice for the floors of the run, with the floors that their list keeps."""
+    floors = _floors(scores, capacity)
+    if not floors:
+        return pd.DataFrame()
+    rows = scores.frame[["household_id", "county_id"]].join(scores.places)
+    kept = floors_within(rows, scores.model.run.capacity, **floors)
+    return kept[(kept[list(floors)] < pd.Series(floors)).any(axis=1)].reset_index(drop=True)
+
+
+def _floors(scores: Scores, capacity: Capacity) -> dict[str, int]:
+    """The floors of the run, which hold where its capacity is taken."""
+    run = scores.model.run.capacity
+    floors = {"township_floor": run.township_floor, "village_floor": run.village_floor}
+    return floors if capacity is None and any(floors.values()) else {}
 
 
 def _leading(drivers: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:

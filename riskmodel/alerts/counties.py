@@ -108,7 +108,7 @@ def score_month(
     """
     month = period_within(register, as_of)
     if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(register.counties))):
-        raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
+        raise UsageError(f"capacity names county {unknown[0]!r}, which the register does not hold.")
     beside = out.parent.resolve() / f".{out.name}.counties"
     busy = f"{out}: another run is writing there. Wait until it has ended, or name another folder."
     with working_folder(beside, busy):

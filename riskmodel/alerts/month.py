@@ -60,6 +60,7 @@ def facts_of(scores: Scores, explained: Explained | None) -> dict[str, Any]:
             "by_hand": len(scores.by_hand),
             "verdicts": {} if explained is None else explained.frame["verdict"].value_counts().to_dict(),
         },
+        "floors_lowered": [] if explained is None else explained.lowered.to_dict("records"),
     }
 
 
@@ -85,6 +86,7 @@ def about_month(
             **{name: sum(f["counts"][name] for f in facts) for name in ("scored", "alerts", "by_hand")},
             "verdicts": dict(sorted(verdicts.items(), key=lambda item: (-item[1], item[0]))),
         },
+        "floors_lowered": [county for f in facts for county in f["floors_lowered"]],
         "missing_drivers": missing_drivers(model.catalogue, {f.name for f in available}),
         "missing_features": dict(lacking),
     }

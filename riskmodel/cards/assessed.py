@@ -35,6 +35,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "worst": found["lists"]["worst"],
         "best": found["lists"]["best"],
         "floors": [found["capacity"].get("village_floor", 0), found["capacity"].get("township_floor", 0)],
+        "lowered": [found["lists"].get("floors_lowered", 0), found["lists"].get("number")],
         "minimum": found["minimum_list"],
         "churn": [_month_of_list(row, ten) for row in found["churn"]],
         "lead": lead if lead["falls"] >= ten and lead["caught"] >= ten else None,

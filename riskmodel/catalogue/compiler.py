@@ -167,8 +167,11 @@ def _joined(aggregates: Mapping[str, Sequence[Feature]], county: CountyFiles) ->
     for table, rows in aggregates.items():
         short = "r" if table == "records" else table
         for feature in rows:
-            without = "CAST(NULL AS DOUBLE)" if feature.empty is None else str(feature.empty)
-            value = f"CASE WHEN {short}.as_of_no IS NULL THEN {without} ELSE {short}.{feature.name} END"
+            found = f"{short}.{feature.name}"
+            without = str(feature.empty)
+            if feature.empty is None:  # a number also where it is told as true or false
+                found, without = f"CAST({found} AS DOUBLE)", "CAST(NULL AS DOUBLE)"
+            value = f"CASE WHEN {short}.as_of_no IS NULL THEN {without} ELSE {found} END"
             columns.append(f"{value if table in county.files else without} AS {feature.name}")
         if table not in county.files:
             continue

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from riskmodel.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count(mask, low, high):
     """Number of rows."""
     out = np.zeros(len(low), np.int64)
@@ -22,7 +23,7 @@ def count(mask, low, high):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def total(values, mask, low, high):
     """Sum, and number of rows."""
     out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -34,12 +35,12 @@ def total(values, mask, low, high):
     return out, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _above(a, b):
     return a > b or (math.isnan(a) and not math.isnan(b))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def extreme(values, mask, low, high, largest):
     """Largest or smallest value (NaN is above all numbers), and number of rows."""
     out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -53,7 +54,7 @@ def extreme(values, mask, low, high, largest):
     return out, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spread(values, mask, low, high):
     """Sum of squared deviations from the mean (Welford 1962), and number of rows."""
     out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -68,7 +69,7 @@ def spread(values, mask, low, high):
     return out, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def slope(y, x, mask, low, high):
     """Co-moment of y and x, squared deviations of x, and number of rows."""
     together, alone, n = np.zeros(len(low)), np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -85,7 +86,7 @@ def slope(y, x, mask, low, high):
     return together, alone, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort(values):
     """Into ascending order, in place, by insertion: a household has few rows."""
     if len(values) > 64:
@@ -99,7 +100,7 @@ def _sort(values):
         values[place] = x
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def quantile(values, mask, low, high, share):
     """Quantile between two neighbours of the sorted values, and number of rows."""
     out, n = np.zeros(len(low)), np.zeros(len(low), np.int64)
@@ -124,7 +125,7 @@ def quantile(values, mask, low, high, share):
     return out, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def distinct(values, mask, low, high):
     """Number of different whole numbers."""
     out = np.zeros(len(low), np.int64)
@@ -146,7 +147,7 @@ def distinct(values, mask, low, high):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def last(mask, low, high):
     """The last row, -1 where there is none."""
     out = np.full(len(low), -1)
@@ -158,7 +159,7 @@ def last(mask, low, high):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def last_bit(packed, first, low, high):
     """The last row whose bit is set, -1 where there is none; the bit of row 0 is number `first`."""
     out = np.full(len(low), -1)
@@ -170,7 +171,7 @@ def last_bit(packed, first, low, high):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def together(mask, low, high):
     """Where the rows that count begin and end in each run, and whether they lie side by side in every one."""
     begin, end = low.copy(), low.copy()
@@ -187,7 +188,7 @@ def together(mask, low, high):
     return begin, end, True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rising(values, low, high):
     """Whether values rise strictly through each run."""
     for u in range(len(low)):
@@ -197,7 +198,7 @@ def rising(values, low, high):
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def first_extreme(by, mask, low, high, largest):
     """The first row with the largest or smallest `by`, -1 where there is none."""
     out = np.full(len(low), -1)
@@ -210,37 +211,37 @@ def first_extreme(by, mask, low, high, largest):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _logs(x, out):
     for i in range(len(x)):
         out[i] = math.log(x[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _logs_to_10(x, out):
     for i in range(len(x)):
         out[i] = math.log10(x[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _exponentials(x, out):
     for i in range(len(x)):
         out[i] = math.exp(x[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sines(x, out):
     for i in range(len(x)):
         out[i] = math.sin(x[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cosines(x, out):
     for i in range(len(x)):
         out[i] = math.cos(x[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _powers(x, y, out):
     for i in range(len(x)):
         out[i] = math.pow(x[i], y[i])

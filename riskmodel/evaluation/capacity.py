@@ -33,7 +33,8 @@ def nested_lists(
     Each village first gets its floor from its highest risks, then each township is filled up to its floor, then the
     county to its total. Of all lists that keep floors and total this one holds the highest sum of risks. A place with
     fewer households than its floor is listed whole, and its spare visits go to the county. Equal risks are taken in the
-    order of household ids.
+    order of household ids. Where the floors need more visits than the county has, they are lowered there
+    (`floors_within`). A household whose village or township is not known competes for the visits that no floor of it takes.
 
     Parameters
     ----------
@@ -55,46 +56,127 @@ def nested_lists(
     Raises
     ------
     UsageError
-        If a column is missing, a risk or a place with a floor is unknown, or the floors need more visits than the total.
+        If a column is missing or a risk is unknown.
 
     >>> scores = pd.DataFrame({"household_id": list("abcd"), "county_id": "k", "village_id": list("xxxy"),
     ...                        "risk": [0.9, 0.8, 0.7, 0.1]})
     >>> nested_lists(scores, Capacity(number=3), village_floor=1).tolist()
     ['village', 'county', nan, 'village']
     """
-    floors = {"township_id": township_floor, "village_id": village_floor}
-    places = [place for place, floor in floors.items() if floor]
-    _need(scores, ["household_id", "county_id", "risk", *places])
-    if min(floors.values()) < 0:
-        raise UsageError("a floor is a number of visits: 0 or more.")
-    if scores[["risk", *places]].isna().to_numpy().any():
-        raise UsageError(
-            f"a list needs {', '.join(['risk', *places])} of every household: complete them, or drop the floor."
-        )
-    lists = [c for c in ("as_of", "county_id") if c in scores]
+    lists = _Lists.of(scores, capacity, {"village": village_floor, "township": township_floor})
+    if scores["risk"].isna().any():
+        raise UsageError("a list needs the risk of every household.")
     key = np.zeros(len(scores)) if first is None else -np.asarray(first, float)
     order = np.lexsort((scores["household_id"].to_numpy(str), key, -scores["risk"].to_numpy(float)))
-    county = scores.groupby(lists, sort=False, dropna=False).ngroup().to_numpy()
-    size = np.bincount(county)
-    total = np.minimum(capacity.number, size) if capacity.number else np.ceil(capacity.share * size - 1e-9).astype(int)
-
     level = np.full(len(scores), -1)
     for number, name in enumerate(LEVELS):
-        floor = floors.get(f"{name}_id")
-        if floor == 0:
+        if name == "county":
+            group, room, open_to = lists.county, lists.room, np.ones(len(scores), bool)
+        elif name in lists.places:
+            place = lists.places[name]
+            group, room, open_to = place.group, lists.floors[name][place.county], place.known
+        else:
             continue
-        known = [c for c in _WITHIN[name] if c in scores]
-        group = scores.groupby([*lists, *known], sort=False, dropna=False).ngroup().to_numpy()
-        room = total if name == "county" else np.full(group.max(initial=-1) + 1, floor)
         listed = level >= 0
         room = room - np.bincount(group[listed], minlength=len(room))
-        if name == "county" and (room < 0).any():
-            raise UsageError(
-                f"the floors need up to {int(-room.min())} more visits than a county has: lower village_floor or "
-                "township_floor, or raise the capacity."
-            )
-        level[_highest(order[~listed[order]], group, room)] = number
+        level[_highest(order[(open_to & ~listed)[order]], group, room)] = number
     return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
+
+
+def floors_within(
+    scores: pd.DataFrame, capacity: Capacity, *, township_floor: int = 0, village_floor: int = 0
+) -> pd.DataFrame:
+    """The floors that each list can keep: lowered where they need more visits than its county has.
+
+    Villages come first, as they do on the list: their floor is the largest, up to the one asked for, that the visits of the
+    county suffice for, and that of townships the largest beside it.
+
+    Parameters
+    ----------
+    scores, capacity, township_floor, village_floor
+        As for `nested_lists`; no risk is looked at.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a list: its `county_id` and, where there are several months, `as_of`; `visits` of the list; `village_floor`
+        and `township_floor`.
+
+    >>> scores = pd.DataFrame({"household_id": list("abcd"), "county_id": list("kkkl"), "village_id": list("xxyz")})
+    >>> floors_within(scores, Capacity(number=1), village_floor=1).to_numpy().tolist()
+    [['k', 1, 0, 0], ['l', 1, 1, 0]]
+    """
+    lists = _Lists.of(scores, capacity, {"village": village_floor, "township": township_floor})
+    first = np.unique(lists.county, return_index=True)[1]
+    found = scores[_list_keys(scores)].iloc[first].reset_index(drop=True).assign(visits=lists.room)
+    return found.assign(**{f"{name}_floor": lists.floors.get(name, 0) for name in ("village", "township")})
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Villages or townships: of each row its place and whether it is known; of each place its list and households."""
+
+    group: np.ndarray
+    known: np.ndarray
+    county: np.ndarray
+    size: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Lists by county and month: of each row its list; of each list its visits, and the floors that these suffice for."""
+
+    county: np.ndarray
+    room: np.ndarray
+    places: dict[str, _Places]
+    floors: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame, capacity: Capacity, floors: dict[str, int]) -> _Lists:
+        asked = {name: floor for name, floor in floors.items() if floor}
+        _need(scores, ["household_id", "county_id", *(f"{name}_id" for name in asked)])
+        if min(floors.values()) < 0:
+            raise UsageError("a floor is a number of visits: 0 or more.")
+        keys = _list_keys(scores)
+        county = scores.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+        size = np.bincount(county)
+        room = np.minimum(capacity.number, size) if capacity.number else np.ceil(capacity.share * size - 1e-9).astype(int)
+        places = {name: _places(scores, keys, county, name) for name in asked}
+        return cls(county, room, places, _lowered(places, asked, room))
+
+
+def _list_keys(scores: pd.DataFrame) -> list[str]:
+    return [c for c in ("as_of", "county_id") if c in scores]
+
+
+def _places(scores: pd.DataFrame, keys: list[str], county: np.ndarray, name: str) -> _Places:
+    within = [c for c in _WITHIN[name] if c in scores]
+    group = scores.groupby([*keys, *within], sort=False, dropna=False).ngroup().to_numpy()
+    known = scores[f"{name}_id"].notna().to_numpy()
+    first = np.unique(group, return_index=True)[1]
+    return _Places(group, known, county[first], np.bincount(group[known], minlength=len(first)))
+
+
+def _lowered(places: dict[str, _Places], asked: dict[str, int], room: np.ndarray) -> dict[str, np.ndarray]:
+    """The floor of each kind of place on each list, as `floors_within` says."""
+    held: dict[str, np.ndarray] = {}
+    inner = None  # of each row the smaller place that it lies in, and the visits that places of that kind take
+    for name, place in places.items():
+        within = np.zeros(len(place.size), np.int64)
+        if inner is not None:
+            first = np.unique(inner[0], return_index=True)[1]
+            within = np.bincount(place.group[first], inner[1], len(place.size)).astype(np.int64)
+        most = min(asked[name], place.size.max(initial=0))
+        floor = np.full(len(room), most)
+        while True:
+            taken = np.maximum(within, np.minimum(place.size, floor[place.county]))
+            over = np.bincount(place.county, taken, len(room)) > room
+            if not over.any():
+                break
+            floor[over] -= 1
+        held[name] = np.where(floor < most, floor, asked[name])
+        inner = place.group, taken
+    return held
 
 
 def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Capacity) -> pd.Series:
@@ -128,7 +210,7 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
     by = pd.Series(np.where(listed, "county", None), index=scores.index, dtype="str")
     floors = {"township_floor": capacity.township_floor, "village_floor": capacity.village_floor}
     if any(floors.values()):
-        with contextlib.suppress(UsageError):
+        with contextlib.suppress(UsageError):  # no places to draw it by
             drawn = nested_lists(scores, capacity, **floors)
             by = drawn if np.array_equal(drawn.notna(), listed) else by
     ends = np.full(len(scores), np.inf)

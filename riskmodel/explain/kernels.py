@@ -7,15 +7,13 @@ the last bit whichever rows are explained together. None of them holds Python's 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from riskmodel.compiled import compiled
 from riskmodel.explain.trees import CATEGORY, LESS_OR_NAN, ZERO, ZERO_LEFT
 
 BLOCK = 256
@@ -25,16 +23,7 @@ _WORDS = 32
 """Rows that are scored together, in words of 64."""
 
 
-def _compiled(function: Callable | None = None, **options: Any) -> Callable:
-    if function is None:
-        return partial(_compiled, **options)
-    try:
-        return njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # no place to keep the cache can be written to
-        return njit(nogil=True, **options)(function)
-
-
-@_compiled
+@compiled
 def _count_below(x, thresholds, below):
     """Number of ascending thresholds below each x; none is below NaN."""
     if len(thresholds) > _MANY:
@@ -52,7 +41,7 @@ def _count_below(x, thresholds, below):
             below[row] += np.int32(thresholds[i] < x[row])
 
 
-@_compiled
+@compiled
 def _is_category(x, words):
     """Whether x, cut to a whole number as LightGBM does, is in the set; missing and negative are not."""
     if not -1 < x < 32 * len(words):
@@ -61,7 +50,7 @@ def _is_category(x, words):
     return words[code // 32] >> np.uint32(code % 32) & np.uint32(1) > 0
 
 
-@_compiled
+@compiled
 def fill_ranks(columns, X, top, ranks):
     """Rank of each value of rows x features among the thresholds of each column, columns x rows."""
     held, counted = np.empty(BLOCK, X.dtype), np.empty(BLOCK, np.int32)
@@ -83,7 +72,7 @@ def fill_ranks(columns, X, top, ranks):
                 found[row] = by_default if np.isnan(x[row]) | (abs(x[row]) <= nothing) else below[row] + 1
 
 
-@_compiled
+@compiled
 def _decide(here, x, rank, unmet, to_left, to_right):
     for row in range(len(x)):
         left, pattern = x[row] <= rank, here[row]
@@ -92,7 +81,7 @@ def _decide(here, x, rank, unmet, to_left, to_right):
         to_right[row] = missed if left else pattern
 
 
-@_compiled
+@compiled
 def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
     """Pattern of unmet groups of each row at each split and leaf of a tree."""
     first = layout.first_split[tree]
@@ -112,7 +101,7 @@ def _patterns(tree, layout, ranks, begin, rows, at_split, at_leaf):
         )
 
 
-@_compiled
+@compiled
 def _most_leaves(first_leaf):
     most = 1
     for tree in range(len(first_leaf) - 1):
@@ -120,13 +109,13 @@ def _most_leaves(first_leaf):
     return most
 
 
-@_compiled
+@compiled
 def _scratch(layout):
     most = _most_leaves(layout.first_leaf)
     return np.zeros((most, BLOCK), np.uint16), np.zeros((most, BLOCK), np.uint16)
 
 
-@_compiled
+@compiled
 def count_patterns(layout, ranks, counts):
     """Number of background rows with each pattern of unmet groups, per leaf with a table."""
     rows = ranks.shape[1]
@@ -143,7 +132,7 @@ def count_patterns(layout, ranks, counts):
                         table[pattern[row]] += 1.0
 
 
-@_compiled
+@compiled
 def shares_of_training(layout, ratio, shares):
     """share(path without S) for every S: the product of the ratios of the groups that are absent."""
     for leaf in range(len(layout.group_start) - 1):
@@ -158,7 +147,7 @@ def shares_of_training(layout, ratio, shares):
                 table[present] = share
 
 
-@_compiled
+@compiled
 def shares_of_background(layout, rows, counts):
     """share(path without S) for every S, in place of the counts: a row counts if all that it does not meet is in S."""
     for leaf in range(len(layout.group_start) - 1):
@@ -168,7 +157,7 @@ def shares_of_background(layout, rows, counts):
             table[present] /= rows
 
 
-@_compiled
+@compiled
 def _sum_over_subsets(table):
     step = 1
     while step < len(table):
@@ -178,7 +167,7 @@ def _sum_over_subsets(table):
         step *= 2
 
 
-@_compiled
+@compiled
 def tables_of_shares(layout, value, weights, shares, B, E):
     """Fill B and E of every leaf (see `riskmodel.explain.games`), by pattern of unmet groups."""
     for leaf in range(len(layout.group_start) - 1):
@@ -201,7 +190,7 @@ def tables_of_shares(layout, value, weights, shares, B, E):
             E[begin:end] = (b + e)[::-1]
 
 
-@_compiled
+@compiled
 def join_tables(layout, joined, pairs, table):
     """The tables of the joined layout (`games.join_siblings`) from those of single leaves."""
     out = np.empty(joined.table_start[-1])
@@ -220,19 +209,19 @@ def join_tables(layout, joined, pairs, table):
     return out
 
 
-@_compiled
+@compiled
 def _look_up(table, pattern, found):
     for row in range(len(pattern)):
         found[row] = table[pattern[row]]
 
 
-@_compiled
+@compiled
 def _add_difference(table, pattern, bit, common, total):
     for row in range(len(pattern)):
         total[row] += common[row] - table[pattern[row] | bit]
 
 
-@_compiled
+@compiled
 def add_tables(layout, ranks, trees, B, E, values):
     """Add the contributions of all leaves with a table to `values`, rows x groups."""
     rows, groups = values.shape
@@ -256,7 +245,7 @@ def add_tables(layout, ranks, trees, B, E, values):
                 values[begin + row, group] += total[group, row]
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _meets(layout, ranks, row, splits, left, place, met):
     met[:] = True
     for i in range(len(splits)):
@@ -264,7 +253,7 @@ def _meets(layout, ranks, row, splits, left, place, met):
             met[place[i]] = False
 
 
-@_compiled
+@compiled
 def add_long_path(layout, ranks, route, groups, ratio, value, nodes, node_weights, values):
     """Add a leaf without table, path-dependent: the integral of a polynomial, exact by Gauss-Legendre quadrature."""
     splits, left, place = route
@@ -285,7 +274,7 @@ def add_long_path(layout, ranks, route, groups, ratio, value, nodes, node_weight
             values[row, groups[j]] += value * part[j]
 
 
-@_compiled
+@compiled
 def add_long_background(layout, ranks, route, groups, references, shares, value, weights, values):
     """Add a leaf without table, interventional: one closed form for each distinct pattern of the background."""
     splits, left, place = route
@@ -334,7 +323,7 @@ def _at_most(typing, ranks, first, rank):
     return types.uint64(ranks, types.intp, kind), build
 
 
-@_compiled
+@compiled
 def add_margins(forest, column, rank, ranks, margins):
     """Add each tree's leaf value to the margins, tree by tree as LightGBM does; rows are a multiple of 64.
 
@@ -369,7 +358,7 @@ def add_margins(forest, column, rank, ranks, margins):
             _pay(margins[begin : begin + 64 * words], spelled.view(np.uint8), value[leaf_0 : leaf_0 + leaves])
 
 
-@_compiled
+@compiled
 def _part(here, ranks, begin, rank, to_left, to_right, words):
     for word in range(words):
         low, rows = _at_most(ranks, begin + 64 * word, rank), here[word]
@@ -377,13 +366,13 @@ def _part(here, ranks, begin, rank, to_left, to_right, words):
         to_right[word] = rows & ~low
 
 
-@_compiled
+@compiled
 def _unite(rows, more, words):
     for word in range(words):
         rows[word] |= more[word]
 
 
-@_compiled
+@compiled
 def _spell(digits, count, words, spelled):
     """The number of each row's leaf from its binary digits, eight rows at a time, a byte each."""
     for word in range(words):
@@ -395,13 +384,13 @@ def _spell(digits, count, words, spelled):
             spelled[8 * word + part] = numbers
 
 
-@_compiled
+@compiled
 def _pay(margins, leaf, value):
     for row in range(len(margins)):
         margins[row] += value[leaf[row]]
 
 
-@_compiled
+@compiled
 def logistic(margins, out):
     """Probabilities of margins, as LightGBM turns them."""
     for row in range(len(margins)):

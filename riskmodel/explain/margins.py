@@ -113,8 +113,13 @@ def _margins(booster: Any) -> Margins | None:
     try:
         return Margins(booster)
     except NotCovered as why:
-        log.warning("%s: scored by LightGBM's own predict, some times slower.", why)
+        _say_once(f"{why}: scored by LightGBM's own predict, some times slower.")
         return None
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.warning(line)
 
 
 @cache

@@ -118,11 +118,16 @@ def checked_store(tracking: Tracking) -> None:
                 f"{_shown(tracking.uri)}: the experiment {tracking.experiment!r} was deleted there. Restore it (mlflow "
                 "experiments restore), or name another one (tracking.experiment)."
             )
-        location = urlsplit(found.artifact_location)
-        files = Path(url2pathname(location.path)) if location.scheme in ("", "file") else None
+        files = _folder_of(found.artifact_location)
     if files is not None:
         with staging(files / "run"):
             pass
+
+
+def _folder_of(location: str) -> Path | None:
+    """The folder of this machine that a store keeps files in; None for a place elsewhere."""
+    parts = urlsplit(location)
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
@@ -191,6 +196,20 @@ def log_study(study: Study, cohorts: Cohorts, tracking: Tracking) -> Study:
         "version": str(version),
     }
     return replace(study, model=model, tracking=found)
+
+
+def checked_to_keep(model_uri: str, tracking_uri: str | None = None) -> None:
+    """Whether `keep_evaluation` can write, before anything is computed for it: folders of this machine are tried.
+
+    Raises
+    ------
+    OSError
+        If this account may not write the files of the model's run.
+    """
+    run_id = _run_of(model_uri, tracking_uri)
+    if run_id and (files := _folder_of(_client(tracking_uri).get_run(run_id).info.artifact_uri)) is not None:
+        with staging(files / _EVALUATIONS / "later"):
+            pass
 
 
 def keep_evaluation(model_uri: str, evaluation: Mapping[str, Any], tracking_uri: str | None = None) -> None:

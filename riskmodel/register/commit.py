@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -181,6 +182,8 @@ def _target(target: Path | str, kind: str) -> Path:
     path = Path(target).resolve()
     if path.exists() and not path.is_dir():
         raise UsageError(f"{target}: it is a file, a directory is to be written there. Choose another name.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     if Path.cwd().is_relative_to(path):
         raise UsageError(f"{target}: it is the working directory or above it. Choose a directory of its own.")
     with suppress(NotFound, IntegrityError):

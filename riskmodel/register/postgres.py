@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _URL = re.compile(r"postgres(?:ql)?://(?:[^@/]*@)?(?P<hosts>[^@/?]*)(?:/(?P<name>[^@/?]*))?(?:\?(?P<query>[^@]*))?")
 _SECONDS_TO_CONNECT = 10
 _WAIT_FOR_OTHERS = "10min"
+_LONGEST_NAME = 63
 _MOST_DIGITS = 38  # of a decimal of Arrow's and Parquet's
 
 _AS_IT_IS = ("bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "numeric")
@@ -100,14 +101,17 @@ class Database:
             cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             yield Snapshot(self, cursor)
 
-    def reach(self) -> None:
-        """Open a connection and close it again.
+    def reach(self, schema: str) -> None:
+        """Open a connection and close it again, for somebody who is to write to a schema.
 
         Raises
         ------
+        UsageError
+            If no schema can bear that name.
         DatabaseError
-            If there is none to be had; says why.
+            If there is no connection to be had; says why.
         """
+        _check_schema(schema)
         with self._transaction("READ COMMITTED") as cursor:
             cursor.execute("SELECT 1")
 
@@ -136,9 +140,12 @@ class Database:
 
         Raises
         ------
+        UsageError
+            If no schema can bear that name.
         DatabaseError
             If the server cannot be reached or refuses, or a table there has other columns. Nothing has changed then.
         """
+        _check_schema(schema)
         with self._transaction("READ COMMITTED") as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'")
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"riskmodel {schema}",))
@@ -282,6 +289,17 @@ class Snapshot:
         self._cursor.execute(sql)
         with self._cursor.fetch_record_batch() as rows:
             yield rows
+
+
+def _check_schema(name: str) -> None:
+    """Refuse names that the server refuses, and longer ones, which it cuts: two schemas could become one."""
+    if not name or name.startswith("pg_"):
+        raise UsageError(f"--schema {name or repr(name)}: PostgreSQL has no schema of that name. Choose another one.")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UsageError(
+            f"--schema {name}: PostgreSQL cuts names after {_LONGEST_NAME} bytes ({_LONGEST_NAME // 3} Chinese characters). "
+            "Choose a shorter one."
+        )
 
 
 def names_database(given: str) -> bool:

@@ -149,6 +149,28 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     assert set(features["village_id"]) == set(at_risk)
 
 
+def test_one_tiny_county_with_floors_does_not_stop_the_others(county: County, tmp_path: Path) -> None:
+    """A household a village, two of them with none on record; the other county keeps a visit in each village."""
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}
+    people, records = source["households"], source["records"]
+    tiny = people.drop_duplicates("village_id")["household_id"]
+    people.loc[people["household_id"].isin(tiny), "county_id"] = "tiny"
+    people.loc[people["household_id"].isin(tiny[:2]), "village_id"] = None
+    source["records"] = records.drop(columns=["county_id", "township_id", "village_id"])
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, tmp_path / "register")
+    register, model = Register.open(tmp_path / "register"), load_model(county.folder / "results")
+    room = model.run.capacity.model_copy(update={"share": 0.1, "village_floor": 1, "township_floor": 1})
+    model = replace(model, run=model.run.model_copy(update={"capacity": room}))
+    about = score_month(register, model, AS_OF, tmp_path / "out", inputs={})["about"]
+    (lowered,) = about["floors_lowered"]
+    assert lowered == {"county_id": "tiny", "visits": 1, "village_floor": 0, "township_floor": 0}
+    alerts = pd.read_parquet(tmp_path / "out" / "alerts.parquet")
+    assert (alerts["county_id"] == "tiny").sum() == lowered["visits"] > 0
+    at_risk = score(register, model, AS_OF, counties=["009901"]).places["village_id"]
+    villages = pd.read_parquet(tmp_path / "out" / "features.parquet").query("county_id == '009901'")["village_id"]
+    assert set(villages) == set(at_risk)
+
+
 def test_results_of_two_registers_are_not_put_together(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = copied(district, tmp_path / "register")
 

@@ -48,6 +48,11 @@ def test_the_answer_says_what_was_drawn_and_what_guaranteed_visits_change() -> N
     page = Page(model_card(make_model(evidence(assessment=floors, drawn="village_id"))))
     assert "with them 50 of 100 listed fall, and the list finds 40 of 100" in page.text("en")
     assert "名单上每100户有50户返贫，每100户返贫户发现40户" in page.text("zh")
+    assert "fewer were guaranteed" not in page.text("en")
+    lowered = {**floors, "lists": {**ASSESSMENT["lists"], "number": 40, "floors_lowered": 3}}
+    page = Page(model_card(make_model(evidence(assessment=lowered, drawn="village_id"))))
+    assert "Of 40 lists 3 had fewer visits than that takes, and fewer were guaranteed there." in page.text("en")
+    assert "40份名单中有3份的总户数不足以保底" in page.text("zh")
     assert "from redrawing villages" in page.text("en") and "对村重复抽样" in page.text("zh")
 
 

@@ -16,8 +16,10 @@ from riskmodel.catalogue.expressions import parse
 from riskmodel.catalogue.syntax import NotCovered
 from riskmodel.cohort import features as features_room
 from riskmodel.cohort.features import available_in, county_blocks
+from riskmodel.cohort.standing import Standing
 from riskmodel.months import month_number, month_text
 from riskmodel.register import Register
+from riskmodel.settings import AtRisk, Label
 from tests.cohort.registers import make_register, monthly
 from tests.cohort.test_features import CATALOGUE, small_registers
 from tests.county import County
@@ -63,6 +65,15 @@ def test_a_county_in_blocks_equals_the_query_on_the_whole(county: County, block:
     features, _ = available_in(register, CATALOGUE)
     one_pass, query = by_both(register, features, AS_OF, block)
     pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
+
+
+def test_who_is_at_risk_is_told_by_the_query_as_by_the_pass(county: County) -> None:
+    register = Register.open(county.register)
+    standing = Standing.of(register, register.counties[0], AS_OF[1], Label(), AtRisk())
+    one_pass, query = by_both(register, list(standing.columns), AS_OF[1:])
+    pd.testing.assert_frame_equal(one_pass, query, check_exact=True)
+    at_risk = standing.at_risk(query)
+    assert 0 < at_risk.sum() < len(at_risk) and (standing.at_risk(one_pass) == at_risk).all()
 
 
 @pytest.mark.parametrize("block", [7, 20_000])

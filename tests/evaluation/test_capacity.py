@@ -19,6 +19,7 @@ from riskmodel.evaluation.capacity import (
     alert_states,
     churn,
     figures_by_length,
+    floors_within,
     lead_time,
     lead_times,
     length_for_recall,
@@ -73,10 +74,13 @@ def test_the_list_is_the_best_of_all_that_keep_the_floors(case: tuple, total: in
     scores, fell = case
     floors = {"township_floor": township, "village_floor": village}
     possible = every_list(scores, total, township, village)
-    if not possible:
-        with pytest.raises(UsageError, match="more visits than a county has"):
-            nested_lists(scores, Capacity(number=total), **floors)
-        return
+    if not possible:  # the largest floors that the visits suffice for, of villages first
+        kept = max(
+            (v, t) for v, t in itertools.product(range(village + 1), range(township + 1)) if every_list(scores, total, t, v)
+        )
+        lowered = floors_within(scores, Capacity(number=total), **floors)
+        assert lowered[["village_floor", "township_floor"]].to_numpy().tolist() == [list(kept)]
+        possible = every_list(scores, total, kept[1], kept[0])
     risk = scores["risk"].to_numpy()
     most = max(risk[list(rows)].sum() for rows in possible)
     caught = [fell[list(rows)].sum() for rows in possible if math.isclose(risk[list(rows)].sum(), most)]
@@ -137,6 +141,42 @@ def test_a_village_smaller_than_its_floor_is_listed_whole_and_spares_its_visits(
     )
     found = nested_lists(scores, Capacity(number=3), village_floor=2)
     assert found.fillna("").tolist() == ["village", "", "village", "village"]
+
+
+def test_a_tiny_county_lowers_its_own_floors_and_nobody_elses() -> None:
+    scores = pd.DataFrame(
+        {
+            "household_id": [f"{i:02d}" for i in range(46)], "county_id": ["tiny"] * 6 + ["large"] * 40,
+            "village_id": [*"abcdef", *np.repeat(["u", "v"], 20)], "risk": np.linspace(0.9, 0.1, 46),
+        }
+    )  # fmt: skip
+    share = Capacity(share=0.05)
+    found = nested_lists(scores, share, village_floor=1)
+    alone = nested_lists(scores[scores["county_id"] == "large"], share, village_floor=1)
+    assert found[:6].fillna("").tolist() == ["county", "", "", "", "", ""]
+    pd.testing.assert_series_equal(found[6:], alone)
+    kept = floors_within(scores, share, village_floor=1).set_index("county_id")
+    assert kept["village_floor"].to_dict() == {"tiny": 0, "large": 1}
+    assert kept["visits"].to_dict() == {"tiny": 1, "large": 2}
+
+
+def test_a_floor_is_lowered_to_what_every_village_can_have() -> None:
+    scores = pd.DataFrame({
+        "household_id": list("abcdefgh"), "county_id": "k", "township_id": "t", "village_id": list("xxxxyyyy"),
+        "risk": [0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1],
+    })  # fmt: skip
+    found = nested_lists(scores, Capacity(number=5), village_floor=3, township_floor=7)
+    assert found.fillna("").tolist() == ["village", "village", "township", "", "village", "village", "", ""]
+    kept = floors_within(scores, Capacity(number=5), village_floor=3, township_floor=7)
+    assert kept.to_dict("records") == [{"county_id": "k", "visits": 5, "village_floor": 2, "township_floor": 5}]
+
+
+def test_a_household_of_no_known_village_competes_for_the_rest() -> None:
+    scores = pd.DataFrame({
+        "household_id": list("abcd"), "county_id": "k", "village_id": ["x", None, None, "y"], "risk": [0.3, 0.9, 0.8, 0.1],
+    })  # fmt: skip
+    found = nested_lists(scores, Capacity(number=3), village_floor=1)
+    assert found.fillna("").tolist() == ["village", "county", "", "village"]
 
 
 def test_a_list_without_villages_says_which_column_it_lacks() -> None:

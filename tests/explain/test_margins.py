@@ -138,7 +138,10 @@ def test_without_numba_lightgbm_scores_and_one_line_says_so(
 
     monkeypatch.setattr(margins, "_load_kernels", missing)
     margins._margins.cache_clear()
+    margins._say_once.cache_clear()
     with caplog.at_level(logging.WARNING):
+        for booster in (model.estimator.booster_, fitted(rows(5))):
+            margins._margins(booster)
         for _ in range(2):
             assert np.array_equal(risks(model, features), expected)
     margins._margins.cache_clear()
