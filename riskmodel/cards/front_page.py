@@ -197,8 +197,9 @@ def _paid(report: Findings) -> Number:
     figures = report.found["funds"].figures if "funds" in report.found else {}
     share = figures.get("paid_share")
     if share is None or pd.isna(share):
-        return Number(title, why=report.why("funds"))
-    planned, paid, months = money(figures["planned"]), money(figures["paid"]), report.asked.rules.funds.months
+        return Number(title, why=report.why("funds", "fund_totals"))
+    planned, paid = money(figures["planned"]), money(share * figures["planned"])  # what was paid without a plan is no part
+    months = report.asked.rules.funds.months
     reading = Words(
         f"{paid.en} of {planned.en} yuan for help offered in {months} months",
         f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元",
@@ -294,10 +295,14 @@ def _books(report: Findings) -> Listing:
     """Rows of the books to look at by reason, with their sum and the unit that has most of them."""
     title = Words("Funds to look at", "需核对的资金")
     action = Words("Look into the books; a row may be right", "核对资金账目；所列记录未必有误")
-    rows = report.table("funds", "fund_exceptions")
-    if rows is None:
+    rows, files = report.table("funds", "fund_exceptions"), ("fund_exceptions", "help_without_need", "need_without_help")
+    held = [f"funds/{name}" for name in files if report.table("funds", name) is not None]
+    if not held:
         return Listing(title, action, why=report.why("funds"))
-    reasons = {name: (report.said("funds", "exception", name), rows[rows["exception"] == name]) for name in EXCEPTIONS}
+    reasons = {
+        name: (report.said("funds", "exception", name), None if rows is None else rows[rows["exception"] == name])
+        for name in EXCEPTIONS
+    }
     reasons["without_need"] = (
         Words("help without a need on record", "未见需求记录的帮扶"),
         report.table("funds", "help_without_need"),
@@ -328,8 +333,7 @@ def _books(report: Findings) -> Listing:
     ]
     months = report.asked.rules.funds.months
     total = Words(f"Help offered in {months} months", f"近{months}个月提供的帮扶")
-    files = ["funds/fund_exceptions", "funds/help_without_need", "funds/need_without_help"]
-    return Listing(title, action, columns, cells[: report.list_rows + 1], total, files)
+    return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
 
 
 _ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])

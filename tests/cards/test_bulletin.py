@@ -198,6 +198,25 @@ def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away
     assert shown[1][2] == "<10"
 
 
+def test_needs_are_listed_where_the_books_hold_no_amounts() -> None:
+    books, why = found(), ("no amounts", "没有金额")
+    tables = {name: rows for name, rows in books["funds"].tables.items() if "need" in name}
+    made = Findings(asked(), {**books, "funds": Found(tables, lacks={"fund_totals": why})})
+    listing = lists(made)[2]
+    assert [row[0].en for row in listing.rows] == [
+        "help without a need on record",
+        "need on record without help (households)",
+    ]
+    assert listing.files == ["funds/help_without_need", "funds/need_without_help"]
+    assert numbers(made)[3].why == why
+
+
+def test_what_was_paid_without_a_plan_is_no_part_of_what_was_planned() -> None:
+    books = found()
+    funds = Found(books["funds"].tables, {"planned": 1000.0, "paid": 9000.0, "paid_share": 0.8})
+    assert numbers(Findings(asked(), {**books, "funds": funds}))[3].reading.en.startswith("800 of 1,000 yuan")
+
+
 def test_a_unit_that_is_named_like_a_kind_of_help_is_told_as_the_unit() -> None:
     books = found()
     totals = books["funds"].tables["fund_totals"]
