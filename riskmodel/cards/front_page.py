@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import KEY, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -198,6 +198,9 @@ def _paid(report: Findings) -> Number:
     share = figures.get("paid_share")
     if share is None or pd.isna(share):
         return Number(title, why=report.why("funds", "fund_totals"))
+    totals = report.found["funds"].tables["fund_totals"]
+    if withheld(report.few(int(totals.loc[totals["of_what"] == ALL, "grants"].iloc[0]))):
+        return Number(title, why=_TOO_FEW)
     planned, paid = money(figures["planned"]), money(share * figures["planned"])  # what was paid without a plan is no part
     months = report.asked.rules.funds.months
     reading = Words(
@@ -318,11 +321,12 @@ def _books(report: Findings) -> Listing:
         small = withheld(report.few(len(of)))
         units = of["responsible_unit"].dropna().value_counts() if "responsible_unit" in of else pd.Series(dtype=int)
         most = sorted(units[units == units.max()].index)[:1]
-        paid = of["paid"].fillna(of.get("planned", 0)).sum() if "paid" in of else None
+        sums = of[[c for c in ("paid", "planned") if c in of]].astype(float).bfill(axis=1)
+        yuan = sums["paid"].sum(min_count=1) if "paid" in sums else None
         cells.append([
             words,
             same(report.few(len(of))),
-            same(ABSENT) if small or paid is None else money(paid),
+            same(ABSENT) if small or pd.isna(yuan) else money(yuan),
             same(ABSENT) if small or not most else report.said("funds", "responsible_unit", most[0]),
         ])  # fmt: skip
     columns = [

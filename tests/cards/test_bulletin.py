@@ -162,8 +162,9 @@ def test_no_number_speaks_for_a_few_households() -> None:
     few["assistance"].tables["help_timeliness"].loc[0, ["needs", "helped"]] = [255, 4]
     few["misses"].tables["miss_months"].loc[0, "found"] = 55
     few["spells"].tables["reentry_by_month"]["entered"] = 2
+    few["funds"].tables["fund_totals"].loc[0, "grants"] = 9
     made = numbers(Findings(asked(), few))
-    assert [bool(n.value) for n in made] == [True, False, False, True, False]
+    assert [bool(n.value) for n in made] == [True, False, False, False, False]
     assert made[2].why.en == "Too few cases to give a share."
 
 
@@ -208,6 +209,8 @@ def test_needs_are_listed_where_the_books_hold_no_amounts() -> None:
         "need on record without help (households)",
     ]
     assert listing.files == ["funds/help_without_need", "funds/need_without_help"]
+    tables["help_without_need"]["paid"] = np.nan
+    assert lists(made)[2].rows[0][2].en == "–", "a sum that nobody knows is not nought"
     assert numbers(made)[3].why == why
 
 
