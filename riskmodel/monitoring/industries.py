@@ -96,10 +96,10 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
     people = _households(asked, county)
     links = _links(asked, county)
     projects = None
-    if (register.file("projects", county)) is not None:
+    if register.has("projects"):
         projects = _projects(asked, county, links)
         made["projects"] = projects
-        if len(links):
+        if links["income"].notna().any():
             made["loss"] = loss_without_support(with_property_income(links, people), projects)
             made["watched"] = _watched(people, links, projects, rules, county)
     if "industry" in people:
@@ -238,7 +238,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found = projects[["project_id", "village_id"]].copy()
     struck: set[str] = set()
     homes = asked.register.read("households", county)
-    if asked.register.file("events", county) is not None:
+    if asked.register.has("events"):
         events = _known(asked, "events", county)
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
@@ -368,7 +368,7 @@ def _industries(
 
 def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None:
     """Whether a disaster, a fall of prices or a stopped project struck each household, or its village, within the months."""
-    if asked.register.file("events", county) is None:
+    if not asked.register.has("events"):
         return None
     day = pd.Timestamp(asked.day)
     events = _known(asked, "events", county)

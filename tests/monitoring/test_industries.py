@@ -163,6 +163,18 @@ def test_a_household_of_no_known_village_counts_in_its_county(tmp_path: Path) ->
     assert areas.to_dict() == {"county": 24_000.0, "township": 18_000.0, "village": 18_000.0}
 
 
+def test_a_county_without_events_or_projects_has_none_beside_one_that_has_them(tmp_path: Path) -> None:
+    homes = tables()["households"].assign(county_id=["A", "A", "B", "B"])
+    events = pd.DataFrame({"household_id": ["001"], "kind": "disaster", "onset_on": "2023-07-02", "known_at": "2023-07-09"})
+    projects = project("lives on support", "v1", [100_000.0, 100_000.0], 60_000.0, 90_000.0, "running")
+    links = tables()["household_projects"][:1]
+    found = report(tmp_path, households=homes, events=events, projects=projects, household_projects=links)
+    industries = found.tables["industries"].set_index("county_id")
+    assert industries["shocked_share"].to_dict() == {"A": 0.5, "B": 0.0}
+    assert industries[["projects", "linked_households"]].to_dict("list") == {"projects": [1, 0], "linked_households": [1, 0]}
+    assert industries["projects"].dtype == int
+
+
 def test_where_nobody_produces_no_industry_has_a_largest_share(tmp_path: Path) -> None:
     found = report(tmp_path, records=tables()["records"].assign(production_income=0.0))
     assert "largest_industry_share" not in found.figures
