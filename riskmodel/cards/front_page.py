@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import KEY, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -197,8 +197,12 @@ def _paid(report: Findings) -> Number:
     figures = report.found["funds"].figures if "funds" in report.found else {}
     share = figures.get("paid_share")
     if share is None or pd.isna(share):
-        return Number(title, why=report.why("funds"))
-    planned, paid, months = money(figures["planned"]), money(figures["paid"]), report.asked.rules.funds.months
+        return Number(title, why=report.why("funds", "fund_totals"))
+    totals = report.found["funds"].tables["fund_totals"]
+    if withheld(report.few(int(totals.loc[totals["of_what"] == ALL, "grants"].iloc[0]))):
+        return Number(title, why=_TOO_FEW)
+    planned, paid = money(figures["planned"]), money(share * figures["planned"])  # what was paid without a plan is no part
+    months = report.asked.rules.funds.months
     reading = Words(
         f"{paid.en} of {planned.en} yuan for help offered in {months} months",
         f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元",
@@ -294,10 +298,14 @@ def _books(report: Findings) -> Listing:
     """Rows of the books to look at by reason, with their sum and the unit that has most of them."""
     title = Words("Funds to look at", "需核对的资金")
     action = Words("Look into the books; a row may be right", "核对资金账目；所列记录未必有误")
-    rows = report.table("funds", "fund_exceptions")
-    if rows is None:
+    rows, files = report.table("funds", "fund_exceptions"), ("fund_exceptions", "help_without_need", "need_without_help")
+    held = [f"funds/{name}" for name in files if report.table("funds", name) is not None]
+    if not held:
         return Listing(title, action, why=report.why("funds"))
-    reasons = {name: (report.said("funds", "exception", name), rows[rows["exception"] == name]) for name in EXCEPTIONS}
+    reasons = {
+        name: (report.said("funds", "exception", name), None if rows is None else rows[rows["exception"] == name])
+        for name in EXCEPTIONS
+    }
     reasons["without_need"] = (
         Words("help without a need on record", "未见需求记录的帮扶"),
         report.table("funds", "help_without_need"),
@@ -313,11 +321,12 @@ def _books(report: Findings) -> Listing:
         small = withheld(report.few(len(of)))
         units = of["responsible_unit"].dropna().value_counts() if "responsible_unit" in of else pd.Series(dtype=int)
         most = sorted(units[units == units.max()].index)[:1]
-        paid = of["paid"].fillna(of.get("planned", 0)).sum() if "paid" in of else None
+        sums = of[[c for c in ("paid", "planned") if c in of]].astype(float).bfill(axis=1)
+        yuan = sums["paid"].sum(min_count=1) if "paid" in sums else None
         cells.append([
             words,
             same(report.few(len(of))),
-            same(ABSENT) if small or paid is None else money(paid),
+            same(ABSENT) if small or pd.isna(yuan) else money(yuan),
             same(ABSENT) if small or not most else report.said("funds", "responsible_unit", most[0]),
         ])  # fmt: skip
     columns = [
@@ -328,8 +337,7 @@ def _books(report: Findings) -> Listing:
     ]
     months = report.asked.rules.funds.months
     total = Words(f"Help offered in {months} months", f"近{months}个月提供的帮扶")
-    files = ["funds/fund_exceptions", "funds/help_without_need", "funds/need_without_help"]
-    return Listing(title, action, columns, cells[: report.list_rows + 1], total, files)
+    return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
 
 
 _ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])

@@ -525,6 +525,8 @@ def lead_times(alerts: pd.DataFrame, falls: pd.DataFrame, *, within_months: int 
     could = latest >= 0
     could[could] = month[could] - lists[latest[could]] <= within_months
     falls = falls[could].assign(fell=month[could])
+    if not len(falls):
+        return pd.Series([], pd.MultiIndex.from_frame(falls[keys]), dtype=float, name="lead_months")
     pairs = falls.merge(alerts[["household_id"]].assign(month=_months(alerts["as_of"])), on="household_id")
     lead = pairs["fell"] - pairs["month"]
     first = pairs[(lead > 0) & (lead <= within_months)].assign(lead_months=lead).groupby(keys)["lead_months"].max()

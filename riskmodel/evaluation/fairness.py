@@ -1,26 +1,30 @@
 """The bias audit: whom the list reaches, finds and judges, by sex of the head, age, disability, ethnicity and place.
 
 Measures by group are fairlearn's tables (Weerts et al. 2023, JMLR 24), taken **at the list**, never at a risk of 0.5.
-Their intervals come from the bootstrap over households or villages that all other figures use.
+Their intervals come from the bootstrap over households or villages that all other figures use; where nobody of a group has a
+trait, or everybody, and no resample can differ, the other end is Wilson's over households.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 from scipy import sparse
+from scipy.stats import norm
 
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.bootstrap import drawn_together, household_codes, household_draws, percentile_interval
+from riskmodel.evaluation.bootstrap import Interval, drawn_together, household_codes, household_draws, percentile_interval
+from riskmodel.evaluation.metrics import wilson
 from riskmodel.settings import Intervals
 
 SUBJECTIVE = "subjective"
 UNKNOWN = "unknown"
+CALIBRATION = "observed_over_expected"
 ALARM_RATIO = 1.25
 CARED_FOR = MappingProxyType({
     "disabled_member": ("yes",), "elderly_members": ("some", "all"), "head_age": ("60 and over",),
@@ -152,6 +156,11 @@ def audit(
             if overall is not None:
                 spreads.append(_spread(column, measure, figure, draws[:, :, j], intervals.level, alarm_ratio))
             ends = [percentile_interval(0, draws[:, i, j], intervals.level) for i in range(len(names))]
+            if measure != CALIBRATION:
+                counted = rows["household_id"].where(parts[measure].among > 0).groupby(group).nunique()
+                ends = [
+                    _open_end(share, end, n, intervals.level) for share, end, n in zip(figure, ends, counted, strict=True)
+                ]
             tables.append(
                 pd.DataFrame({
                     "column": column,
@@ -216,12 +225,20 @@ def _parts(rows: pd.DataFrame) -> dict[str, _Part]:
         y, p = rows["outcome"].to_numpy(float), rows["risk"].to_numpy(float)
         parts["recall"] = _Part(y * listed, y, y)
         parts["precision"] = _Part(y * listed, listed, listed)
-        parts["observed_over_expected"] = _Part(y, p, one)
+        parts[CALIBRATION] = _Part(y, p, one)
     if "verdict" in rows:
         judged = rows["verdict"].notna().to_numpy(float)
         subjective = rows["verdict"].eq(SUBJECTIVE).fillna(False).to_numpy(float)
         parts["subjective_share"] = _Part(subjective, judged, judged)
     return parts
+
+
+def _open_end(share: float, drawn: Interval, households: int, level: float) -> Interval:
+    """The interval of a share; where nobody or everybody has the trait no resample differs, and one end is Wilson's."""
+    if share not in (0, 1) or np.isnan(drawn.low):
+        return drawn
+    low, high = wilson(share * households, households, float(norm.ppf((1 + level) / 2)))
+    return replace(drawn, low=min(drawn.low, low), high=max(drawn.high, high))
 
 
 def _by_group(rows: pd.DataFrame, groups: pd.DataFrame, parts: Mapping[str, _Part]) -> pd.DataFrame:

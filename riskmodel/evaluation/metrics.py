@@ -373,13 +373,15 @@ def wilson(successes: float, n: float, z: float = 1.959963984540054) -> tuple[fl
 
     >>> tuple(round(x, 3) for x in wilson(5, 10))
     (0.237, 0.763)
+    >>> wilson(0, 86)[0], wilson(86, 86)[1]
+    (0.0, 1.0)
     """
     if n == 0:
         return np.nan, np.nan
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+    return float(centre - half) if successes > 0 else 0.0, float(centre + half) if successes < n else 1.0
 
 
 def _roc_auc(positive: np.ndarray, everyone: np.ndarray) -> float:

@@ -18,6 +18,7 @@ import pandas as pd
 from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.cohort.labels import build_labels
+from riskmodel.cohort.spells import has_assessments
 from riskmodel.engine import engine
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withheld
@@ -79,7 +80,11 @@ def report_assistance(asked: Asked) -> Found:
     else:
         notes.append(_NO_TRENDS)
     if asked.register.has("spells"):
-        tables["change_of_measure"] = change_of_measure(asked, catalogue, answers)
+        if has_assessments(asked.register):
+            tables["change_of_measure"] = change_of_measure(asked, catalogue, answers)
+        else:
+            notes.append(_NO_INCOME)
+            lacks["change_of_measure"] = _NO_INCOME
     else:
         notes.append(_NO_SPELLS)
         lacks |= dict.fromkeys(("help_coverage", "help_timeliness", "change_of_measure"), _NO_SPELLS)
@@ -398,7 +403,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
     -------
     pandas.DataFrame
         One row a household: `identified_on`, `helped_on` (the first help of the spell), `measures` (taken up in it),
-        `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one), the
+        `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one since), the
         objective `needs_now` that a fact speaks for, those `unanswered` by any of these measures, and `changed` (whether
         another kind began within the last months). Those with a need that no help answers come first, then the poorest.
     """
@@ -432,7 +437,9 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                        arg_max(line, known_at) AS line FROM sorted_records WHERE welfare IS NOT NULL GROUP BY ALL)
             SELECT d.household_id, county_id, township_id, d.identified_on, d.helped_on, measures, changed,
                    arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no < {month_no("helped_on")})
-                       AS ratio_then, arg_max(welfare / nullif(line, 0), month_no) AS ratio_now
+                       AS ratio_then,
+                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no >= {month_no("helped_on")})
+                       AS ratio_now
             FROM due d JOIN sorted_households USING (household_id) JOIN incomes USING (household_id)
             GROUP BY ALL HAVING ratio_now - ratio_then < {rules.improved} ORDER BY ratio_now, d.household_id"""
         ).df()
@@ -518,6 +525,10 @@ _NO_TRENDS = (
     "The course of income before and after help is not shown: too few households whose first help can be held against a "
     "later one, or steps too long.",
     "无法显示帮扶前后的收入走势：可与较晚受助户比较的农户过少，或数据间隔过长。",
+)
+_NO_INCOME = (
+    "The records hold no income or no line: the list for a change of measure is left out.",
+    "记录中没有收入或监测线：帮扶调整名单从略。",
 )
 _NO_SPELLS = (
     "The register holds no monitoring spells: exit, coverage, timeliness and the list for a change of measure are left out.",

@@ -44,21 +44,31 @@ def report_funds(asked: Asked) -> Found:
         and `need_without_help`; what the register cannot give is left out and said in a note.
     """
     held = set(asked.register.columns("assistance"))
-    if not {"accepted", "amount_paid"} <= held:
-        return Found({}, notes=[_NO_AMOUNTS])
-    tables: dict[str, pd.DataFrame] = {}
+    if "accepted" not in held:
+        return Found({}, notes=[_NO_ANSWERS])
+    lacks: dict[str, tuple[str, str]] = {}
+    notes = [_READING]
     by_need = by_county(asked, _needs, "needs", asked.register.counties)
-    with engine() as connection:
-        _open(connection, asked, asked.register.counties)
-        tables["fund_totals"] = pd.concat(
-            [_totals(connection, by, column) for by, column in _MOST_BY.items() if by == "kind" or column in held],
-            ignore_index=True,
-        )
-        if "fund_source" in held:
-            tables["fund_sources"] = _sources(connection)
-        tables["fund_exceptions"] = _exceptions(connection, asked)
+    tables: dict[str, pd.DataFrame] = {}
+    if "amount_paid" in held:
+        with engine() as connection:
+            _open(connection, asked, asked.register.counties)
+            tables["fund_totals"] = pd.concat(
+                [_totals(connection, by, column) for by, column in _MOST_BY.items() if by == "kind" or column in held],
+                ignore_index=True,
+            )
+            if "fund_source" in held:
+                tables["fund_sources"] = _sources(connection)
+            else:
+                lacks["fund_sources"] = _NO_SOURCES
+            tables["fund_exceptions"] = _exceptions(connection, asked)
+        notes += [note for column, note in _LACKING.items() if column not in held]
+    else:
+        lacks |= dict.fromkeys(("fund_totals", "fund_sources", "fund_exceptions"), _NO_AMOUNTS)
     tables |= _together([found for found in by_need if found is not None])
-    return Found(tables, _figures(tables), [_READING])
+    if "need_without_help" not in tables:
+        lacks["need_without_help"] = _NOBODY_WATCHED
+    return Found(tables, _figures(tables), [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
 def help_costs(asked: Asked, effects: pd.DataFrame) -> pd.DataFrame | None:
@@ -79,8 +89,8 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
     connection.execute(
         f"""
         CREATE TABLE paid AS
-        SELECT household_id, county_id, measure, offered_on, coalesce(started_on, answered_on, offered_on) AS began,
-               started_on IS NOT NULL AS reached, paid_on, amount_planned AS planned, amount_paid AS paid,
+        SELECT household_id, county_id, measure, offered_on, {asked.begun} AS began,
+               began IS NOT NULL AS reached, paid_on, amount_planned AS planned, amount_paid AS paid,
                coalesce(fund_source, 'not_recorded') AS fund_source,
                coalesce(responsible_unit, 'not_recorded') AS responsible_unit, {day} - began AS since_days
         FROM sorted_assistance JOIN sorted_households USING (household_id)
@@ -94,7 +104,7 @@ def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.D
         SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
                count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
                sum(paid) AS paid, sum(paid) FILTER (WHERE planned IS NOT NULL) / nullif(sum(planned), 0) AS paid_share,
-               count(*) FILTER (WHERE reached AND paid IS NULL) AS begun_not_paid,
+               count(*) FILTER (WHERE reached AND paid IS NULL AND paid_on IS NULL) AS begun_not_paid,
                median(paid_on - began) AS days_to_payment,
                sum(paid) / nullif(count(DISTINCT household_id) FILTER (WHERE paid > 0), 0) AS paid_per_household
         FROM paid GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
@@ -132,12 +142,12 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
                   FROM paid WHERE paid > 0 GROUP BY household_id, county_id, measure)),
         deviations AS (SELECT *, median(abs(size - middle)) OVER (PARTITION BY measure) AS deviation FROM amounts),
         following AS (
-            SELECT *, lag(paid_on) OVER same AS before, lag(offered_on) OVER same AS offered_before FROM paid
-            WHERE paid > 0 AND paid_on IS NOT NULL WINDOW same AS (PARTITION BY household_id, measure ORDER BY paid_on))
+            SELECT *, lag(paid_on) OVER (PARTITION BY household_id, measure ORDER BY paid_on, offered_on) AS before
+            FROM paid WHERE paid > 0 AND paid_on IS NOT NULL)
         SELECT 'paid_late' AS exception, {columns}, CAST(paid_on - began AS DOUBLE) AS extent FROM paid
         WHERE paid_on - began > {rules.late_days}
         UNION ALL SELECT 'not_paid_yet', {columns}, CAST(since_days AS DOUBLE) FROM paid
-        WHERE reached AND paid_on IS NULL AND planned > 0 AND since_days > {rules.late_days}
+        WHERE reached AND paid IS NULL AND paid_on IS NULL AND planned > 0 AND since_days > {rules.late_days}
         UNION ALL SELECT 'unspent', {columns}, 1 - paid / planned FROM paid
         WHERE planned > 0 AND paid IS NOT NULL AND paid < (1 - {rules.unspent}) * planned
         UNION ALL SELECT 'above_plan', {columns}, paid / planned - 1 FROM paid
@@ -155,11 +165,14 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
 
 @dataclass(frozen=True)
 class _Needs:
-    """Needs and help of one county: grants by `measure` and `match` (`n`), and the rows of the two lists."""
+    """Needs and help of one county: grants by `measure` and `match` (`n`), and the rows of the two lists.
+
+    The second list is None where the register does not tell who is watched.
+    """
 
     counts: pd.DataFrame
     without_need: pd.DataFrame
-    without_help: pd.DataFrame
+    without_help: pd.DataFrame | None
 
 
 def _needs(asked: Asked, county: str) -> _Needs | None:
@@ -171,7 +184,8 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
         seen = build_features(asked.register, months, standing, counties=[county]).frame
     except NotEnoughData:
         return None
-    seen["watched"] = seen[[c for c in _WATCHED if c in seen]].eq(1).any(axis=1)
+    told = [c for c in _WATCHED if c in seen]
+    seen["watched"] = seen[told].eq(1).any(axis=1)
     watched = seen.groupby("household_id")["watched"].agg(["any", "sum"])
     lasting = watched.index[watched["sum"] == len(months)]
     with engine() as connection:
@@ -197,7 +211,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
         return _Needs(
             given.groupby(["measure", "match"]).size().rename("n").reset_index(),
             given[given["match"] == NO_NEED].drop(columns="match"),
-            _unmet(connection, asked, flags[among(flags.index, lasting)], answers),
+            _unmet(connection, asked, flags[among(flags.index, lasting)], answers) if told else None,
         )
 
 
@@ -215,11 +229,9 @@ def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
     counted = counts.groupby(["measure", "match"])["n"].sum().astype(int).unstack(fill_value=0)
     counted = counted.reindex(columns=matches, fill_value=0)
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
-    return {
-        "help_and_need": counted,
-        "help_without_need": _largest_first(_stacked([c.without_need for c in counties])),
-        "need_without_help": _neediest_first(_stacked([c.without_help for c in counties])),
-    }
+    found = {"help_and_need": counted, "help_without_need": _largest_first(_stacked([c.without_need for c in counties]))}
+    unmet = [c.without_help for c in counties if c.without_help is not None]
+    return found | ({"need_without_help": _neediest_first(_stacked(unmet))} if unmet or not counties else {})
 
 
 def _largest_first(given: pd.DataFrame) -> pd.DataFrame:
@@ -300,12 +312,13 @@ def costs(totals: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    whole = tables["fund_totals"].query("by == 'kind' and of_what == @ALL").iloc[0]
-    figures: dict[str, Any] = {"planned": float(whole["planned"]), "paid": float(whole["paid"])}
-    figures["paid_share"] = float(whole["paid_share"])
-    figures["households_reached"] = int(whole["households_reached"])
-    figures |= {name: int(n) for name, n in tables["fund_exceptions"]["exception"].value_counts().sort_index().items()}
-    figures |= {name: len(tables[name]) for name in ("help_without_need", "need_without_help")}
+    figures: dict[str, Any] = {}
+    if "fund_totals" in tables:
+        whole = tables["fund_totals"].query("by == 'kind' and of_what == @ALL").iloc[0]
+        figures |= {name: float(whole[name]) for name in ("planned", "paid", "paid_share")}
+        figures["households_reached"] = int(whole["households_reached"])
+        figures |= {name: int(n) for name, n in tables["fund_exceptions"]["exception"].value_counts().sort_index().items()}
+    figures |= {name: len(tables[name]) for name in ("help_without_need", "need_without_help") if name in tables}
     if "fund_sources" in tables and len(tables["fund_sources"]):
         figures["hhi_of_sources"] = float(tables["fund_sources"].query("county_id == @ALL")["hhi"].iloc[0])
     return {name: value for name, value in figures.items() if pd.notna(value)}
@@ -321,7 +334,32 @@ _READING = (
     "清单不评价任何人的行为，也不据此追回、减少或停止任何帮扶。未记录需求的帮扶可能对应未被登记的需求，应先补全记录。"
     "帮扶按提供月份统计；报告日之后的拨付尚不知悉。每避免一户返贫的支出见“帮扶成效”。",
 )
-_NO_AMOUNTS = (
-    "The register holds no amounts paid (columns accepted, amount_paid of assistance): funds cannot be told.",
-    "登记数据中没有拨付金额（帮扶表的“是否接受”“实付金额”字段），无法统计资金。",
+_NO_ANSWERS = (
+    "The register holds no assistance with answers (column accepted): funds cannot be told.",
+    "登记数据中没有带答复的帮扶记录（“是否接受”字段），无法统计资金。",
 )
+_NO_AMOUNTS = (
+    "The register holds no amounts paid (column amount_paid of assistance): what was planned and paid, and rows of the "
+    "books to be looked at, cannot be told.",
+    "登记数据中没有拨付金额（帮扶表的“实付金额”字段），无法统计计划与拨付情况，也无法列出需核对的账目。",
+)
+_NOBODY_WATCHED = (
+    "The register holds neither monitoring spells nor income with a line: needs without help are not listed.",
+    "登记数据中既无监测台账，也无收入和监测线，无法列出有需求而无对应帮扶的农户。",
+)
+_NO_SOURCES = (
+    "The register names no sources of funds: their shares are left out.",
+    "登记数据中没有资金来源，未统计来源占比。",
+)
+_LACKING = {
+    "paid_on": (
+        "The register holds no days of payment (column paid_on): every amount paid counts as paid by the day of the report, "
+        "and what was paid late or twice cannot be told.",
+        "登记数据中没有拨付日期（“拨付日期”字段）：所有实付金额均视为报告日前已拨付，无法识别逾期拨付和重复拨付。",
+    ),
+    "responsible_unit": (
+        "The register names no responsible units: sums by unit are left out.",
+        "登记数据中没有责任单位，未按单位汇总。",
+    ),
+}
+"""What is said of a column that the register lacks."""

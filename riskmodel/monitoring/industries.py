@@ -64,8 +64,8 @@ def report_industries(asked: Asked) -> Found:
     if "shares" in found:
         tables["concentration"] = _concentration(found["shares"])
         counties = tables["concentration"].query("level == 'county'")
-        figures["largest_industry_share"] = float((counties["largest_share"] * counties["income"]).sum() / max(
-            counties["income"].sum(), 1e-9))  # fmt: skip
+        if (income := counties["income"].sum()) > 0:
+            figures["largest_industry_share"] = float((counties["largest_share"] * counties["income"]).sum() / income)
     else:
         notes.append(_NO_INDUSTRY)
         lacks["concentration"] = _NO_INDUSTRY
@@ -96,10 +96,10 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
     people = _households(asked, county)
     links = _links(asked, county)
     projects = None
-    if (register.file("projects", county)) is not None:
+    if register.has("projects"):
         projects = _projects(asked, county, links)
         made["projects"] = projects
-        if len(links):
+        if links["income"].notna().any():
             made["loss"] = loss_without_support(with_property_income(links, people), projects)
             made["watched"] = _watched(people, links, projects, rules, county)
     if "industry" in people:
@@ -170,11 +170,12 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
         rows["margin_without_support"] = (own - rows["cost"]) / rows["revenue"]
         rows["revenue_change"] = rows["revenue"] / rows["revenue_year_ago"] - 1
     rows["dependence"] = grade_dependence(rows, rules)
-    linked = links.groupby("project_id")["income"].agg(["size", "sum"])
+    linked = links.astype({"income": float}).groupby("project_id")["income"]
     rows["households"] = (
-        rows["project_id"].map(linked["size"]).fillna(rows["households_linked"].astype(float)).fillna(0).astype(int)
+        rows["project_id"].map(linked.size()).fillna(rows["households_linked"].astype(float)).fillna(0).astype(int)
     )
-    rows["linked_income"] = rows["project_id"].map(linked["sum"]).fillna(0.0).astype(float)
+    known_income = rows["project_id"].map(linked.sum(min_count=1)).astype(float)
+    rows["linked_income"] = known_income.where(rows["project_id"].isin(links["project_id"]), 0.0)
     rows["county_id"] = county
     signs = _signs(asked, county, rows, known, links)
     rows = rows.merge(signs, "left", on="project_id")
@@ -237,16 +238,15 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found = projects[["project_id", "village_id"]].copy()
     struck: set[str] = set()
     homes = asked.register.read("households", county)
-    if asked.register.file("events", county) is not None:
+    if asked.register.has("events"):
         events = _known(asked, "events", county)
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
-        if "verified" in events:
-            events = events[events["verified"].fillna(True).astype(bool)]
+        events = _not_unverified(events)
         struck |= set(_of_villages(events))
         if "household_id" in events and "village_id" in homes:
             lived = homes.set_index("household_id")["village_id"]
-            many = events["household_id"].map(lived).value_counts() / lived.value_counts()
+            many = lived[lived.index.isin(events["household_id"])].value_counts() / lived.value_counts()
             struck |= set(many.index[many >= rules.struck_share])
     struck |= _fallen_prices(asked, county)
     found["struck"] = found["village_id"].isin(struck)
@@ -255,7 +255,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found["responsible_unit"] = found["project_id"].map(unit)
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
     stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
-    still = (stood["size"] >= rules.still_months) & stood["all"]
+    still = (stood["size"] * asked.register.step_months >= rules.still_months) & stood["all"]
     paid = projects.set_index("project_id")["policy_support"] > 0
     found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).fillna(False).astype(bool)
     return found.drop(columns="village_id")
@@ -307,10 +307,10 @@ def _watched(
     rows = links.merge(projects[["project_id", "dependence", "village_id"]], on="project_id")
     rows = rows[rows["dependence"].isin((FULLY, MAINLY))]
     parts = people.set_index("household_id").reindex(columns=list(_INCOMES)).astype(float)
-    gross = parts.sum(axis=1)
-    if {"welfare", "hh_size"} <= set(people):
-        reference = people.set_index("household_id").eval("welfare * hh_size").astype(float)
-        gross = gross.where(parts.notna().all(axis=1), np.maximum(gross, reference))
+    held = people.set_index("household_id").reindex(columns=["welfare", "hh_size"]).astype(float)
+    gross = parts.sum(axis=1).where(
+        parts.notna().all(axis=1), np.maximum(parts.sum(axis=1), held.prod(axis=1, skipna=False))
+    )
     whole = rows["household_id"].map(gross).astype(float)
     rows = rows.assign(
         income_share=(rows["income"].astype(float) / whole.where(whole > 0)).clip(upper=1.0), county_id=county
@@ -325,7 +325,7 @@ def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:
     rows = people.dropna(subset=["industry"])
     by = [c for c in ("township_id", "village_id") if c in rows]
     income = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(1.0, index=rows.index)
-    found = income.groupby([rows[c] for c in [*by, "industry"]]).sum().rename("income").reset_index()
+    found = income.groupby([rows[c] for c in [*by, "industry"]], dropna=False).sum().rename("income").reset_index()
     return found.assign(county_id=county)
 
 
@@ -341,16 +341,18 @@ def _industries(
     if struck is not None:
         found["shocked_share"] = struck.groupby(rows["industry"].to_numpy()).mean()
     if projects is not None:
-        own = projects.groupby("industry").agg(
-            projects=("project_id", "size"), revenue=("revenue", "sum"), policy_support=("policy_support", "sum"),
-            not_running_share=("status", lambda s: float((s != "running").mean())),
-            dependent_share=("dependence", lambda d: float(d.isin((FULLY, MAINLY)).mean())),
-        )  # fmt: skip
-        linked = links.merge(projects[["project_id", "industry"]], on="project_id")
+        by_industry = projects.groupby("industry")
+        own = pd.DataFrame({"projects": by_industry.size()})
+        own[["revenue", "policy_support"]] = by_industry[["revenue", "policy_support"]].sum(min_count=1)
+        known, rated = projects.dropna(subset="status"), projects[projects["dependence"] != UNRATED]
+        own["not_running_share"] = known["status"].ne("running").groupby(known["industry"]).mean()
+        own["dependent_share"] = rated["dependence"].isin((FULLY, MAINLY)).groupby(rated["industry"]).mean()
+        both = projects.dropna(subset=["revenue", "policy_support"]).groupby("industry")[["policy_support", "revenue"]].sum()
+        own["support_share"] = both["policy_support"] / both["revenue"].where(both["revenue"] > 0)
+        linked = links.merge(projects[["project_id", "industry"]], on="project_id").astype({"income": float})
         own["linked_households"] = linked.groupby("industry")["household_id"].nunique()
-        own["linked_income"] = linked.groupby("industry")["income"].sum().astype(float)
+        own["linked_income"] = linked.groupby("industry")["income"].sum(min_count=1)
         found = found.join(own, how="outer")
-        found["support_share"] = found["policy_support"] / found["revenue"].where(found["revenue"] > 0)
         counts = ["main_households", "projects", "linked_households"]
         found[counts] = found[counts].fillna(0).astype(int)
     gross = float(people.reindex(columns=list(_INCOMES)).sum().sum())
@@ -366,18 +368,23 @@ def _industries(
 
 def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None:
     """Whether a disaster, a fall of prices or a stopped project struck each household, or its village, within the months."""
-    if asked.register.file("events", county) is None:
+    if not asked.register.has("events"):
         return None
     day = pd.Timestamp(asked.day)
     events = _known(asked, "events", county)
     recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
         events["onset_on"] <= day
     )
-    events = events[recent & events["kind"].isin(_STRUCK)]
+    events = _not_unverified(events[recent & events["kind"].isin(_STRUCK)])
     struck = people["household_id"].isin(events["household_id"].dropna()) if "household_id" in events else False
     if "village_id" in people:
         struck = struck | people["village_id"].isin(_of_villages(events))
     return pd.Series(np.broadcast_to(struck, len(people)), index=people.index).reset_index(drop=True)
+
+
+def _not_unverified(events: pd.DataFrame) -> pd.DataFrame:
+    """Events without those that are known to be unverified."""
+    return events[events["verified"].fillna(True).astype(bool)] if "verified" in events else events
 
 
 def _of_villages(events: pd.DataFrame) -> pd.Series:
@@ -437,6 +444,8 @@ def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
 
 
 def _dependence_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+    if row.revenue == 0 and row.policy_support == 0:
+        return "neither revenue nor support in twelve months: not graded", "近12个月既无经营收入也无政策支持，未分级"
     if row.dependence == UNRATED:
         return "no revenue, cost or support on record: not graded", "缺收入、成本或政策支持记录，未分级"
     if not np.isfinite(row.support_share):
@@ -507,8 +516,8 @@ _NO_INDUSTRY = (
     "记录中没有各户主要产业，无法计算产业集中度和同质化程度。",
 )
 _NOTHING_LINKED = (
-    "No household is linked to a supported project: there is nothing to switch off.",
-    "没有农户与获支持的产业项目关联，无需进行停止支持情景测试。",
+    "No household has an income on record from a project that is known to be supported: there is nothing to switch off.",
+    "没有农户有来自已知获支持产业项目的收入记录，无法进行停止支持情景测试。",
 )
 _NO_MODEL = (
     "The support-off test scores the month again: name the model (--model).",

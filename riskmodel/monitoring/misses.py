@@ -247,7 +247,7 @@ def _natural(
     def told(column: str, otherwise: float) -> pd.Series:
         return later[column].astype(float) if column in later else pd.Series(otherwise, index=later.index)
 
-    size, welfare, line = told("hh_size", 1.0), later["welfare"].astype(float), told("line", np.nan)
+    size, welfare, line = told("hh_size", 1.0), told("welfare", np.nan), told("line", np.nan)
     taken = (change("selfpay") - change("claims")).clip(lower=0)
     for column, kinds in _TAKES.items():
         taken += np.where(after(struck, kinds), (-change(column)).clip(lower=0), 0.0)
@@ -294,7 +294,9 @@ def _help(asked: Asked, register: Register, county: str, misses: pd.DataFrame, s
         return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
     given = register.read("assistance", county)
     given = given[given["household_id"].isin(misses["household_id"]) & given["accepted"].fillna(False).astype(bool)]
-    day = given[[c for c in asked.begun_by if c in given]].bfill(axis=1).iloc[:, 0]
+    day, *others = (given[c] for c in asked.begun_by if c in given)
+    for other in others:
+        day = day.fillna(other)
     given = given.assign(day=day)[day > since]
     return given.rename(columns={"measure": "kind"})[["household_id", "kind", "day"]]
 

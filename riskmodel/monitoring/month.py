@@ -98,8 +98,9 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
         open_known(connection, asked, "assistance", counties, "accepted")
         begun = f"{asked.begun} {within.format(asked.begun)}"
         yield "helped", count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {begun}")
-        if "amount_paid" in held:
-            yield "paid", count(f"SELECT sum(amount_paid) FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
+        if {"amount_paid", "paid_on"} <= held:
+            paid = "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END"
+            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
 
 
 def _lists(asked: Asked) -> pd.DataFrame:
@@ -144,8 +145,8 @@ _NO_HELP = (
     "登记数据中没有带答复的帮扶记录（“是否接受”字段），无法统计新开始的帮扶。",
 )
 _NO_AMOUNTS = (
-    "The register holds no amounts paid: what was paid cannot be told.",
-    "登记数据中没有拨付金额，无法统计拨付情况。",
+    "The register holds no amounts paid with their days: what was paid cannot be told.",
+    "登记数据中没有拨付金额及其日期，无法统计拨付情况。",
 )
 _NO_SCORES = (
     "No scored month with a list was named (--alerts DIR): the list and who is new on it are not shown.",

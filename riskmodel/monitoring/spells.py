@@ -311,7 +311,7 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     """Spells that ended too early, each with all that speaks for it."""
     open_known(connection, asked, "records", [county], "household_id IN (SELECT household_id FROM monitoring)")
     open_known(connection, asked, "spells", [county])
-    helped = asked.register.file("assistance", county) is not None
+    helped = asked.register.has("assistance")
     rules, soon = asked.rules.spells, "SELECT NULL, NULL, NULL WHERE false"
     first_help = "SELECT '' AS household_id, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS began WHERE false"
     if helped:

@@ -113,7 +113,7 @@ def _comparisons(
     """Per month of help and step: place of the step, rows helped, rows helped later, and the change since the base."""
     length = course.shape[1]
     for month in np.unique(first[own]):
-        if month < 1:
+        if not 1 <= month <= length:  # the base, the month before, lies outside the course
             continue
         later = first > month + reach
         for place, step in enumerate(steps):

@@ -162,8 +162,9 @@ def test_no_number_speaks_for_a_few_households() -> None:
     few["assistance"].tables["help_timeliness"].loc[0, ["needs", "helped"]] = [255, 4]
     few["misses"].tables["miss_months"].loc[0, "found"] = 55
     few["spells"].tables["reentry_by_month"]["entered"] = 2
+    few["funds"].tables["fund_totals"].loc[0, "grants"] = 9
     made = numbers(Findings(asked(), few))
-    assert [bool(n.value) for n in made] == [True, False, False, True, False]
+    assert [bool(n.value) for n in made] == [True, False, False, False, False]
     assert made[2].why.en == "Too few cases to give a share."
 
 
@@ -196,6 +197,27 @@ def test_small_counts_of_a_breakdown_are_withheld_with_what_would_give_them_away
     shown = [[cell.en for cell, _ in row] for row in exits.rows]
     assert shown[0][2] == "*", "with the total it would give the other away"
     assert shown[1][2] == "<10"
+
+
+def test_needs_are_listed_where_the_books_hold_no_amounts() -> None:
+    books, why = found(), ("no amounts", "没有金额")
+    tables = {name: rows for name, rows in books["funds"].tables.items() if "need" in name}
+    made = Findings(asked(), {**books, "funds": Found(tables, lacks={"fund_totals": why})})
+    listing = lists(made)[2]
+    assert [row[0].en for row in listing.rows] == [
+        "help without a need on record",
+        "need on record without help (households)",
+    ]
+    assert listing.files == ["funds/help_without_need", "funds/need_without_help"]
+    tables["help_without_need"]["paid"] = np.nan
+    assert lists(made)[2].rows[0][2].en == "–", "a sum that nobody knows is not nought"
+    assert numbers(made)[3].why == why
+
+
+def test_what_was_paid_without_a_plan_is_no_part_of_what_was_planned() -> None:
+    books = found()
+    funds = Found(books["funds"].tables, {"planned": 1000.0, "paid": 9000.0, "paid_share": 0.8})
+    assert numbers(Findings(asked(), {**books, "funds": funds}))[3].reading.en.startswith("800 of 1,000 yuan")
 
 
 def test_a_unit_that_is_named_like_a_kind_of_help_is_told_as_the_unit() -> None:

@@ -326,6 +326,14 @@ def test_a_fall_before_the_first_list_could_not_be_warned_of() -> None:
     assert lead_time(alerts, falls).falls == 1
 
 
+def test_without_any_list_no_fall_could_be_warned_of() -> None:
+    nobody = pd.DataFrame({"household_id": [], "as_of": []})
+    falls = pd.DataFrame({"household_id": ["a"], "outcome_month": ["2023-06"]})
+    found = lead_time(nobody, falls)
+    assert (found.falls, found.caught, len(found.distribution)) == (0, 0, 0)
+    assert lead_times(nobody, falls).index.names == ["household_id", "outcome_month"]
+
+
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 30), room=st.integers(0, 12))
 @FEW
 def test_nobody_on_the_list_is_left_and_nobody_beyond_it_listed_outright(seed: int, rows: int, room: int) -> None:

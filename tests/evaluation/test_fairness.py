@@ -71,6 +71,17 @@ def test_intervals_equal_a_loop_that_repeats_the_households() -> None:
     assert (found["low"], found["high"]) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1e-12)
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_group_of_whom_nobody_or_everybody_is_listed_has_an_interval_by_its_households(listed: bool) -> None:
+    """300 households a group, twice each: of none or all of 300 Wilson's interval holds 1.26 % of the other kind."""
+    rows = pd.DataFrame({"household_id": [f"h{i % 600}" for i in range(1200)], "listed": np.arange(1200) % 2 == 0})
+    groups = pd.DataFrame({"head_sex": np.where(np.arange(1200) % 600 < 300, "female", "male")})
+    rows.loc[groups["head_sex"] == "female", "listed"] = listed
+    found = audit(rows, groups, FEW, 1).table.set_index(["group", "measure"]).loc[("female", "selection_rate")]
+    ends = (1 - 0.0126, 1.0) if listed else (0.0, 0.0126)
+    assert (found["low"], found["high"]) == pytest.approx(ends, abs=1e-4)
+
+
 def test_women_whom_the_list_misses_are_found() -> None:
     found = audit(*county(), FEW, 1)
     recall = found.spread.set_index("measure").loc["recall"]

@@ -74,6 +74,21 @@ def test_help_that_shows_nothing_after_half_a_year_is_to_be_changed(small: Regis
     assert not row["changed"]
 
 
+def test_who_was_not_seen_since_help_began_is_not_told_to_have_gained_nothing(small: Register, tmp_path: Path) -> None:
+    records = small.read("records")
+    seen = records[(records["household_id"] != "001") | (records["month"] < "2023-03-01")]
+    register = make_register(tmp_path, records=seen, spells=small.read("spells"), assistance=small.read("assistance"))
+    assert not len(change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers)))
+
+
+def test_without_a_line_no_household_is_told_to_have_gained_something(small: Register, tmp_path: Path) -> None:
+    records = small.read("records").drop(columns="line")
+    register = make_register(tmp_path, records=records, spells=small.read("spells"), assistance=small.read("assistance"))
+    found = report_assistance(asked(register, assistance={"estimate_effects": False}))
+    assert "change_of_measure" not in found.tables and "change_of_measure" not in found.figures
+    assert found.lacks["change_of_measure"] in found.notes and "help_timeliness" in found.tables
+
+
 def test_a_measure_already_changed_is_said(small: Register, tmp_path: Path) -> None:
     help_given = given(("001", "employment", "2023-03-10", True), ("001", "health", "2023-10-10", True))
     records, spells = small.read("records"), small.read("spells")

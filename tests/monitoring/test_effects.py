@@ -215,6 +215,15 @@ def test_households_never_seen_around_help_say_nothing() -> None:
     assert event_study(course, first, np.full(120, True), 6, 20) is None
 
 
+def test_help_after_the_last_income_on_record_is_not_held_against_anybody() -> None:
+    course, first = courses(1, drift=0.0)
+    beyond, own = np.where(np.arange(120) < 90, first, 27), np.full(120, True)
+    assert (
+        event_study(course, beyond, own, 6, 20).difference.tolist()
+        == event_study(course, first, own, 6, 20).difference.tolist()
+    )
+
+
 @needs_doubleml
 @pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["income", "returned"])

@@ -187,6 +187,62 @@ def test_a_lasting_need_of_a_monitored_household_without_help_for_it_is_listed(t
     assert not len(report(tmp_path / "b", USUAL, water, health, spells=spells).tables["need_without_help"])
 
 
+def without(folder: Path, column: str, *rows: tuple, **tables: pd.DataFrame) -> Found:
+    """The report of a register whose books lack a column."""
+    records = pd.concat(
+        [monthly(h, "2022-01", [130] * 24, hh_size=2, n_major_illness=int(h == "002")) for h in ("001", "002")]
+    )
+    register = make_register(folder, records=records, assistance=books(*rows).drop(columns=column), **tables)
+    return report_funds(Asked(register, month_number("2023-12"), Rules()))
+
+
+def test_without_days_of_start_help_begins_with_its_answer(tmp_path: Path) -> None:
+    unpaid = ("002", "health", "2023-08-01", None, 1000.0, None, "county fund", "health security")
+    found = without(tmp_path, "started_on", USUAL, unpaid)
+    whole = found.tables["fund_totals"].query("by == 'kind' and of_what == '*'").iloc[0]
+    assert whole[["households_reached", "begun_not_paid"]].tolist() == [2, 1]
+    assert exceptions(found) == [("002", "not_paid_yet")]
+
+
+def test_help_that_was_taken_up_and_not_begun_is_not_paid_late(tmp_path: Path) -> None:
+    help_ = books(("001", "health", "2023-02-01", "2023-08-01", 1000.0, 1000.0, "county fund", "health security"), USUAL)
+    help_.loc[0, "started_on"] = None
+    register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24), assistance=help_)
+    found = report_funds(Asked(register, month_number("2023-12"), Rules()))
+    assert "paid_late" not in {reason for _, reason in exceptions(found)}
+
+
+def test_a_payment_of_an_unknown_amount_is_no_help_that_waits_for_its_payment(tmp_path: Path) -> None:
+    found = report(tmp_path, USUAL, ("002", "health", "2023-08-01", "2023-09-01", 1000.0, None, "county fund", "health"))
+    assert found.tables["fund_totals"]["begun_not_paid"].eq(0).all()
+
+
+def test_a_register_without_amounts_still_holds_help_against_needs(tmp_path: Path) -> None:
+    water = ("002", "water", "2023-08-01", None, None, None, "county fund", "water")
+    found = without(tmp_path, "amount_paid", USUAL, water, spells=ledger(("002", "2023-02-01", None)))
+    assert set(found.tables) == {"help_and_need", "help_without_need", "need_without_help"}
+    assert found.tables["need_without_help"]["household_id"].tolist() == ["002"]
+    assert found.figures == {"help_without_need": 1, "need_without_help": 1}
+    assert found.lacks["fund_totals"] in found.notes
+
+
+def test_where_nobody_is_known_to_be_watched_no_needs_are_said_to_be_met(tmp_path: Path) -> None:
+    records = monthly("002", "2022-01", [130] * 24, hh_size=2, n_major_illness=1).drop(columns="line")
+    register = make_register(tmp_path, records=records, assistance=books(USUAL, ("002", *USUAL[1:])))
+    found = report_funds(Asked(register, month_number("2023-12"), Rules()))
+    assert "need_without_help" not in found.tables and "need_without_help" not in found.figures
+    assert found.lacks["need_without_help"] in found.notes
+
+
+LACKING = {"paid_on": "days of payment", "responsible_unit": "responsible units", "fund_source": "sources of funds"}
+
+
+@pytest.mark.parametrize("column", LACKING)
+def test_what_the_books_lack_is_said(tmp_path: Path, column: str) -> None:
+    assert any(LACKING[column] in english for english, _ in without(tmp_path / "a", column, USUAL).notes)
+    assert not any(LACKING[column] in english for english, _ in report(tmp_path / "b", USUAL).notes)
+
+
 def test_a_return_avoided_has_a_price_only_where_a_difference_was_told_apart() -> None:
     totals = pd.DataFrame({"by": "kind", "of_what": ["training", "health", "*"], "paid_per_household": [1000.0, 2000, 1500]})
     effects = pd.DataFrame({
@@ -210,10 +266,10 @@ def test_no_word_accuses() -> None:
         assert accusing not in said
 
 
-def test_without_amounts_it_is_said(tmp_path: Path) -> None:
+def test_without_answers_it_is_said(tmp_path: Path) -> None:
     register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24))
     found = report_funds(Asked(register, month_number("2023-12"), Rules()))
-    assert not found.tables and "amount_paid" in found.notes[0][0]
+    assert not found.tables and "accepted" in found.notes[0][0]
 
 
 def test_the_books_of_a_county_add_up(county: County) -> None:

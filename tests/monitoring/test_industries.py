@@ -74,6 +74,8 @@ def test_a_part_of_income_that_is_not_on_record_makes_no_household_live_on_a_pro
     assert report(tmp_path / "known", records=records).tables["watched"]["household_id"].tolist() == []
     records.loc[records["month"] == "2023-12-01", "welfare"] = None
     assert report(tmp_path / "untold", records=records).tables["watched"]["household_id"].tolist() == []
+    records = records.drop(columns="hh_size")
+    assert report(tmp_path / "unsized", records=records).tables["watched"]["household_id"].tolist() == []
 
 
 def test_income_from_a_business_of_ones_own_is_not_counted_beside_the_production_that_holds_it(tmp_path: Path) -> None:
@@ -153,6 +155,100 @@ def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:
     assert areas.loc["county", ["hhi", "effective_number", "largest_share"]].tolist() == [0.5, 2.0, 0.5]
     assert areas.loc["village", "alike_in_township"].tolist() == [0.0, 0.0]
     assert areas.loc["village", "hhi"].tolist() == [1.0, 1.0]
+
+
+def test_a_household_of_no_known_village_counts_in_its_county(tmp_path: Path) -> None:
+    homes = tables()["households"].assign(village_id=["v1", None, "v2", "v2"], township_id=["t", None, "t", "t"])
+    areas = report(tmp_path, households=homes).tables["concentration"].groupby("level")["income"].sum()
+    assert areas.to_dict() == {"county": 24_000.0, "township": 18_000.0, "village": 18_000.0}
+
+
+def test_a_county_without_events_or_projects_has_none_beside_one_that_has_them(tmp_path: Path) -> None:
+    homes = tables()["households"].assign(county_id=["A", "A", "B", "B"])
+    events = pd.DataFrame({"household_id": ["001"], "kind": "disaster", "onset_on": "2023-07-02", "known_at": "2023-07-09"})
+    projects = project("lives on support", "v1", [100_000.0, 100_000.0], 60_000.0, 90_000.0, "running")
+    links = tables()["household_projects"][:1]
+    found = report(tmp_path, households=homes, events=events, projects=projects, household_projects=links)
+    industries = found.tables["industries"].set_index("county_id")
+    assert industries["shocked_share"].to_dict() == {"A": 0.5, "B": 0.0}
+    assert industries[["projects", "linked_households"]].to_dict("list") == {"projects": [1, 0], "linked_households": [1, 0]}
+    assert industries["projects"].dtype == int
+
+
+def test_where_nobody_produces_no_industry_has_a_largest_share(tmp_path: Path) -> None:
+    found = report(tmp_path, records=tables()["records"].assign(production_income=0.0))
+    assert "largest_industry_share" not in found.figures
+    assert found.tables["concentration"]["largest_share"].isna().all()
+
+
+def test_what_projects_do_not_report_is_unknown_and_not_nothing(tmp_path: Path) -> None:
+    silent = project("lives on support", "v1", [np.nan], np.nan, np.nan, "running")
+    alone = report(tmp_path / "alone", projects=silent).tables["industries"].set_index("industry").loc["tea"]
+    assert alone[["revenue", "policy_support", "support_share", "dependent_share"]].isna().all()
+    other = project("told in full", "v1", [100_000.0], 10_000.0, 60_000.0, "running")
+    half = project("told in part", "v1", [np.nan], 50_000.0, np.nan, None)
+    both = (
+        report(tmp_path / "both", projects=pd.concat([silent, other, half]))
+        .tables["industries"]
+        .set_index("industry")
+        .loc["tea"]
+    )
+    assert both["support_share"] == pytest.approx(0.1), "the support of a project counts over its own revenue"
+    assert both[["projects", "policy_support", "not_running_share", "dependent_share"]].tolist() == [3, 60_000.0, 0.0, 0.0]
+
+
+def test_an_income_from_a_project_that_is_not_on_record_is_unknown(tmp_path: Path) -> None:
+    links = tables()["household_projects"].assign(income=[np.nan, 6000.0])
+    found = report(tmp_path, household_projects=links).tables
+    assert found["projects"].set_index("project_id")["linked_income"].isna().to_dict() == {
+        "lives on support": True, "bears itself": False,
+    }  # fmt: skip
+    assert found["industries"].set_index("industry")["linked_income"].isna().to_dict() == {"tea": True, "grain": False}
+
+
+def test_a_project_with_neither_revenue_nor_support_is_told_as_that(tmp_path: Path) -> None:
+    asleep = project("asleep", "v1", [0.0], 0.0, 0.0, "stopped")
+    told = report(tmp_path, projects=asleep).tables["projects"].iloc[0]
+    assert told["dependence"] == "not_rated" and told["reason_en"].startswith("neither revenue nor support")
+
+
+def test_a_year_of_standing_still_is_four_quarters(tmp_path: Path) -> None:
+    quarters = ["2023-01-01", "2023-04-01", "2023-07-01", "2023-10-01"]
+    still = pd.concat([project("p", "v1", [9.0], 5.0, 1.0, "stopped").assign(month=m, known_at=m) for m in quarters])
+    records = tables()["records"]
+    records = records[records["month"].isin(quarters)]
+
+    def stagnation(folder: Path, projects: pd.DataFrame) -> str:
+        made = tables(records=records, projects=projects) | {"household_projects": tables()["household_projects"][:0]}
+        register = make_register(folder, step_months=3, **made)
+        return report_industries(Asked(register, month_number("2023-10"), Rules())).tables["projects"]["stagnation"].item()
+
+    assert stagnation(tmp_path / "year", still) == "administration"
+    assert stagnation(tmp_path / "less", still[1:]) == "unknown"
+
+
+def test_one_household_struck_twice_is_not_two_of_its_village(tmp_path: Path) -> None:
+    stopped = project("lives on support", "v1", [100_000.0, 10_000.0], 0.0, 9_000.0, "stopped")
+    names = [f"{i:03}" for i in range(1, 9)]
+    people = {
+        "records": pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in names]),
+        "households": pd.DataFrame({"household_id": names, "village_id": "v1"}),
+    }
+    days = ["2023-06-01", "2023-08-01"]
+    once = pd.DataFrame({"household_id": "001", "kind": "disaster", "onset_on": days, "known_at": days})
+
+    def stagnation(folder: Path, events: pd.DataFrame) -> str:
+        return report(folder, projects=stopped, events=events, **people).tables["projects"]["stagnation"].item()
+
+    assert stagnation(tmp_path / "one", once) == "unknown"
+    assert stagnation(tmp_path / "two", once.assign(household_id=["001", "002"])) == "circumstances"
+
+
+def test_an_event_that_is_known_to_be_unverified_strikes_nobody(tmp_path: Path) -> None:
+    event = {"household_id": "001", "kind": "disaster", "onset_on": "2023-07-02", "known_at": "2023-07-09"}
+    events = pd.DataFrame([event | {"verified": False}, event | {"household_id": "003", "verified": None}])
+    struck = report(tmp_path, events=events).tables["industries"].set_index("industry")["shocked_share"]
+    assert struck.to_dict() == {"tea": 0.0, "grain": 0.5}
 
 
 def test_likeness_is_the_mean_over_pairs() -> None:

@@ -196,6 +196,10 @@ def test_help_began_on_the_day_that_the_books_hold_and_else_on_the_day_of_the_an
     misses = pd.DataFrame({"household_id": ["a", "b"]})
     begun = _help(asked, register, register.counties[0], misses, pd.Timestamp("2023-06-30"))
     assert begun["household_id"].tolist() == expected
+    others = pd.DataFrame({"household_id": ["c"]})
+    assert not len(_help(asked, register, register.counties[0], others, pd.Timestamp("2023-06-30"))), (
+        "none of these was helped"
+    )
 
 
 def test_neighbours_of_another_household_do_not_count() -> None:

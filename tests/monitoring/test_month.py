@@ -62,6 +62,11 @@ def test_the_month_counts_as_it_was_known_on_its_last_day(register: Register) ->
     assert now["paid"] == 900.0
 
 
+def test_a_month_in_which_nothing_was_paid_is_one_of_no_yuan(register: Register) -> None:
+    paid = report(register).tables["month_course"].set_index("as_of")["paid"]
+    assert paid["2023-11"] == 0 and paid["2023-12"] == 900
+
+
 def test_the_months_before_stand_a_year_back_as_they_were_known_then(register: Register) -> None:
     table = report(register).tables["month_course"]
     assert table["as_of"].tolist() == [f"2022-{m:02}" for m in (12,)] + [f"2023-{m:02}" for m in range(1, 13)]

@@ -170,6 +170,22 @@ def test_income_of_more_than_a_year_before_the_exit_does_not_speak_against_it(tm
     assert found["household_id"].tolist() == ["001"], "the last record of 002 was thirteen months old"
 
 
+def test_a_county_in_which_nobody_was_helped_removed_without_a_measure(tmp_path: Path) -> None:
+    """Two counties, spells alike: 001 had help in time, in the county of 002 nobody had any."""
+    help_given = pd.DataFrame({
+        "household_id": ["001"], "measure": "health", "offered_on": "2023-02-02", "known_at": "2023-02-02", "accepted": True,
+        "started_on": "2023-02-02",
+    })  # fmt: skip
+    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002")])
+    homes = pd.DataFrame({"household_id": ["001", "002"], "county_id": ["A", "B"]})
+    spells = ledger(("001", "2023-02-01", "2023-06-10"), ("002", "2023-02-01", "2023-06-10")).assign(
+        elimination_mode="assisted"
+    )
+    register = make_register(tmp_path, records=records, households=homes, spells=spells, assistance=help_given)
+    early = report(register).tables["removed_early"].set_index("household_id")["reasons"]
+    assert early.to_dict() == {"002": "removed_by_help_without_measure"}
+
+
 def test_help_that_has_not_begun_makes_no_early_exit(tmp_path: Path) -> None:
     help_given = pd.DataFrame({
         "household_id": ["001", "002"], "measure": "health", "offered_on": "2023-05-02", "known_at": "2023-05-02",
