@@ -175,6 +175,16 @@ def test_a_county_without_events_or_projects_has_none_beside_one_that_has_them(t
     assert industries["projects"].dtype == int
 
 
+def test_where_no_household_of_an_industry_has_a_known_village_its_county_stands_alone(tmp_path: Path) -> None:
+    records = tables()["records"]
+    records.loc[records["household_id"] != "001", "industry"] = None
+    homes = tables()["households"].assign(village_id=[None, "v1", "v2", "v2"])
+    found = report(tmp_path / "a", records=records, households=homes).tables["concentration"]
+    assert found["level"].tolist() == ["county", "township"] and found["village_id"].isna().all()
+    late = report(tmp_path / "b", records=tables()["records"].assign(known_at="2024-02-01"))
+    assert "concentration" not in late.tables and late.lacks["concentration"] in late.notes, "nobody is known yet"
+
+
 def test_where_nobody_produces_no_industry_has_a_largest_share(tmp_path: Path) -> None:
     found = report(tmp_path, records=tables()["records"].assign(production_income=0.0))
     assert "largest_industry_share" not in found.figures
