@@ -292,6 +292,25 @@ def test_without_support_nobody_becomes_safer_and_only_linked_households_are_nam
     pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
 
 
+@pytest.mark.parametrize("all_of_b", ["monitored", "not known yet"])
+def test_a_county_in_which_nobody_is_scored_has_nobody_who_could_fall_for_want_of_support(
+    county: County, tmp_path: Path, all_of_b: str
+) -> None:
+    homes = tables()["households"].assign(county_id=["A", "A", "B", "B"])
+    spells = pd.DataFrame({"household_id": ["003", "004"], "identified_on": "2023-02-01", "known_at": "2023-02-01"})
+    records = tables()["records"].assign(known_at=lambda rows: rows["month"])
+    if all_of_b == "not known yet":
+        spells = spells.assign(household_id=["001", "002"], eliminated_on="2023-03-01")
+        records["known_at"] = records["known_at"].where(records["household_id"] < "003", "2024-02-01")
+    made = tables(records=records, households=homes, spells=spells)
+    register = make_register(tmp_path, **made)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    found = report_industries(Asked(register, DAY, Rules(), (), model)).tables
+    assert found["support_off_villages"].set_index("county_id")["touched"].to_dict() == {"A": 1}
+    assert found["support_off_villages"]["touched"].dtype == int
+    assert set(found["support_off"]["household_id"]) <= {"001"}
+
+
 def without_wages(county: County, **rules: float) -> pd.DataFrame:
     """The list where every third household of a county would lose its wages, and every other third a little of them."""
     register = Register.open(county.register)
