@@ -142,9 +142,11 @@ def open_runs(connection: duckdb.DuckDBPyConnection, held: Assessments, as_of: S
 
 
 def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, county: str, as_of: Sequence[int]) -> None:
-    """Table `monitoring` of one county, as known at the end of each period.
+    """Tables `monitoring` and `left_before` of one county, as known at the end of each period.
 
-    Columns: `as_of_no, household_id, spell_no, from_no, until_no, identified_on, eliminated_on, mode, entry`.
+    `monitoring`: `as_of_no, household_id, spell_no, from_no, until_no, identified_on, eliminated_on, mode, entry`.
+
+    `left_before`: `as_of_no, household_id` of those who had a spell that ended before the register begins.
 
     Raises
     ------
@@ -158,7 +160,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
         connection.execute(
             "CREATE OR REPLACE TABLE monitoring AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS spell_no, 0 AS from_no, "
             "0 AS until_no, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS eliminated_on, '' AS mode, 0 AS entry "
-            "WHERE false"
+            "WHERE false; CREATE OR REPLACE TABLE left_before AS SELECT as_of_no, household_id FROM monitoring"
         )
         return
     months = ", ".join(f"({m}, DATE '{as_of_day(m, register.step_months)}')" for m in as_of)
@@ -168,7 +170,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
     latest = known_last("as_of_no", "household_id", "identified_on") if "spells" in register.revised else ""
     connection.execute(
         f"""
-        CREATE OR REPLACE TABLE monitoring AS
+        CREATE OR REPLACE TABLE every_spell AS
         WITH known AS (
             SELECT as_of_no, household_id, identified_on, {month_no("identified_on")} AS from_no,
                    CASE WHEN {ended} <= day THEN {ended} END AS eliminated_on,
@@ -192,7 +194,11 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
         SELECT as_of_no, household_id, spell_no, from_no, {month_no("eliminated_on")} AS until_no, identified_on,
                eliminated_on, CASE WHEN eliminated_on IS NOT NULL THEN coalesce(mode, 'not_recorded') END AS mode,
                greatest({first} - from_no, 0) AS entry
-        FROM joined WHERE eliminated_on IS NULL OR {month_no("eliminated_on")} >= {first}
+        FROM joined;
+        CREATE OR REPLACE TABLE left_before AS
+        SELECT DISTINCT as_of_no, household_id FROM every_spell WHERE until_no < {first};
+        CREATE OR REPLACE TABLE monitoring AS FROM every_spell WHERE until_no IS NULL OR until_no >= {first};
+        DROP TABLE every_spell
         """
     )
 

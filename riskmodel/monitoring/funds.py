@@ -65,9 +65,12 @@ def report_funds(asked: Asked) -> Found:
         notes += [note for column, note in _LACKING.items() if column not in held]
     else:
         lacks |= dict.fromkeys(("fund_totals", "fund_sources", "fund_exceptions"), _NO_AMOUNTS)
-    tables |= _together([found for found in by_need if found is not None])
-    if "need_without_help" not in tables:
-        lacks["need_without_help"] = _NOBODY_WATCHED
+    if needs := [found for found in by_need if found is not None]:
+        tables |= _together(needs)
+        if "need_without_help" not in tables:
+            lacks["need_without_help"] = _NOBODY_WATCHED
+    else:
+        lacks |= dict.fromkeys(("help_and_need", "help_without_need", "need_without_help"), _NOBODY_SEEN)
     return Found(tables, _figures(tables), [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
@@ -231,7 +234,7 @@ def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
     found = {"help_and_need": counted, "help_without_need": _largest_first(_stacked([c.without_need for c in counties]))}
     unmet = [c.without_help for c in counties if c.without_help is not None]
-    return found | ({"need_without_help": _neediest_first(_stacked(unmet))} if unmet or not counties else {})
+    return found | ({"need_without_help": _neediest_first(_stacked(unmet))} if unmet else {})
 
 
 def _largest_first(given: pd.DataFrame) -> pd.DataFrame:
@@ -248,8 +251,7 @@ def _neediest_first(unmet: pd.DataFrame) -> pd.DataFrame:
 
 def _stacked(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all counties; the types are those of counties that have rows."""
-    held = [r for r in rows if len(r)] or list(rows[:1])
-    return pd.concat(held, ignore_index=True) if held else pd.DataFrame()
+    return pd.concat([r for r in rows if len(r)] or rows[:1], ignore_index=True)
 
 
 def _unmet(connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFrame, answers: Answers) -> pd.DataFrame:
@@ -342,6 +344,10 @@ _NO_AMOUNTS = (
     "The register holds no amounts paid (column amount_paid of assistance): what was planned and paid, and rows of the "
     "books to be looked at, cannot be told.",
     "登记数据中没有拨付金额（帮扶表的“实付金额”字段），无法统计计划与拨付情况，也无法列出需核对的账目。",
+)
+_NOBODY_SEEN = (
+    "No household has a record by the day of the report: help and needs are not held together.",
+    "截至报告日没有农户记录，无法将帮扶与需求对应。",
 )
 _NOBODY_WATCHED = (
     "The register holds neither monitoring spells nor income with a line: needs without help are not listed.",

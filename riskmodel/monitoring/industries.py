@@ -61,7 +61,7 @@ def report_industries(asked: Asked) -> Found:
         lacks["projects"] = _NO_PROJECTS
     if "industries" in found:
         tables["industries"] = found["industries"].drop(columns="vector", errors="ignore")
-    if "shares" in found:
+    if len(found.get("shares", ())):
         tables["concentration"] = _concentration(found["shares"])
         counties = tables["concentration"].query("level == 'county'")
         if (income := counties["income"].sum()) > 0:
@@ -400,6 +400,8 @@ def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
     for level in range(1, len(by) + 1):
         keys = by[:level]
         table = shares.pivot_table(index=keys, columns="industry", values="income", aggfunc="sum", fill_value=0.0)
+        if not len(table):  # nobody's village is known
+            continue
         found = concentration_of(table)
         found["level"] = keys[-1].removesuffix("_id")
         if level > 1:
@@ -409,7 +411,7 @@ def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
         made.append(found.reset_index())
     found = pd.concat(made, ignore_index=True)
     first = ["level", *by]
-    return found[[*first, *(c for c in found if c not in first)]]
+    return found.reindex(columns=[*first, *(c for c in found if c not in first)])
 
 
 def concentration_of(income: pd.DataFrame) -> pd.DataFrame:

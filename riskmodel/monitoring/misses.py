@@ -99,8 +99,9 @@ def report_misses(asked: Asked) -> Found:
     shares = misses["miss_class"].value_counts(normalize=True)
     figures: dict[str, Any] = {"missed_returns": int(misses["miss"].eq(MISSED).sum())}
     figures["false_alerts"] = int(misses["miss"].eq(FALSE).sum())
-    figures["sure_share"] = float(misses["sure"].mean()) if len(misses) else float("nan")
-    figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES} if len(misses) else {}
+    if len(misses):
+        figures["sure_share"] = float(misses["sure"].mean())
+        figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES}
     return Found(tables, figures, notes)
 
 

@@ -251,13 +251,16 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
                    CAST(coalesce(until_no, last_no) - from_no AS INTEGER) AS months, count(*) AS n
             FROM outs GROUP BY ALL ORDER BY ALL""",
         "entries": _entries(
-            """SELECT household_id, 'first' AS entry,
-                      greatest(coalesce(min(from_no), any_value(seen_no)) - any_value(first_no), 0) AS n,
-                      CAST(coalesce(min(from_no) > any_value(first_no), false) AS INTEGER) AS e
-               FROM watched LEFT JOIN monitoring USING (household_id) GROUP BY household_id
-               UNION ALL
-               SELECT household_id, 'again', sum(coalesce(until_no, last_no) - from_no), count(until_no) FROM outs
-               GROUP BY household_id"""
+            f"""WITH since_seen AS (
+                    SELECT household_id, {_ENTRY.format("household_id IN (SELECT household_id FROM left_before)")} AS entry,
+                           greatest(coalesce(min(from_no), any_value(seen_no)) - any_value(first_no), 0) AS n,
+                           CAST(coalesce(min(from_no) > any_value(first_no), false) AS INTEGER) AS e
+                    FROM watched LEFT JOIN monitoring USING (household_id) GROUP BY household_id),
+                since_left AS (
+                    SELECT household_id, 'again' AS entry, coalesce(until_no, last_no) - from_no AS n,
+                           CAST(until_no IS NOT NULL AS INTEGER) AS e FROM outs)
+                SELECT household_id, entry, sum(n) AS n, sum(e) AS e FROM (FROM since_seen UNION ALL FROM since_left)
+                GROUP BY household_id, entry"""
         ),
         "ends": """
             SELECT mode AS reason, CASE WHEN entry = 0 THEN CAST(until_no - from_no AS INTEGER) END AS months, count(*) AS n

@@ -156,7 +156,7 @@ def _county(asked: Asked, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame
         left = _standing(register, model, asked.as_of, county, loss["household_id"])
     off = off.rename(columns={"risk": "risk_without_support"})
     rows = known.assign(listed=listed, list_end=ends).merge(off, "left", on="household_id")
-    rows["loss"] = rows["household_id"].map(loss.set_index("household_id").sum(axis=1)).fillna(0.0)
+    rows["loss"] = rows["household_id"].map(loss.set_index("household_id").sum(axis=1)).astype(float).fillna(0.0)
     left = left.reindex(rows["household_id"]).astype(float).reset_index(drop=True)
     of_line = rows["loss"] / (left["line_now"] * left["hh_size_now"])
     rows["ratio_without_support"] = left["ratio_now"]
@@ -175,7 +175,7 @@ def _county(asked: Asked, county: str, loss: pd.DataFrame) -> tuple[pd.DataFrame
     villages = rows.groupby(by, dropna=False).agg(
         households=("risk", "size"), touched=("loss", lambda lost: int((lost > 0).sum())), loss=("loss", "sum"),
         **counts, more_falls=("would_fall", "sum"),
-    ).reset_index()  # fmt: skip
+    ).reset_index().astype({"touched": int})  # fmt: skip
     columns = [
         "household_id", *by, "grade", "crosses", "risk", "risk_without_support", "loss", "loss_share",
         "ratio_without_support", "listed",

@@ -234,6 +234,14 @@ def test_where_nobody_is_known_to_be_watched_no_needs_are_said_to_be_met(tmp_pat
     assert found.lacks["need_without_help"] in found.notes
 
 
+def test_before_anybody_has_a_record_help_is_not_held_against_needs(tmp_path: Path) -> None:
+    records = monthly("001", "2023-08-01", [130] * 4).assign(known_at="2024-01-20")
+    register = make_register(tmp_path / "register", records=records, assistance=books(USUAL))
+    found = report_funds(Asked(register, month_number("2023-08"), Rules()))
+    assert all(len(rows.columns) for rows in found.tables.values()) and "help_and_need" not in found.tables
+    assert found.lacks["help_without_need"] in found.notes
+
+
 LACKING = {"paid_on": "days of payment", "responsible_unit": "responsible units", "fund_source": "sources of funds"}
 
 

@@ -175,6 +175,16 @@ def test_a_county_without_events_or_projects_has_none_beside_one_that_has_them(t
     assert industries["projects"].dtype == int
 
 
+def test_where_no_household_of_an_industry_has_a_known_village_its_county_stands_alone(tmp_path: Path) -> None:
+    records = tables()["records"]
+    records.loc[records["household_id"] != "001", "industry"] = None
+    homes = tables()["households"].assign(village_id=[None, "v1", "v2", "v2"])
+    found = report(tmp_path / "a", records=records, households=homes).tables["concentration"]
+    assert found["level"].tolist() == ["county", "township"] and found["village_id"].isna().all()
+    late = report(tmp_path / "b", records=tables()["records"].assign(known_at="2024-02-01"))
+    assert "concentration" not in late.tables and late.lacks["concentration"] in late.notes, "nobody is known yet"
+
+
 def test_where_nobody_produces_no_industry_has_a_largest_share(tmp_path: Path) -> None:
     found = report(tmp_path, records=tables()["records"].assign(production_income=0.0))
     assert "largest_industry_share" not in found.figures
@@ -280,6 +290,25 @@ def test_without_support_nobody_becomes_safer_and_only_linked_households_are_nam
     assert not households.query("crosses == 'capacity_line'")["listed"].any()
     assert villages[["falls_by_books", "could_fall"]].sum().sum() == len(households)
     pd.testing.assert_frame_equal(before, score(register, model, AS_OF).frame)
+
+
+@pytest.mark.parametrize("all_of_b", ["monitored", "not known yet"])
+def test_a_county_in_which_nobody_is_scored_has_nobody_who_could_fall_for_want_of_support(
+    county: County, tmp_path: Path, all_of_b: str
+) -> None:
+    homes = tables()["households"].assign(county_id=["A", "A", "B", "B"])
+    spells = pd.DataFrame({"household_id": ["003", "004"], "identified_on": "2023-02-01", "known_at": "2023-02-01"})
+    records = tables()["records"].assign(known_at=lambda rows: rows["month"])
+    if all_of_b == "not known yet":
+        spells = spells.assign(household_id=["001", "002"], eliminated_on="2023-03-01")
+        records["known_at"] = records["known_at"].where(records["household_id"] < "003", "2024-02-01")
+    made = tables(records=records, households=homes, spells=spells)
+    register = make_register(tmp_path, **made)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    found = report_industries(Asked(register, DAY, Rules(), (), model)).tables
+    assert found["support_off_villages"].set_index("county_id")["touched"].to_dict() == {"A": 1}
+    assert found["support_off_villages"]["touched"].dtype == int
+    assert set(found["support_off"]["household_id"]) <= {"001"}
 
 
 def without_wages(county: County, **rules: float) -> pd.DataFrame:

@@ -77,6 +77,18 @@ def test_before_the_horizon_is_over_nothing_is_sorted(county: County) -> None:
     assert report_misses(asked).tables == {}
 
 
+def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_path: Path) -> None:
+    """Told on the day of the report, all households had been monitored when the month was scored: nobody was at risk."""
+    known = Register.open(county.register)
+    records, homes = known.read("records"), known.read("households")
+    since = {"identified_on": records["month"].min(), "known_at": records["month"].min()}
+    register = make_register(tmp_path, records=records, households=homes, spells=homes[["household_id"]].assign(**since))
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    found = report_misses(Asked(register, LAST, Rules(), scored_months([county.alerts], LAST), model))
+    assert found.figures == {"missed_returns": 0, "false_alerts": 0}
+    assert found.tables["miss_classes"]["misses"].sum() == 0
+
+
 def test_another_model_than_the_one_that_scored_is_refused(county: County) -> None:
     from dataclasses import replace
 

@@ -78,6 +78,18 @@ def test_first_and_repeated_entry_are_counted_apart(small: Found) -> None:
     assert rates.loc["again", ["at_risk", "entered"]].tolist() == [4 + 8 + 2 + 2, 2]
 
 
+def test_who_was_monitored_before_the_register_begins_enters_again(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002", "003")])
+    spells = ledger(
+        ("001", "2021-02-01", "2021-06-01"), ("001", "2022-07-01", "2022-10-01"), ("002", "2021-02-01", "2021-06-01"),
+        ("003", "2022-05-01", None),
+    )  # fmt: skip
+    found = report(make_register(tmp_path, records=records, spells=spells))
+    rates = kept(found.tables["entry_rates"], kind="monitoring").set_index("entry")
+    assert rates.loc["first", ["households", "at_risk", "entered"]].tolist() == [1, 4, 1]
+    assert rates.loc["again", ["households", "at_risk", "entered"]].tolist() == [2, 6 + 14 + 23, 1]
+
+
 def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> None:
     found = small.tables["long_stays"]
     assert found[["household_id", "since", "months"]].to_numpy().tolist() == [["003", "2022-03", 21]]
