@@ -388,10 +388,12 @@ def test_an_evaluation_that_cannot_be_kept_with_its_model_is_refused_before_the_
     shutil.copy(county.folder / "mlflow.db", store)
     shutil.copytree(county.folder / "mlartifacts", tmp_path / "mlartifacts")
     with sqlite3.connect(store) as books:
-        (run,) = books.execute("SELECT run_id FROM model_versions").fetchone()
+        version = county.study.tracking["version"]
+        (run,) = books.execute("SELECT run_id FROM model_versions WHERE version = ?", [version]).fetchone()
         files = tmp_path / "mlartifacts" / "riskmodel" / run / "artifacts"
         books.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", [files.as_uri(), run])
-    asked = ["evaluate", "models:/return-risk@champion", "--register", county.register, "--out", tmp_path / "evaluation"]
+    shutil.rmtree(files / "evaluations", ignore_errors=True)  # of other tests, where it could be written
+    asked = ["evaluate", f"models:/return-risk/{version}", "--register", county.register, "--out", tmp_path / "evaluation"]
     files.chmod(0o500)
     try:
         done = _as_anybody(*asked, "--look", "a committee asked", "--tracking-uri", f"sqlite:///{store}")
