@@ -318,8 +318,8 @@ def score(
     if lowered := about["floors_lowered"]:
         some = ", ".join(county["county_id"] for county in lowered[:5]) + (" ..." if len(lowered) > 5 else "")
         typer.echo(
-            f"warning: {len(lowered):,} counties have fewer visits than the floors need, which are lowered there: {some} "
-            "(floors_lowered in manifest.json)."
+            f"warning: {len(lowered):,} of the counties have fewer visits than their floors need, which are lowered there: "
+            f"{some} (floors_lowered in manifest.json)."
         )
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")

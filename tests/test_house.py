@@ -13,9 +13,9 @@ import riskmodel
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "catalogue", "cohort",
-    "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review", "simulation",
-    "telling", "results", "demo", "stopping", "cli",
+    "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "compiled", "catalogue",
+    "cohort", "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review",
+    "simulation", "telling", "results", "demo", "stopping", "cli",
 ]  # fmt: skip
 
 

@@ -23,12 +23,12 @@ from riskmodel.alerts.month import about_month, facts_of, join_tables, tables_of
 from riskmodel.alerts.scoring import Capacity, score_county
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in
-from riskmodel.errors import IntegrityError, NotEnoughData, NotFound, UsageError
+from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.explain.drivers import ready_to_explain
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
 from riskmodel.processes import SCORING, pool, said_if_lost, worth
-from riskmodel.register import Register, commit_directory, read_manifest, verify
+from riskmodel.register import Register, commit_directory, is_finished, read_manifest
 from riskmodel.register.commit import MANIFEST, package_version, working_folder
 
 _SOMEBODY = ("scored", "by_hand")
@@ -113,7 +113,7 @@ def score_month(
     busy = f"{out}: another run is writing there. Wait until it has ended, or name another folder."
     with working_folder(beside, busy):
         job = _job(register, model, month, capacity, block, beside)
-        left = [county for county in register.counties if not _is_finished(job, county)]
+        left = [county for county in register.counties if not is_finished(county_folder(job, county))]
         if engine is None:
             workers = worth(register, left, workers)
             engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
@@ -233,11 +233,3 @@ def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, b
 def county_folder(job: Job, county: str) -> Path:
     """Where the results of a finished county lie."""
     return job.work / "counties" / quote(county, safe="").replace(".", "%2E")
-
-
-def _is_finished(job: Job, county: str) -> bool:
-    try:
-        verify(county_folder(job, county))
-    except (NotFound, IntegrityError):
-        return False
-    return True

@@ -185,7 +185,7 @@ def read_alert(folder: Path, household_id: str) -> dict[str, Any]:
     where = np.flatnonzero(alerts["household_id"].to_numpy(str) == str(household_id))
     if not len(where):
         scored = read_table(folder, manifest, "scores")
-        row = scored[scored["household_id"].astype(str) == str(household_id)]
+        row = scored[scored["household_id"].to_numpy(str) == str(household_id)]
         if len(row):
             raise NotFound(
                 f"the household was scored (rank {int(row['rank'].iloc[0])} of its county) but is not on the list; "

@@ -19,8 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from riskmodel.errors import IntegrityError, NotFound
-from riskmodel.register import commit_directory, verify
+from riskmodel.register import commit_directory, is_finished
 
 ORDER = ["as_of", "county_id", "household_id"]
 _FEATURES, _ROWS, _ROW = "features.npy", "rows.parquet", "row"
@@ -70,10 +69,10 @@ def keep_cohorts(
         Where they lie.
     """
     whole = folder / "cohorts"
-    if not _is_finished(whole):
+    if not is_finished(whole):
 
         def one(county: str) -> None:
-            if not _is_finished(_place(folder, county)):
+            if not is_finished(_place(folder, county)):
                 _keep_county(_place(folder, county), county, frames(county), features)
 
         with ThreadPoolExecutor(workers) as pool:
@@ -92,14 +91,6 @@ def keep_cohorts(
 
 def _place(folder: Path, county: str) -> Path:
     return folder / "counties" / quote(county, safe="").replace(".", "%2E")
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        verify(folder)
-    except (NotFound, IntegrityError):
-        return False
-    return True
 
 
 def _keep_county(target: Path, county: str, frames: Iterable[pd.DataFrame], features: Sequence[str]) -> None:

@@ -64,10 +64,11 @@ class Vector:
 
     def take(self, rows: np.ndarray) -> Vector:
         """The values at some rows."""
-        if self.values.ndim == 0:
+        everywhere = self.mask is None or self.mask.ndim == 0
+        if self.values.ndim == 0 and everywhere:
             return self
-        mask = self.mask if self.mask is None or self.mask.ndim == 0 else self.mask.take(rows)
-        return Vector(self.kind, self.values.take(rows), mask, self.words)
+        values = self.values if self.values.ndim == 0 else self.values.take(rows)
+        return Vector(self.kind, values, self.mask if everywhere else self.mask.take(rows), self.words)
 
     def between(self, first: int, last: int) -> Vector:
         """The values from one row to another, as a view; of a column as it lies in a file."""

@@ -16,8 +16,7 @@ import lightgbm
 import numpy as np
 
 from riskmodel.cohort.inputs import Inputs
-from riskmodel.errors import IntegrityError, NotFound
-from riskmodel.register import commit_directory, verify
+from riskmodel.register import commit_directory, is_finished
 
 BLOCK = 65_536
 _FILE = "dataset.bin"
@@ -39,9 +38,7 @@ def binned(inputs: Inputs, outcome: np.ndarray, params: Mapping[str, Any]) -> li
     if inputs.kept is None:
         return data.construct()
     folder = inputs.kept / _key(inputs, outcome, _that_matter(params))
-    try:
-        verify(folder)
-    except (NotFound, IntegrityError):
+    if not is_finished(folder):
         data.construct()
         commit_directory(folder, lambda stage: data.save_binary(stage / _FILE), kind="binned", about={"rows": len(inputs)})
         return data

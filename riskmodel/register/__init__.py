@@ -2,7 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from riskmodel.register.commit import checked_file, checked_target, commit_directory, commit_file, read_manifest, verify
+from riskmodel.register.commit import (
+    checked_file,
+    checked_target,
+    commit_directory,
+    commit_file,
+    is_finished,
+    read_manifest,
+    verify,
+)
 from riskmodel.register.contract import load_contract
 from riskmodel.register.store import Register
 
@@ -11,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IntakeReport", "Register", "checked_file", "checked_target", "commit_directory", "commit_file", "ingest",
-    "load_contract", "read_manifest", "verify",
+    "is_finished", "load_contract", "read_manifest", "verify",
 ]  # fmt: skip
 
 

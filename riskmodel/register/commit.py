@@ -145,6 +145,18 @@ def verify(target: Path | str) -> dict[str, Any]:
     return manifest
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a part of unfinished work lies whole in a folder of ours; a damaged one goes, to be made again."""
+    try:
+        verify(folder)
+    except NotFound:
+        return False
+    except IntegrityError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
 def checked_file(target: Path | str, manifest: dict[str, Any], name: str) -> Path:
     """A file of a committed directory, as it was written.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from riskmodel.alerts.counties import Job, score_month, score_one
+from riskmodel.alerts.counties import Job, county_folder, score_month, score_one
 from riskmodel.alerts.scoring import score
 from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
@@ -99,6 +99,24 @@ def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[R
     assert sorted(done) == register.counties and steps == [(2, 3), (3, 3)]
     assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("harmed", ["manifest.json", "scores.parquet"])
+def test_a_finished_county_that_a_disk_damaged_is_scored_again(
+    district: tuple[Register, RiskModel], tmp_path: Path, harmed: str
+) -> None:
+    register, model = district
+
+    def stops_after_one(job: Job, counties: list[str]) -> Iterable[str]:
+        score_one(job, counties[0])
+        (county_folder(job, counties[0]) / harmed).write_bytes(b"{")
+        yield counties[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=stops_after_one)
+    again = score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8)
+    assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
 
 
 def test_of_two_runs_that_write_to_one_folder_the_second_is_refused_and_the_first_goes_on(

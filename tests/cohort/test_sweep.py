@@ -93,6 +93,23 @@ def test_some_households_get_what_they_get_among_all(county: County, block: int)
     pd.testing.assert_frame_equal(query, expected, check_exact=True)
 
 
+def test_a_county_of_which_no_village_is_known_may_be_larger_than_a_block(tmp_path: Path) -> None:
+    records = pd.concat([monthly(name, "2023-01", [150.0, 90.0 + 20 * int(name), 130.0]) for name in "12345"])
+    people = pd.DataFrame(
+        {"household_id": list("12345"), "county_id": list("aaabb"), "village_id": [None, None, None, "v", "v"]}
+    )
+    register = make_register(tmp_path / "r", records=records, households=people)
+    features, _ = available_in(register, CATALOGUE)
+    assert any(f.kind == "context" for f in features)
+    months = [month_number("2023-03")]
+    whole, query = by_both(register, features, months)
+    pd.testing.assert_frame_equal(whole, query, check_exact=True)
+    for block in (1, 2):
+        pd.testing.assert_frame_equal(by_one_pass(register, features, months, block), whole, check_exact=True)
+    asked = county_blocks(register, "a", months, features, households=pa.array(["2"], pa.string()))
+    pd.testing.assert_frame_equal(next(iter(asked)), whole.iloc[[1]].reset_index(drop=True), check_exact=True)
+
+
 def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(tmp_path: Path) -> None:
     records = monthly("1", "2023-01", [150.0, 140.0, 130.0]).assign(known_at=lambda r: pd.to_datetime(r["month"]))
     revised = records.iloc[[1]].assign(welfare=90.0, known_at=pd.Timestamp("2023-05-10"))

@@ -123,9 +123,10 @@ def test_a_stopped_build_goes_on_with_the_counties_that_are_missing(
     assert asked == ["c0", "c1", "c1"]
 
 
-def test_a_changed_file_of_cohorts_is_not_trained_on(small: Register, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harmed", ["features.npy", "manifest.json"])
+def test_a_changed_file_of_cohorts_is_not_trained_on(small: Register, tmp_path: Path, harmed: str) -> None:
     first = cohorts_of(small, tmp_path)
-    expected, file = first.frame.copy(), first.mapped.folder / "cohorts" / "features.npy"
+    expected, file = first.frame.copy(), first.mapped.folder / "cohorts" / harmed
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
