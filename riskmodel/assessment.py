@@ -122,8 +122,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
 
 
 def _list(rows: pd.DataFrame, run: Run) -> pd.Series:
-    room = run.capacity
-    return nested_lists(rows, room, township_floor=room.township_floor, village_floor=room.village_floor)
+    return nested_lists(rows, run.capacity, **run.capacity.floors)
 
 
 def _list_codes(rows: pd.DataFrame) -> np.ndarray:
@@ -132,13 +131,11 @@ def _list_codes(rows: pd.DataFrame) -> np.ndarray:
 
 def _lists(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
     """Figures of the lists, counted where the outcome is known, and by the level that listed a household."""
-    room = run.capacity
-    found = list_figures(
-        rows, rows["outcome"].to_numpy(), room, township_floor=room.township_floor, village_floor=room.village_floor
-    )
+    room, floors = run.capacity, run.capacity.floors
+    found = list_figures(rows, rows["outcome"].to_numpy(), room, **floors)
     by = rows[rows["outcome"].notna()].groupby("listed_by")["outcome"].agg(["size", "mean"])
-    kept = floors_within(rows, room, township_floor=room.township_floor, village_floor=room.village_floor)
-    lowered = (kept["village_floor"] < room.village_floor) | (kept["township_floor"] < room.township_floor)
+    kept = floors_within(rows, room, **floors)
+    lowered = (kept[list(floors)] < pd.Series(floors)).any(axis=1)
     return {
         **{name: _plain(row) for name, row in found.iterrows()},
         "number": len(kept),

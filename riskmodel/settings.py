@@ -156,6 +156,11 @@ class Capacity(Strict):
             raise ValueError("give either number or share")
         return self
 
+    @property
+    def floors(self) -> dict[str, int]:
+        """Visits guaranteed to each township and village, by name."""
+        return {"township_floor": self.township_floor, "village_floor": self.village_floor}
+
 
 class Intervals(Strict):
     """Bootstrap over households, or over villages where what strikes one household strikes its neighbours too."""

@@ -290,8 +290,7 @@ def lowered_floors(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
 
 def _floors(scores: Scores, capacity: Capacity) -> dict[str, int]:
     """The floors of the run, which hold where its capacity is taken."""
-    run = scores.model.run.capacity
-    floors = {"township_floor": run.township_floor, "village_floor": run.village_floor}
+    floors = scores.model.run.capacity.floors
     return floors if capacity is None and any(floors.values()) else {}
 
 

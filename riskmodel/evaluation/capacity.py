@@ -208,10 +208,9 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
     """
     listed, risk = np.asarray(listed, bool), scores["risk"].astype(float)
     by = pd.Series(np.where(listed, "county", None), index=scores.index, dtype="str")
-    floors = {"township_floor": capacity.township_floor, "village_floor": capacity.village_floor}
-    if any(floors.values()):
+    if any(capacity.floors.values()):
         with contextlib.suppress(UsageError):  # no places to draw it by
-            drawn = nested_lists(scores, capacity, **floors)
+            drawn = nested_lists(scores, capacity, **capacity.floors)
             by = drawn if np.array_equal(drawn.notna(), listed) else by
     ends = np.full(len(scores), np.inf)
     for number, level in enumerate(LEVELS):

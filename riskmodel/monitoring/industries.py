@@ -22,6 +22,7 @@ import pandas as pd
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.known import not_unverified
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
@@ -242,7 +243,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
         events = _known(asked, "events", county)
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
-        events = _not_unverified(events)
+        events = not_unverified(events)
         struck |= set(_of_villages(events))
         if "household_id" in events and "village_id" in homes:
             lived = homes.set_index("household_id")["village_id"]
@@ -375,16 +376,11 @@ def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None
     recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
         events["onset_on"] <= day
     )
-    events = _not_unverified(events[recent & events["kind"].isin(_STRUCK)])
+    events = not_unverified(events[recent & events["kind"].isin(_STRUCK)])
     struck = people["household_id"].isin(events["household_id"].dropna()) if "household_id" in events else False
     if "village_id" in people:
         struck = struck | people["village_id"].isin(_of_villages(events))
     return pd.Series(np.broadcast_to(struck, len(people)), index=people.index).reset_index(drop=True)
-
-
-def _not_unverified(events: pd.DataFrame) -> pd.DataFrame:
-    """Events without those that are known to be unverified."""
-    return events[events["verified"].fillna(True).astype(bool)] if "verified" in events else events
 
 
 def _of_villages(events: pd.DataFrame) -> pd.Series:

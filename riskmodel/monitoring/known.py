@@ -213,3 +213,8 @@ def only(catalogue: Catalogue, names: set[str]) -> Catalogue:
         needs = {need for name in waiting for need in catalogue.by_name[name].needs}
         waiting = {n for n in needs if n in catalogue.by_name} - wanted
     return replace(catalogue, features=tuple(f for f in catalogue.features if f.name in wanted))
+
+
+def not_unverified(events: pd.DataFrame) -> pd.DataFrame:
+    """Events without those that are known to be unverified."""
+    return events[events["verified"].fillna(True).astype(bool)] if "verified" in events else events

@@ -39,6 +39,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
+from riskmodel.monitoring.known import not_unverified
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
@@ -277,9 +278,7 @@ def _events(register: Register, county: str, misses: pd.DataFrame, since: pd.Tim
     if register.file("events", county) is None:
         return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
     events = register.read("events", county)
-    events = events[events["onset_on"] > since]
-    if "verified" in events:
-        events = events[events["verified"].fillna(True).astype(bool)]
+    events = not_unverified(events[events["onset_on"] > since])
     own = events[events["household_id"].isin(misses["household_id"])]
     homes = register.read("households", county)
     if "village_id" in homes and "village_id" in events:
