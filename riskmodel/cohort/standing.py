@@ -27,6 +27,8 @@ SUDDEN_SHARE = 0.5
 SUDDEN_MONTHS = 12
 FELL_AS = {"lifted": "return", "ordinary": "fall"}
 """What an outcome is, by the household's type."""
+NOT_UNVERIFIED = "coalesce(verified, true)"
+"""Of an event, in SQL: it is not known to be unverified."""
 _NET = ("wage_income", "production_income", "property_income", "transfer_income")
 _BY_A_LOOK = "source IS NULL OR source IN ('visit', 'department')"
 _BELOW, _FAILING, _COSTLY, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "seen"))
@@ -220,7 +222,7 @@ def _struck(register: Register, file: object) -> str:
             "WHERE false"
         )
     held = set(register.columns("events"))
-    verified = "coalesce(verified, true)" if "verified" in held else "true"
+    verified = NOT_UNVERIFIED if "verified" in held else "true"
     columns = f"{month_no('onset_on')} AS onset_no, known_at, replaced_at FROM told_events"
     own = f"SELECT household_id, {columns} WHERE household_id IS NOT NULL AND {verified}"
     if "village_id" not in held & set(register.columns("households")):
