@@ -225,6 +225,25 @@ def test_a_project_with_neither_revenue_nor_support_is_told_as_that(tmp_path: Pa
     assert told["dependence"] == "not_rated" and told["reason_en"].startswith("neither revenue nor support")
 
 
+def test_a_project_that_nobody_has_told_of_for_long_is_not_known_to_run_nor_to_feed_anybody(tmp_path: Path) -> None:
+    def of_now(folder: str, month: str, status: str) -> Found:
+        old = project("lives on support", "v1", [100_000.0], 60_000.0, 90_000.0, status).assign(month=month, known_at=month)
+        return report(tmp_path / folder, projects=old)
+
+    long_ago, late = of_now("long ago", "2022-06-01", "running"), of_now("late", "2022-07-01", "running")
+    silent, heard = (found.tables["projects"].iloc[0] for found in (long_ago, late))
+    assert silent["reason_en"] == "no record after 2022-06: not graded"
+    assert (silent["dependence"], silent["stagnation"]) == ("not_rated", "none") and pd.isna(silent["status"])
+    assert (heard["last_record"], heard["status"], heard["dependence"]) == ("2022-07", "running", "fully")
+    assert not len(long_ago.tables["watched"]) and late.tables["watched"]["household_id"].tolist() == ["001"]
+    tea = long_ago.tables["industries"].set_index("industry").loc["tea"]
+    assert tea["projects"] == 1 and tea[["revenue", "support_share", "not_running_share"]].isna().all()
+    assert any("nothing to switch off" in english for english, _ in long_ago.notes)
+    assert not any("nothing to switch off" in english for english, _ in late.notes)
+    over = of_now("over", "2020-06-01", "bankrupt").tables["projects"].iloc[0]
+    assert (over["status"], over["stagnation"], over["dependence"]) == ("bankrupt", "unknown", "not_rated")
+
+
 def test_a_year_of_standing_still_is_four_quarters(tmp_path: Path) -> None:
     quarters = ["2023-01-01", "2023-04-01", "2023-07-01", "2023-10-01"]
     still = pd.concat([project("p", "v1", [9.0], 5.0, 1.0, "stopped").assign(month=m, known_at=m) for m in quarters])
