@@ -172,6 +172,7 @@ class _Intake:
         self.raw: dict[str, Raw] = {}
         self.fields: dict[str, list[Field]] = {}
         self.decimal = "point"
+        self.income_made_of: list[str] = []
 
     def run(self, stage: Path) -> dict[str, Any]:
         """Fill the stage; returns what the manifest says about the register."""
@@ -205,7 +206,7 @@ class _Intake:
                 sort_table(self.connection, self.contract.tables[name])
             self._settle()
             self.connection.execute("DROP TABLE read_records")
-            self.report.warnings = warn(self.connection, self.report.tables)
+            self.report.warnings = warn(self.connection, self.report.tables, self.income_made_of)
             self.progress("writing", len(steps) + 1, len(steps) + 2)
             about = self._write(stage)
         rmtree(work)
@@ -461,7 +462,9 @@ class _Intake:
     def _complete_records(self) -> None:
         with_lines = "lines" in self.report.tables
         try:
-            add_welfare_and_line(self.connection, self.fields["records"], self.source.step_months, with_lines)
+            self.income_made_of = add_welfare_and_line(
+                self.connection, self.fields["records"], self.source.step_months, with_lines
+            )
         except ValueError:
             raise ContractError(
                 f"{self.source.label}, tables.records.columns: there is neither welfare (income per person) "
