@@ -290,6 +290,8 @@ def _helped(cohorts: Cohorts, rows: pd.DataFrame, frame: pd.DataFrame, run: Run)
         return {"none": "the register holds no assistance"}
     horizon = run.label.horizon_months
     helped = helped_before_outcome(register, frame, horizon, cohorts.step_months)
+    if helped.isna().all():
+        return {"none": "the register holds neither answers to help nor days of its start"}
     weight = censoring_weights(frame, horizon).to_numpy()
     try:
         found = by_assistance(rows.assign(helped=helped), run.intervals, run.seed, weight=weight)

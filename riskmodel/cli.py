@@ -280,7 +280,7 @@ def score(
     out: Out,
     model: Annotated[str, Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
     capacity: Annotated[
-        str | None, Option(help="Visits per county: a number, a share such as 5%, or a CSV county_id,capacity.")
+        str | None, Option(help="Visits per county: a number, a share such as 5%, or a file of county_id and capacity.")
     ] = None,
     engine: Annotated[Engine, Option(help="Processes of this machine, or a Spark cluster.")] = Engine.local,
     master: Annotated[

@@ -13,7 +13,8 @@ import riskmodel
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "compiled", "catalogue",
+    "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "compiled", "fallback",
+    "catalogue",
     "cohort", "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review",
     "simulation", "telling", "results", "demo", "stopping", "cli",
 ]  # fmt: skip

@@ -464,7 +464,7 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
     with pytest.raises(UsageError, match="elsewhere"):
         explain_alerts(scores, read_capacity(file))
     file.write_text(f"county_id,capacity\n{name},many\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="line 2, column capacity"):
+    with pytest.raises(UsageError, match="row 2, column capacity"):
         read_capacity(file)
     for wrong in ("many", "0", "-3", "150%", "nan%", "inf%"):
         with pytest.raises(UsageError):
@@ -474,12 +474,16 @@ def test_capacity_by_county_share_and_file(tmp_path: Path, county: County) -> No
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("county_id,capacity\nk1,5\nk2,-1\n", "line 3, column capacity"),
-        ("county_id,capacity\nk1,5\nk1,7\n", "line 3, column county_id"),
-        ("county_id,capacity,name\nk1,5,某县\n", "UTF-8"),
+        ("county_id,capacity\nk1,5\nk2,-1\n", "row 3, column capacity: below the smallest"),
+        ("county_id,capacity\nk1,5\n,7\n", "row 3, column county_id: the value is missing"),
+        ("county_id,capacity\nk1,5\nk2,\n", "row 3, column capacity: the value is missing"),
+        ("county_id,capacity\nk1,5\nk2,2.5\n", "row 3, column capacity: not a whole number"),
+        ("县,名额\nk1,5\nk2,若干\n", "row 3, column 名额: not a number"),
+        ("county_id,capacity\nk1,5\nk2,7,8\n", "row 3: the row has more or fewer fields"),
+        ("county_id,capacity\nk1,5\nk1,7\n", "row 3: this county stands above"),
         ("county_id,capacity\nk1,0\n", "no county has a visit"),
-        ("county_id;capacity\nk1;5\n", "first line"),
-        ("", "first line"),
+        ("县,户数\nk1,5\n", r"no column capacity \(名额\)"),
+        ("", "empty"),
     ],
 )
 def test_a_capacity_file_that_would_drop_a_county_unseen_is_refused(tmp_path: Path, content: str, says: str) -> None:
@@ -487,6 +491,22 @@ def test_a_capacity_file_that_would_drop_a_county_unseen_is_refused(tmp_path: Pa
     file.write_bytes(content.encode("gb18030"))
     with pytest.raises(UsageError, match=says):
         read_capacity(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("header", ["county_id,capacity,name", "县,名额,名称", "名称;县;名额"])
+def test_a_capacity_file_is_read_as_the_intake_reads_a_countys_own(tmp_path: Path, header: str, encoding: str) -> None:
+    rows = "某县;049;５\n邻县;50;1200\n" if ";" in header else '049,５,某县\n50,"1,200",邻县\n'
+    file = tmp_path / "走访.csv"
+    file.write_bytes(f"{header}\n{rows}".encode(encoding))
+    assert read_capacity(file) == {"049": 5, "50": 1200}
+
+
+def test_a_capacity_file_may_be_a_workbook_or_parquet(tmp_path: Path) -> None:
+    visits = pd.DataFrame({"县": ["049", "50"], "名额": [5, 1200]})
+    visits.to_excel(tmp_path / "visits.xlsx", index=False)
+    visits.to_parquet(tmp_path / "visits.parquet")
+    assert [read_capacity(tmp_path / f"visits.{kind}") for kind in ("xlsx", "parquet")] == [{"049": 5, "50": 1200}] * 2
 
 
 def test_every_village_gets_its_floor_of_visits(county: County, tmp_path: Path) -> None:

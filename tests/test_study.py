@@ -353,7 +353,8 @@ def test_help_counts_that_began_between_the_day_and_the_outcome(tmp_path: Path) 
             ("before", "2023-05-10", True, "2023-06-30"),
             ("after", "2023-05-10", True, "2023-07-01"),
             ("refused", "2023-07-10", False, None),
-            ("undated", "2023-07-10", True, None),
+            ("not begun", "2023-07-10", True, None),
+            ("unanswered", "2023-07-10", None, None),
             ("late", "2023-08-10", True, "2023-09-01"),
         ],
         columns=["household_id", "offered_on", "accepted", "started_on"],
@@ -366,10 +367,26 @@ def test_help_counts_that_began_between_the_day_and_the_outcome(tmp_path: Path) 
     rows.loc[rows["household_id"] == "late", "outcome_month"] = "2023-08"
     found = helped_before_outcome(register, rows, horizon_months=6)
     assert dict(zip(ids, found, strict=True)) == {
-        "before": False, "after": True, "refused": False, "undated": True, "late": False, "nothing": False,
+        "before": False, "after": True, "refused": False, "not begun": False, "unanswered": False, "late": False,
+        "nothing": False,
     }  # fmt: skip
-    without = make_register(tmp_path / "without", records=records)
-    assert helped_before_outcome(without, rows, 6).isna().all()
+
+
+def test_where_no_day_of_start_is_held_help_begins_with_its_answer_as_in_monitoring(tmp_path: Path) -> None:
+    offers = pd.DataFrame(
+        {"household_id": ["001", "002"], "offered_on": ["2023-06-10", "2023-06-11"], "measure": "training"}
+    )
+    answered = offers.assign(accepted=True, answered_on=["2023-07-02", "2023-06-20"])
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
+    rows = pd.DataFrame({"household_id": ["001", "002"], "as_of": "2023-06", "outcome_month": None})
+
+    def helped(folder: str, given: dict[str, pd.DataFrame]) -> pd.Series:
+        register = make_register(tmp_path / folder, records=records, **given)
+        return helped_before_outcome(register, rows.assign(county_id=register.counties[0]), horizon_months=6)
+
+    assert helped("answered", {"assistance": answered}).tolist() == [True, False]
+    assert helped("offered", {"assistance": offers}).isna().all(), "whether anybody took it up is not on record"
+    assert helped("without", {}).isna().all()
 
 
 def test_columns_for_audit_are_joined_and_are_no_features(county: County, cohorts: Cohorts) -> None:

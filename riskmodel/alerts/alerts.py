@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pandas as pd
 from riskmodel.alerts.scoring import SCORE_COLUMNS, Capacity, Scores, room
 from riskmodel.catalogue import Catalogue, Condition, Measure
 from riskmodel.cohort.conditions import ask, holds, words
-from riskmodel.errors import UsageError
+from riskmodel.errors import ContractError, UsageError
 from riskmodel.evaluation.capacity import floors_within, nested_lists
 from riskmodel.explain.causes import JUDGED, judge_causes, settle, verdict_words
 from riskmodel.explain.drivers import driver_contributions, effects, peer_bounds
@@ -217,12 +216,13 @@ def _attributed(model: RiskModel, alerts: pd.DataFrame, features: pd.DataFrame) 
 
 
 def read_capacity(text: str | Path | int | None) -> Capacity:
-    """Capacity as written on the command line: a number, a share such as `5%`, or a CSV of `county_id,capacity`.
+    """Capacity as written on the command line: a number, a share such as `5%`, or a file of `county_id` and `capacity`.
 
     Raises
     ------
     UsageError
-        If it is none of these, or the file has a county twice or a number below zero.
+        If it is none of these, or the file cannot be read (`register.beside.read_beside`), has a county twice, or visits
+        for none.
     """
     if text is None:
         return None
@@ -235,32 +235,20 @@ def read_capacity(text: str | Path | int | None) -> Capacity:
         return number
     file = Path(text)
     if not file.is_file():
-        raise UsageError(f"--capacity {text}: give a number, a share such as 5%, or a CSV file of county_id,capacity.")
+        raise UsageError(f"--capacity {text}: give a number, a share such as 5%, or a file of county_id and capacity.")
+    from riskmodel.register.beside import read_beside
+
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
-            if not {"county_id", "capacity"} <= set(rows.fieldnames or ()):
-                raise UsageError(f"{file.name}: the first line must be county_id,capacity.")
-            return _by_county(file.name, rows)
-    except (UnicodeDecodeError, csv.Error):
-        raise UsageError(f"{file.name}: not a CSV file in UTF-8. Save it as such.") from None
-
-
-def _by_county(name: str, rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+        rows = read_beside(file, "capacity")
+    except ContractError as fault:
+        raise UsageError(str(fault)) from None
     found: dict[str, int] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            visits = int(row["capacity"])
-        except (TypeError, ValueError):
-            visits = -1
-        if visits < 0:
-            raise UsageError(f"{name}, line {number}, column capacity: not a whole number from 0 on.")
-        county = row["county_id"].strip()  # as ids are taken in
-        if county in found:
-            raise UsageError(f"{name}, line {number}, column county_id: this county stands above already.")
-        found[county] = visits
+    for row in rows:
+        if row["county_id"] in found:
+            raise UsageError(f"{file.name}, row {row['row']:,}: this county stands above already.")
+        found[row["county_id"]] = row["capacity"]
     if not any(found.values()):
-        raise UsageError(f"{name}: no county has a visit. Give capacities above zero.")
+        raise UsageError(f"{file.name}: no county has a visit. Give capacities above zero.")
     return found
 
 

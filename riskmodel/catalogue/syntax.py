@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from riskmodel.catalogue.expressions import AGGREGATES, select_tree
+from riskmodel.fallback import NotCovered
 
 COMPARISONS = {
     "COMPARE_EQUAL": "=",
@@ -27,10 +28,6 @@ OPERATORS = {
     "CONJUNCTION_OR": "or",
 }
 SAME_AS = {"**": "pow", "^": "pow", "power": "pow", "log10": "log"}
-
-
-class NotCovered(Exception):
-    """The expression, or what it meets in the data, is left to the engine; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +12,11 @@ import pyarrow as pa
 
 from riskmodel.catalogue.catalogue import FEATURE_TABLES, Catalogue, Feature
 from riskmodel.catalogue.compiler import CountyFiles, compile_features
-from riskmodel.catalogue.syntax import NotCovered
 from riskmodel.engine import engine, rows_of
 from riskmodel.errors import NotEnoughData
+from riskmodel.fallback import NotCovered, say_once
 from riskmodel.months import month_text
 from riskmodel.register import Register, load_contract
-
-log = logging.getLogger(__name__)
 
 BLOCK = 20_000
 _GROUPS_AT_ONCE = 300_000
@@ -164,7 +161,7 @@ def _blocks(
             given += 1
             yield frame
     except NotCovered as why:
-        _say_once(f"features are computed by the query, some times slower: {why}.")
+        say_once(f"features are computed by the query, some times slower: {why}.")
         whole = _queried(unit, features, as_of)
         if households is not None:
             whole = whole[whole["household_id"].isin(households.to_pylist())].reset_index(drop=True)
@@ -186,11 +183,6 @@ def _sweep() -> Callable[..., Iterator[pd.DataFrame]]:
             yield
 
     return sweep
-
-
-@cache
-def _say_once(line: str) -> None:
-    log.warning(line)
 
 
 def _queried(unit: CountyFiles, features: Sequence[Feature], as_of: Sequence[int]) -> pd.DataFrame:

@@ -9,7 +9,8 @@ outcome that was not observed through t + H is missing, never 0.
 - `guarantee_fail`: a guarantee fails at u, recorded by a visit or a department where the source is known. Unknown is
   not a failure; where none of them told of any guarantee from t + H on, the outcome was not observed.
 - `sudden_difficulty`: `(selfpay - claims) / net >= 0.5` at u, after an event of the twelve months to the end of u that
-  is not known to be unverified. A record that lacks a part of net income shows none: unknown is not nothing.
+  is not known to be unverified. A record that lacks the cost or a part of net income does not tell: unknown is not
+  nothing; blank claims are none. Where none tells from t + H on, the outcome was not observed, unless no event was there.
 - `return`: any of the three.
 - `enter_monitoring`: identified in (t, t+H] (administrative: it depends on who was visited).
 """
@@ -169,9 +170,9 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         CREATE TABLE sudden AS
         SELECT f.household_id, f.month_no, f.known_at AS version, s.known_at, s.replaced_at
         FROM found f JOIN struck s USING (household_id)
-        WHERE f.costly AND f.month_no + {register.step_months - 1} - s.onset_no BETWEEN 0 AND {SUDDEN_MONTHS - 1};
+        WHERE f.costly AND {_stands_behind(register, "f.month_no")};
         CREATE TABLE versions AS
-        SELECT f.* EXCLUDE (costly),
+        SELECT f.* EXCLUDE (costly), costly IS NOT NULL AS costed,
                CASE WHEN c.known_at IS NOT NULL THEN greatest(c.known_at, f.known_at) END AS sudden_known_at
         FROM found f LEFT JOIN (
             SELECT household_id, month_no, version, min(known_at) AS known_at FROM sudden WHERE replaced_at IS NULL
@@ -180,6 +181,11 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
         DROP TABLE found
         """
     )
+
+
+def _stands_behind(register: Register, month: str) -> str:
+    """SQL for whether an event of `struck` began within the months before the end of a record's period."""
+    return f"{month} + {register.step_months - 1} - onset_no BETWEEN 0 AND {SUDDEN_MONTHS - 1}"
 
 
 def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: Sequence[str]) -> str:
@@ -198,9 +204,9 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
     standing AS (
         SELECT household_id, as_of_no, arg_max(below, month_no) AS below, arg_max(failing, month_no) AS failing,
                arg_max(sudden, month_no) AS sudden
-        FROM (SELECT *, EXISTS (
+        FROM (SELECT *, CASE WHEN costed THEN EXISTS (
                   SELECT 1 FROM sudden s WHERE s.household_id = v.household_id AND s.month_no = v.month_no
-                  AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) AS sudden
+                  AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) END AS sudden
               FROM versions v JOIN months
               ON month_no BETWEEN as_of_no - {seen} AND as_of_no AND known_no <= as_of_no + {ahead}
               {known_last("household_id", "as_of_no", "month_no") if register.has_revisions else ""})
@@ -223,7 +229,14 @@ def _query(register: Register, as_of: Sequence[int], label: Label, at_risk: AtRi
     window = f"= as_of_no + {horizon}" if at_horizon else f"BETWEEN as_of_no + 1 AND as_of_no + {horizon}"
     in_window, period = f"month_no {window}", f"from_no - (from_no - as_of_no) % {register.step_months}"
     through = f"month_no {'=' if at_horizon else '>='} as_of_no + {horizon}"
-    assessed = "below IS NOT NULL" if "below_line" in parts else "looked" if "guarantee_fail" in parts else "true"
+    stands = _stands_behind(register, "assessments.month_no")
+    struck = f"household_id = assessments.household_id AND {stands} AND replaced_at IS NULL"
+    assesses = {
+        "below_line": "below IS NOT NULL",
+        "guarantee_fail": "looked",
+        "sudden_difficulty": f"(costed OR NOT EXISTS (FROM struck WHERE struck.{struck}))",
+    }
+    assessed = next((sql for part, sql in assesses.items() if part in parts), "true")
     twice = label.assessments == 2
     refuted = in_window if twice and "below_line" in parts else "false"
     found = {

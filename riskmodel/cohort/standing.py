@@ -27,9 +27,11 @@ SUDDEN_SHARE = 0.5
 SUDDEN_MONTHS = 12
 FELL_AS = {"lifted": "return", "ordinary": "fall"}
 """What an outcome is, by the household's type."""
+NOT_UNVERIFIED = "coalesce(verified, true)"
+"""Of an event, in SQL: it is not known to be unverified."""
 _NET = ("wage_income", "production_income", "property_income", "transfer_income")
 _BY_A_LOOK = "source IS NULL OR source IN ('visit', 'department')"
-_BELOW, _FAILING, _COSTLY, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "seen"))
+_BELOW, _FAILING, _COSTLY, _COSTED, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "costed", "seen"))
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Standing:
         told = {name: text for name, text in told_by_records(register).items() if text != "NULL"}
         texts = {f"standing_{name}": f"arg_min({text}, age) {seen}" for name, text in told.items()}
         texts[_SEEN] = f"min(age) {seen}"
+        if "costly" in told:
+            texts[_COSTED] = f"min(CASE WHEN {told['costly']} IS NOT NULL THEN age END) {seen}"
         last = as_of + register.step_months - 1
         with engine() as connection:
             open_others(connection, register, county)
@@ -89,7 +93,9 @@ class Standing:
 
     def at_risk(self, features: pd.DataFrame) -> np.ndarray:
         """Whether each household of a block of features, these columns among them, is at risk, shape (n,)."""
-        below, failing, costly, seen = (self._told(name, features) for name in (_BELOW, _FAILING, _COSTLY, _SEEN))
+        below, failing, costly, costed, seen = (
+            self._told(name, features) for name in (_BELOW, _FAILING, _COSTLY, _COSTED, _SEEN)
+        )
         found = (below == 0) if self._below_counts else (below != 1)
         found &= (failing != 1) & ~np.isnan(seen)
         if self._population != "all":
@@ -100,7 +106,7 @@ class Standing:
             found[monitored[monitored >= 0]] = False
             here = _within(self._struck, households)
             struck, since = households.get_indexer(self._struck[here]), self._last - self._onset[here]
-            since = since - seen[struck]  # months from the event to the end of the record that was seen last
+            since = since - costed[struck]  # months from the event to the end of the last record that tells the cost
             found[struck[(struck >= 0) & (costly[struck] == 1) & (since >= 0) & (since < SUDDEN_MONTHS)]] = False
         return found
 
@@ -152,7 +158,8 @@ def check_population(register: Register, at_risk: AtRisk) -> None:
 def told_by_records(register: Register) -> dict[str, str]:
     """SQL over a record for what it tells: `below` the line, a guarantee `failing`, `costly` beyond income; or NULL.
 
-    Whether a record is `costly` is never missing: unknown is not costly.
+    Where cost or a part of net income is blank, it is not told whether a record is costly; blank claims are none, as many
+    books write only those that were paid.
     """
     held = set(register.columns("records"))
     failing = " OR ".join(f"NOT {g}" for g in _guarantees(register))
@@ -161,11 +168,11 @@ def told_by_records(register: Register) -> dict[str, str]:
     net = " + ".join(c for c in _NET if c in held)
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}"
     less = " - production_cost" if "production_cost" in held else ""
-    found = f"CASE WHEN {net}{less} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * floor_at({net}{less}, 1) END"
+    found = f"(CASE WHEN {net}{less} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * floor_at({net}{less}, 1) END)"
     return {
         "below": "(welfare < line)" if {"welfare", "line"} <= held else "NULL",
         "failing": f"({failing})" if failing else "NULL",
-        "costly": f"coalesce({found}, false)" if net and "selfpay" in held else "NULL",
+        "costly": found if net and "selfpay" in held else "NULL",
     }
 
 
@@ -220,7 +227,7 @@ def _struck(register: Register, file: object) -> str:
             "WHERE false"
         )
     held = set(register.columns("events"))
-    verified = "coalesce(verified, true)" if "verified" in held else "true"
+    verified = NOT_UNVERIFIED if "verified" in held else "true"
     columns = f"{month_no('onset_on')} AS onset_no, known_at, replaced_at FROM told_events"
     own = f"SELECT household_id, {columns} WHERE household_id IS NOT NULL AND {verified}"
     if "village_id" not in held & set(register.columns("households")):

@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature, columns_behind
 from riskmodel.catalogue.compiler import HISTORY_MONTHS, LASTING, CountyFiles, of_a_day
-from riskmodel.catalogue.syntax import Node, NotCovered, conjuncts, node, tree
+from riskmodel.catalogue.syntax import Node, conjuncts, node, tree
 from riskmodel.cohort import kernels
 from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant, months_of
+from riskmodel.fallback import NotCovered
 from riskmodel.register.contract import Contract
 
 _DAY_ONE, _DAY_AFTER = np.datetime64("1900-01-01", "D").astype(int), 80_000

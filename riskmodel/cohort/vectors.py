@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from riskmodel.catalogue.syntax import Node, NotCovered
+from riskmodel.catalogue.syntax import Node
+from riskmodel.fallback import NotCovered
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
@@ -12,11 +11,11 @@ import pandas as pd
 
 from riskmodel.explain.games import Columns, columns_of
 from riskmodel.explain.trees import read_forest
+from riskmodel.fallback import NotCovered, say_once
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.calibration import logit
 from riskmodel.model.estimators import LightGBM
 
-log = logging.getLogger(__name__)
 _CHUNK = 2**15
 _MOST_LEAVES = 256
 
@@ -77,10 +76,6 @@ class Margins:
         return out
 
 
-class NotCovered(Exception):
-    """The model is left to LightGBM; the message says why."""
-
-
 def risks(model: RiskModel, features: pd.DataFrame) -> np.ndarray:
     """`RiskModel.risk`, of LightGBM several times faster."""
     found = _margins(model.estimator.booster_) if isinstance(model.estimator, LightGBM) else None
@@ -113,13 +108,8 @@ def _margins(booster: Any) -> Margins | None:
     try:
         return Margins(booster)
     except NotCovered as why:
-        _say_once(f"{why}: scored by LightGBM's own predict, some times slower.")
+        say_once(f"{why}: scored by LightGBM's own predict, some times slower.")
         return None
-
-
-@cache
-def _say_once(line: str) -> None:
-    log.warning(line)
 
 
 @cache

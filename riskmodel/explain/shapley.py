@@ -7,7 +7,6 @@ cheap: `riskmodel.explain.games`.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 from riskmodel.errors import UsageError
 from riskmodel.explain.games import Paths, find_paths, join_siblings, shapley_weights
 from riskmodel.explain.trees import find_booster, read_forest
+from riskmodel.fallback import say_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Groups = Mapping[str, str] | Mapping[str, Sequence[str]]
 Perturbation = Literal["auto", "tree_path_dependent", "interventional"]
 
-log = logging.getLogger(__name__)
 _CHUNK, _LEAST = 2**15, 1000
 
 
@@ -317,5 +316,5 @@ def _load_kernels() -> ModuleType:
     except Exception as error:  # numba fails to load in many ways: missing, wrong numpy, no LLVM for the processor
         from riskmodel.explain import plain
 
-        log.warning("numba cannot be used (%s): driver values are computed with numpy, many times slower.", error)
+        say_once(f"numba cannot be used ({error}): driver values are computed with numpy, many times slower.")
         return plain

@@ -63,6 +63,8 @@ def report_funds(asked: Asked) -> Found:
                 lacks["fund_sources"] = _NO_SOURCES
             tables["fund_exceptions"] = _exceptions(connection, asked)
         notes += [note for column, note in _LACKING.items() if column not in held]
+        if "paid_on" in held and tables["fund_totals"]["paid_without_day"].any():
+            notes.append(_SOME_UNDATED)
     else:
         lacks |= dict.fromkeys(("fund_totals", "fund_sources", "fund_exceptions"), _NO_AMOUNTS)
     if needs := [found for found in by_need if found is not None]:
@@ -84,16 +86,22 @@ def help_costs(asked: Asked, effects: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequence[str]) -> None:
-    """Table `paid`: help that was taken up and offered within the months of the rules, with its days."""
+    """Table `paid`: help that was taken up and offered within the months of the rules, with its days.
+
+    An amount without a day was paid on a day that nobody wrote down; where others have days, a nought without one is
+    nothing paid yet.
+    """
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = asked.before(rules.months)
-    for table in ("assistance", "households"):
-        open_known(connection, asked, table, counties)
+    open_known(connection, asked, "assistance", counties, undated=("amount_paid",))
+    open_known(connection, asked, "households", counties)
+    dated = "paid_on" in asked.register.columns("assistance")
+    paid = f"if({dated} AND paid_on IS NULL, nullif(amount_paid, 0), amount_paid)"
     connection.execute(
         f"""
         CREATE TABLE paid AS
         SELECT household_id, county_id, measure, offered_on, {asked.begun} AS began,
-               began IS NOT NULL AS reached, paid_on, amount_planned AS planned, amount_paid AS paid,
+               began IS NOT NULL AS reached, paid_on, amount_planned AS planned, {paid} AS paid,
                coalesce(fund_source, 'not_recorded') AS fund_source,
                coalesce(responsible_unit, 'not_recorded') AS responsible_unit, {day} - began AS since_days
         FROM sorted_assistance JOIN sorted_households USING (household_id)
@@ -108,6 +116,7 @@ def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.D
                count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
                sum(paid) AS paid, sum(paid) FILTER (WHERE planned IS NOT NULL) / nullif(sum(planned), 0) AS paid_share,
                count(*) FILTER (WHERE reached AND paid IS NULL AND paid_on IS NULL) AS begun_not_paid,
+               count(*) FILTER (WHERE paid > 0 AND paid_on IS NULL) AS paid_without_day,
                median(paid_on - began) AS days_to_payment,
                sum(paid) / nullif(count(DISTINCT household_id) FILTER (WHERE paid > 0), 0) AS paid_per_household
         FROM paid GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
@@ -356,6 +365,11 @@ _NOBODY_WATCHED = (
 _NO_SOURCES = (
     "The register names no sources of funds: their shares are left out.",
     "登记数据中没有资金来源，未统计来源占比。",
+)
+_SOME_UNDATED = (
+    "Of some payments the books hold the amount and no day: they count as paid by the day of the report, and neither as "
+    "late nor as not paid; how long they took, and whether they were paid twice, cannot be told.",
+    "部分拨付只有金额而无日期：视为报告日前已拨付，不计入逾期或未拨付；其拨付用时及是否重复拨付无法判断。",
 )
 _LACKING = {
     "paid_on": (

@@ -149,10 +149,15 @@ def _known(asked: Asked, table: str, county: str) -> pd.DataFrame:
 _OF_PROJECT = (
     "project_id", "month", "village_id", "industry", "status", "revenue", "cost", "policy_support", "households_linked",
 )  # fmt: skip
+_MONEY = ("revenue", "cost", "policy_support")
 
 
 def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
-    """One row per project: its figures, grade, stagnation, and the reasons in words."""
+    """One row per project: its figures, grade, stagnation, and the reasons in words.
+
+    Of a project that nobody has told of for long, no figure is of now, nor that it runs; that it stood still or was bankrupt
+    stands until another record says otherwise.
+    """
     rules = asked.rules.industries
     known = _known(asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
     known = known.reindex(columns=_OF_PROJECT)
@@ -164,7 +169,11 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     last = last.assign(month_no=at).merge(
         year_ago.rename(columns={"revenue": "revenue_year_ago"}), "left", on=["project_id", "month_no"]
     )
-    rows = last.astype({c: float for c in ("revenue", "cost", "policy_support", "revenue_year_ago")})
+    rows = last.astype({c: float for c in (*_MONEY, "revenue_year_ago")})
+    rows["last_record"] = rows["month"].dt.strftime("%Y-%m")
+    rows["silent"] = rows["month_no"] <= asked.last_month - rules.silent_months
+    rows.loc[rows["silent"], list(_MONEY)] = np.nan
+    rows["status"] = rows["status"].mask(rows["silent"] & ~rows["status"].isin(STILL))
     with np.errstate(divide="ignore", invalid="ignore"):
         rows["support_share"] = rows["policy_support"] / rows["revenue"]
         own = rows["revenue"] - rules.support_in_revenue * rows["policy_support"]
@@ -187,9 +196,9 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
         rows[f"reason_{lang}"] = [words[place] for words in told]
         rows[f"stagnation_reason_{lang}"] = [words[place] for words in why]
     return rows[[
-        "project_id", "county_id", "village_id", "industry", "status", "dependence", "reason_en", "reason_zh", "stagnation",
-        "stagnation_reason_en", "stagnation_reason_zh", "responsible_unit", "households", "linked_income", "revenue", "cost",
-        "policy_support", "support_share", "margin_without_support", "revenue_change",
+        "project_id", "county_id", "village_id", "industry", "last_record", "status", "dependence", "reason_en", "reason_zh",
+        "stagnation", "stagnation_reason_en", "stagnation_reason_zh", "responsible_unit", "households", "linked_income",
+        "revenue", "cost", "policy_support", "support_share", "margin_without_support", "revenue_change",
     ]]  # fmt: skip
 
 
@@ -258,7 +267,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
     still = (stood["size"] * asked.register.step_months >= rules.still_months) & stood["all"]
     paid = projects.set_index("project_id")["policy_support"] > 0
-    found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).fillna(False).astype(bool)
+    found["paid_while_still"] = found["project_id"].map(still & paid.reindex(still.index)).eq(True)
     return found.drop(columns="village_id")
 
 
@@ -275,7 +284,10 @@ def _fallen_prices(asked: Asked, county: str) -> set[str]:
 
 
 def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """By project: the share of its households' help for the industry not paid in time; the unit that answers for most."""
+    """By project: the share of its households' help for the industry not paid in time; the unit that answers for most.
+
+    Help of which an amount was paid on a day that is not on record counts neither as paid in time nor as not.
+    """
     none = pd.Series(dtype=float), pd.Series(dtype=object)
     if asked.register.file("assistance", county) is None or not len(links):
         return none
@@ -288,7 +300,9 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     help_ = help_[help_["measure"].eq("industry") & (help_["amount_planned"] > 0) & (due <= day) & since]
     if "accepted" in help_:
         help_ = help_[help_["accepted"].fillna(False).astype(bool)]
-    late = ~(help_["paid_on"] <= due.reindex(help_.index))
+    late = (~(help_["paid_on"] <= due.reindex(help_.index))).astype(float)
+    if "amount_paid" in help_:
+        late = late.mask(help_["paid_on"].isna() & (help_["amount_paid"] > 0).fillna(False).astype(bool))
     rows = help_.assign(late=late).merge(links[["household_id", "project_id"]], on="household_id")
     units = pd.Series(dtype=object)
     if "responsible_unit" in rows:
@@ -442,6 +456,8 @@ def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
 
 
 def _dependence_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+    if row.silent:
+        return f"no record after {row.last_record}: not graded", f"{row.last_record}以后无记录，未分级"
     if row.revenue == 0 and row.policy_support == 0:
         return "neither revenue nor support in twelve months: not graded", "近12个月既无经营收入也无政策支持，未分级"
     if row.dependence == UNRATED:

@@ -23,12 +23,18 @@ from riskmodel.register import Register, load_contract
 
 
 def open_known(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, table: str, counties: Iterable[str], where: str = "true"
+    connection: duckdb.DuckDBPyConnection,
+    asked: Asked,
+    table: str,
+    counties: Iterable[str],
+    where: str = "true",
+    undated: Collection[str] = (),
 ) -> None:
     """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
 
     Of what was told again the version known last is there; of `records` all versions are, and who asks takes the last.
-    Without a file of these counties the view holds no row; columns that the register lacks are NULL.
+    Without a file of these counties the view holds no row; columns that the register lacks are NULL. Of the `undated`
+    columns a value counts as known with its row where the day that would reveal it is not on record.
     """
     definition = load_contract().tables[table]
     held = set(asked.register.columns(table)) | set(definition.key) | ({"known_at"} & set(definition.columns))
@@ -38,7 +44,8 @@ def open_known(
     for name, column in definition.columns.items():
         value = name if files and name in held else f"CAST(NULL AS {_SQL.get(column.type, 'VARCHAR')})"
         if files and name in held and column.revealed_by in held:
-            value = f"CASE WHEN {column.revealed_by} <= {day} THEN {name} END"
+            known = f"coalesce({column.revealed_by} <= {day}, {name in undated})"
+            value = f"CASE WHEN {known} THEN {name} END"
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where

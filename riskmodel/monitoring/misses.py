@@ -32,6 +32,7 @@ from scipy.special import expit, logit
 
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.scoring import score_county
+from riskmodel.cohort.helped import began_on
 from riskmodel.cohort.labels import build_labels
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import list_ends
@@ -294,10 +295,8 @@ def _help(asked: Asked, register: Register, county: str, misses: pd.DataFrame, s
         return pd.DataFrame({"household_id": [], "kind": [], "day": pd.to_datetime([])})
     given = register.read("assistance", county)
     given = given[given["household_id"].isin(misses["household_id"]) & given["accepted"].fillna(False).astype(bool)]
-    day, *others = (given[c] for c in asked.begun_by if c in given)
-    for other in others:
-        day = day.fillna(other)
-    given = given.assign(day=day)[day > since]
+    given = given.assign(day=began_on(asked.register, given))
+    given = given[given["day"] > since]
     return given.rename(columns={"measure": "kind"})[["household_id", "kind", "day"]]
 
 

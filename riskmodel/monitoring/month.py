@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
@@ -86,7 +87,8 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
             "struck",
             count(
                 f"""
-                WITH new AS (SELECT household_id, village_id FROM sorted_events WHERE known_at {within.format("known_at")})
+                WITH new AS (SELECT household_id, village_id FROM sorted_events
+                             WHERE known_at {within.format("known_at")} AND {NOT_UNVERIFIED})
                 SELECT count(*) FROM (
                     SELECT household_id FROM new WHERE household_id IS NOT NULL
                     UNION SELECT h.household_id FROM new JOIN sorted_households h USING (village_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from riskmodel.cohort.helped import begun_by
 from riskmodel.errors import UsageError
 from riskmodel.monitoring.rules import Rules
 from riskmodel.months import last_day, month_text
@@ -68,15 +69,9 @@ class Asked:
         return [county for county in self.register.counties if self.register.file("records", county)]
 
     @property
-    def begun_by(self) -> list[str]:
-        """Columns whose first known day is that on which help began: accepted help has not, as long as the register holds
-        that day and it is blank. Where it holds none, that of the answer, else of the offer."""
-        return ["started_on"] if "started_on" in self.register.columns("assistance") else ["answered_on", "offered_on"]
-
-    @property
     def begun(self) -> str:
-        """`begun_by` in SQL."""
-        return f"coalesce({', '.join(self.begun_by)})"
+        """The day on which help began, in SQL (`begun_by`)."""
+        return f"coalesce({', '.join(begun_by(self.register))})"
 
     @property
     def day(self) -> dt.date:

@@ -116,6 +116,7 @@ class IndustryRules(Strict):
     near_line: float = Field(1.2, ge=1, description="support off, income over the line below this could fall")
     loss_times: float = Field(10.0, ge=0, description="so many times the loss over the line is added to it")
     least_loss: float = Field(0.03, ge=0, description="loss that is no trifle: share of the line, for each member")
+    silent_months: int = Field(18, ge=1, description="months without a record: figures and running are not known any more")
     stagnation_fall: float = Field(0.2, gt=0, description="a fall of revenue in a year that counts as stagnation")
     price_fall: float = Field(0.1, gt=0, description="a fall of the village's price index in a year that counts")
     shock_months: int = Field(12, ge=1, description="months back in which households count as struck")

@@ -32,7 +32,7 @@ from datetime import date
 
 from riskmodel.engine import literal
 from riskmodel.register.contract import Column, Table
-from riskmodel.register.reading import FILE, MOST_EXACT, ROW, identifier
+from riskmodel.register.reading import FILE, MOST_EXACT, ROW, Raw, identifier
 from riskmodel.register.source import Field, code_text, columns_read
 
 LONGEST_TEXT = 64
@@ -144,6 +144,11 @@ def kind_of(duckdb_type: str) -> str:
     if duckdb_type.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
         return "float"
     return "integer" if duckdb_type.endswith("INT") or duckdb_type == "INTEGER" else "text"
+
+
+def texts_of(raw: Raw) -> frozenset[str]:
+    """Columns of text, in small letters: they can hold the error of a spreadsheet as such."""
+    return frozenset(name.casefold() for name, kind in raw.columns.items() if kind_of(kind) == "text")
 
 
 def in_words(reason: str) -> str:

@@ -15,6 +15,7 @@ from riskmodel.register.source import Field
 from riskmodel.register.store import table_file
 
 INCOME = ("wage_income", "production_income", "property_income", "transfer_income")
+COSTS = ("production_cost", "selfpay")
 ONLY_COUNTY = "all"
 _LONGEST_FILE_NAME = 200
 _OF_HOUSEHOLD = "LEFT JOIN county_of_household h USING (household_id)"
@@ -111,12 +112,18 @@ def place(connection: duckdb.DuckDBPyConnection, table: Table, counties: Sequenc
 
 def add_welfare_and_line(
     connection: duckdb.DuckDBPyConnection, fields: Sequence[Field], step_months: int, with_lines: bool
-) -> None:
+) -> list[str]:
     """Make `final_records`: `welfare` from its parts where not mapped, `line` from `lines` where null.
 
     Welfare is the monitoring reference per person, (net income + claims - compliant out-of-pocket) / members;
     a part that is null counts as 0 beside another part of income, and all null is null. The line in force on
     the last day of the period counts, that of the county before that of all, the later before the earlier.
+
+    Returns
+    -------
+    list of str
+        The mapped parts that welfare was made of, none where it is mapped itself. Claims are not among them: many books
+        write only those that were paid.
 
     Raises
     ------
@@ -130,7 +137,7 @@ def add_welfare_and_line(
         if not parts or "hh_size" not in mapped:
             raise ValueError("no welfare")
         total = " + ".join(f"coalesce({name}, 0)" for name in (*INCOME, "claims"))
-        spent = " - ".join(f"coalesce({name}, 0)" for name in ("production_cost", "selfpay"))
+        spent = " - ".join(f"coalesce({name}, 0)" for name in COSTS)
         some = f"coalesce({', '.join(parts)}) IS NOT NULL"
         changes.append(f"CASE WHEN {some} THEN ({total} - {spent}) / hh_size END AS welfare")
     if with_lines:
@@ -147,3 +154,4 @@ def add_welfare_and_line(
         changes.append("coalesce(line, __amount) AS line")
     replaced = f"REPLACE ({', '.join(changes)})" if changes else ""
     connection.execute(f"CREATE VIEW final_records AS SELECT * {amount} {replaced} FROM placed_records {join}")
+    return [] if "welfare" in mapped else [name for name in (*INCOME, *COSTS) if name in mapped]

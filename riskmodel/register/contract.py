@@ -81,10 +81,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Contract:
-    """All tables, and the units that a source may use: `units[dimension][unit]` is the factor."""
+    """All tables, the units that a source may use (`units[dimension][unit]` is the factor), and what the files hold that are
+    given to a command `beside` the register."""
 
     tables: Mapping[str, Table]
     units: Mapping[str, Mapping[str, float]]
+    beside: Mapping[str, Table]
 
 
 @cache
@@ -95,9 +97,9 @@ def load_contract() -> Contract:
     '工资性收入'
     """
     content = yaml.load(Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8"), SAFE_LOADER)
-    tables = {name: _table(name, row) for name, row in content["tables"].items()}
+    tables, beside = ({name: _table(name, row) for name, row in content[kind].items()} for kind in ("tables", "beside"))
     units = {name: MappingProxyType(dict(factors)) for name, factors in content["units"].items()}
-    return Contract(MappingProxyType(tables), MappingProxyType(units))
+    return Contract(MappingProxyType(tables), MappingProxyType(units), MappingProxyType(beside))
 
 
 def meant(word: str, known: Iterable[str]) -> str:

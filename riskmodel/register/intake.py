@@ -25,6 +25,7 @@ from riskmodel.register.checks import (
     in_words,
     kind_of,
     reading_numbers,
+    texts_of,
 )  # fmt: skip
 from riskmodel.register.clocks import is_moment
 from riskmodel.register.commit import commit_directory, sha256_of
@@ -171,6 +172,7 @@ class _Intake:
         self.raw: dict[str, Raw] = {}
         self.fields: dict[str, list[Field]] = {}
         self.decimal = "point"
+        self.income_made_of: list[str] = []
 
     def run(self, stage: Path) -> dict[str, Any]:
         """Fill the stage; returns what the manifest says about the register."""
@@ -204,7 +206,7 @@ class _Intake:
                 sort_table(self.connection, self.contract.tables[name])
             self._settle()
             self.connection.execute("DROP TABLE read_records")
-            self.report.warnings = warn(self.connection, self.report.tables)
+            self.report.warnings = warn(self.connection, self.report.tables, self.income_made_of)
             self.progress("writing", len(steps) + 1, len(steps) + 2)
             about = self._write(stage)
         rmtree(work)
@@ -215,7 +217,7 @@ class _Intake:
 
     def _take(self, name: str, reader: Reader) -> None:
         table, origin = self.contract.tables[name], self.source.tables[name]
-        raw = reader.open(origin, lambda columns: self._id_columns(origin, columns))
+        raw = reader.open(origin, origin.ids)
         if raw is None:
             if name == "records":
                 raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table.")
@@ -239,7 +241,7 @@ class _Intake:
         self._refuse_doubtful_marks(origin, raw, fields)
         self._refuse_identities(name, raw, fields, kinds)
         compiler = Compiler(
-            table, fields, kinds, not raw.text, _texts_of(raw), self.source.step_months, self.source.reporting_lag_days,
+            table, fields, kinds, not raw.text, texts_of(raw), self.source.step_months, self.source.reporting_lag_days,
             self.source.date_format, self.source.data_until or dt.date.today(),
         )  # fmt: skip
         self._refuse_unknown_filter(origin, raw)
@@ -308,10 +310,6 @@ class _Intake:
                 f"such as {zoned}; or store days."
             )
         return replace(mapped, clock=clock.sql)
-
-    def _id_columns(self, origin: TableSource, columns: list[str]) -> list[str]:
-        ids = [f for f in origin.resolved(columns) if f.column.type == "text" and f.raw in columns]
-        return [f.raw for f in ids if f.name.endswith("_id") or f.name == "area"]
 
     def _kinds(self, name: str, raw: Raw, fields: Sequence[Field]) -> dict[str, str]:
         kinds = {}
@@ -464,7 +462,9 @@ class _Intake:
     def _complete_records(self) -> None:
         with_lines = "lines" in self.report.tables
         try:
-            add_welfare_and_line(self.connection, self.fields["records"], self.source.step_months, with_lines)
+            self.income_made_of = add_welfare_and_line(
+                self.connection, self.fields["records"], self.source.step_months, with_lines
+            )
         except ValueError:
             raise ContractError(
                 f"{self.source.label}, tables.records.columns: there is neither welfare (income per person) "
@@ -554,7 +554,3 @@ class _Intake:
 
     def _labels(self, raw: Raw, name: str) -> str:
         return ", ".join(raw.labels[:3]) or f"DataFrame {name}"
-
-
-def _texts_of(raw: Raw) -> frozenset[str]:
-    return frozenset(name.casefold() for name, kind in raw.columns.items() if kind_of(kind) == "text")

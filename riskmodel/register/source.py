@@ -87,6 +87,12 @@ class TableSource:
             )
         return tuple({(f.table, f.name): f for f in (*fields, *self.extra, *self.of_household)}.values())
 
+    def ids(self, raw_columns: Iterable[str]) -> list[str]:
+        """The columns of a file that hold ids, whose zeros and digits all count."""
+        columns = list(raw_columns)
+        ids = (f for f in self.resolved(columns) if f.column.type == "text" and f.raw in columns)
+        return [str(f.raw) for f in ids if f.name.endswith("_id") or f.name == "area"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -378,7 +384,7 @@ def destinations(table: str) -> dict[str, tuple[str, Column]]:
     >>> destinations("records")["county_id"][0], destinations("records")["hh_size"][0]
     ('households', 'records')
     """
-    tables = load_contract().tables
+    tables = {**load_contract().tables, **load_contract().beside}
     columns = {name: (table, column) for name, column in tables[table].columns.items()}
     if table == "records":
         household = tables["households"].columns

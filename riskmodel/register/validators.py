@@ -18,7 +18,7 @@ _RECORD_MONTHS = 12
 _MONTH = {"records": "month", "spells": "CAST(date_trunc('month', identified_on) AS DATE)"}
 
 
-def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict[str, int]:
+def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of: Sequence[str] = ()) -> dict[str, int]:
     """Fill the table `warnings` (table, household_id, month, rule) from the tables `sorted_<name>`.
 
     Parameters
@@ -27,6 +27,8 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
         Holds `sorted_records` and the other `tables` of the register.
     tables
         Names of the tables that the register has.
+    made_of
+        The parts that income was made of, none where the source gave it: where one is blank, it counted as nothing.
 
     Returns
     -------
@@ -49,6 +51,11 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> dict
     connection.execute("""
         INSERT INTO warnings SELECT 'households', household_id, NULL, 'more_than_one_county'
         FROM sorted_records GROUP BY household_id HAVING count(DISTINCT county_id) > 1""")
+    if made_of:
+        some_blank = " OR ".join(f"{part} IS NULL" for part in made_of)
+        connection.execute(f"""
+            INSERT INTO warnings SELECT 'records', household_id, month, 'income_without_some_part'
+            FROM sorted_records WHERE welfare IS NOT NULL AND ({some_blank})""")
     counts = connection.execute("SELECT rule, count(*) FROM warnings GROUP BY rule ORDER BY rule")
     return dict(counts.fetchall())
 

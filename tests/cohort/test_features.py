@@ -24,6 +24,26 @@ AS_OF = month_number("2023-06")
 VALUES = [c for c in CATALOGUE.by_name]
 
 
+@pytest.mark.parametrize(
+    ("panel", "feature", "expected"),
+    [
+        ("eph", "below_last_visit", [np.nan, 0]),
+        ("hfps", "insecure_last_round", [np.nan, 0]),
+        ("hfps", "insecure_share", [1, 0.5]),
+    ],
+)
+def test_a_visit_at_which_no_income_was_told_was_not_above_the_line(
+    tmp_path: Path, panel: str, feature: str, expected: list[float]
+) -> None:
+    """Both lie below the line now; three months ago 002 lay above it, and the income of 001 was not told."""
+    records = pd.concat([monthly(h, "2023-03", [150, None, None, 90]) for h in ("001", "002")], ignore_index=True)
+    records.loc[0, "welfare"] = None
+    register = make_register(tmp_path, records=records)
+    catalogue = load_catalogue(["features.yaml", f"features_{panel}.yaml"])
+    found = build_features(register, [AS_OF], catalogue).frame[feature]
+    assert np.array_equal(found.to_numpy(float), expected, equal_nan=True)
+
+
 @st.composite
 def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
     """Three households over 2022-2023 with gaps, late records, events, help and spells."""

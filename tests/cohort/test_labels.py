@@ -158,6 +158,21 @@ def test_a_missing_wage_is_not_sudden_difficulty(tmp_path: Path) -> None:
     assert outcome(tmp_path, records, events=events)["outcome"].tolist() == [0.0]
 
 
+def test_a_cost_that_nobody_told_is_missing_never_zero(tmp_path: Path) -> None:
+    """Told and small; never told; not told of a household that nothing struck; told until a month before the horizon."""
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003", "004")], ignore_index=True)
+    records["wage_income"], records["selfpay"] = 1000.0, 10.0
+    household, later = records["household_id"], records["month"].gt("2023-06-01")
+    records.loc[household.isin(["002", "003"]) & later, "selfpay"] = None
+    records.loc[household.eq("004") & records["month"].eq("2023-12-01"), "wage_income"] = None
+    events = pd.DataFrame({"household_id": ["001", "002", "003", "004"], "kind": "illness", "onset_on": "2023-05-15"})
+    events["verified"] = [None, None, False, True]
+    found = outcome(tmp_path / "one", records, Label(name="sudden_difficulty"), events=events).set_index("household_id")
+    assert np.array_equal(found["outcome"], [0, np.nan, 0, np.nan], equal_nan=True)
+    assert found["seen_until"].tolist() == [6, 0, 6, 5]
+    assert outcome(tmp_path / "return", records, events=events)["outcome"].tolist() == [0.0] * 4  # whose income was observed
+
+
 def test_the_label_asks_for_the_columns_it_counts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="guarantee_fail"):
         outcome(tmp_path, monthly("001", "2023-01", BEFORE), Label(name="guarantee_fail"))

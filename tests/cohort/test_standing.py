@@ -126,6 +126,18 @@ def test_so_in_the_simulated_county(county: County) -> None:
     assert min(assert_same(register, list(range(first + 2, last + 1, 5)))) > 0
 
 
+def test_a_month_that_does_not_tell_the_cost_ends_no_sudden_difficulty(tmp_path: Path) -> None:
+    """In difficulty in May, June is silent: of 001 and 002 for want of the cost or the wage, 003 was told to have little."""
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 6) for h in ("001", "002", "003")], ignore_index=True)
+    records["wage_income"], records["selfpay"] = 1000.0, 10.0
+    june = records["month"].eq("2023-06-01")
+    records.loc[records["month"].eq("2023-05-01"), "selfpay"] = 600.0
+    records.loc[june & records["household_id"].eq("001"), "selfpay"] = None
+    records.loc[june & records["household_id"].eq("002"), "wage_income"] = None
+    events = pd.DataFrame({"household_id": ["001", "002", "003"], "kind": "illness", "onset_on": "2023-05-02"})
+    assert assert_same(make_register(tmp_path, records=records, events=events), [AS_OF]) == [1]
+
+
 def test_a_correction_without_income_takes_the_month_back(tmp_path: Path) -> None:
     records = monthly("001", "2023-01", [150.0] * 5 + [90.0])
     records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd(1)

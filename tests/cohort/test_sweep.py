@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 
 from riskmodel.catalogue.expressions import parse
-from riskmodel.catalogue.syntax import NotCovered
 from riskmodel.cohort import features as features_room
 from riskmodel.cohort.features import available_in, county_blocks
 from riskmodel.cohort.standing import Standing
+from riskmodel.fallback import NotCovered, say_once
 from riskmodel.months import month_number, month_text
 from riskmodel.register import Register
 from riskmodel.settings import AtRisk, Label
@@ -312,7 +312,7 @@ def test_whatever_a_county_may_write_equals_the_query(county: County, expression
 def test_what_the_pass_does_not_know_is_left_to_the_query(county: County, caplog: pytest.LogCaptureFixture) -> None:
     register = Register.open(county.register)
     asked = dataclasses.replace(CATALOGUE.by_name["ratio_now"], name="asked", expression=parse("skewness(welfare)"))
-    features_room._say_once.cache_clear()
+    say_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             (frame,) = county_blocks(register, register.counties[0], AS_OF, [asked])
@@ -328,7 +328,7 @@ def test_a_machine_without_numba_says_so_once_and_gives_the_same(
     (expected,) = county_blocks(register, register.counties[0], AS_OF, features)
     monkeypatch.setitem(__import__("sys").modules, "riskmodel.cohort.sweep", None)
     features_room._sweep.cache_clear()
-    features_room._say_once.cache_clear()
+    say_once.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
             for _ in range(2):

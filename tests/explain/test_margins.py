@@ -11,7 +11,8 @@ import pytest
 
 from riskmodel.alerts.scoring import score
 from riskmodel.explain import margins
-from riskmodel.explain.margins import Margins, NotCovered, risks
+from riskmodel.explain.margins import Margins, risks
+from riskmodel.fallback import NotCovered, say_once
 from riskmodel.model.boosters import KeptBooster
 from riskmodel.model.tracking import load_model
 from riskmodel.register import Register
@@ -138,7 +139,7 @@ def test_without_numba_lightgbm_scores_and_one_line_says_so(
 
     monkeypatch.setattr(margins, "_load_kernels", missing)
     margins._margins.cache_clear()
-    margins._say_once.cache_clear()
+    say_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for booster in (model.estimator.booster_, fitted(rows(5))):
             margins._margins(booster)

@@ -217,6 +217,21 @@ def test_a_payment_of_an_unknown_amount_is_no_help_that_waits_for_its_payment(tm
     assert found.tables["fund_totals"]["begun_not_paid"].eq(0).all()
 
 
+def test_an_amount_paid_on_a_day_that_nobody_wrote_down_is_neither_unpaid_nor_late(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        USUAL,
+        ("002", "health", "2023-02-01", None, 1000.0, 950.0, "county fund", "health security"),
+        ("003", "health", "2023-02-01", None, 1000.0, 0.0, "county fund", "health security"),
+        ("004", "health", "2023-08-01", "2024-02-01", 1000.0, 1000.0, "county fund", "health security"),
+    )
+    whole = found.tables["fund_totals"].query("by == 'kind' and of_what == '*'").iloc[0]
+    assert whole[["paid", "paid_without_day", "begun_not_paid", "days_to_payment"]].tolist() == [1950, 1, 2, 31]
+    assert sorted(exceptions(found)) == [("003", "not_paid_yet"), ("004", "not_paid_yet")], "a nought pays nothing"
+    assert any("the amount and no day" in english for english, _ in found.notes)
+    assert not any("the amount and no day" in english for english, _ in report(tmp_path / "dated", USUAL).notes)
+
+
 def test_a_register_without_amounts_still_holds_help_against_needs(tmp_path: Path) -> None:
     water = ("002", "water", "2023-08-01", None, None, None, "county fund", "water")
     found = without(tmp_path, "amount_paid", USUAL, water, spells=ledger(("002", "2023-02-01", None)))

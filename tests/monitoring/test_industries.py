@@ -148,6 +148,9 @@ def test_help_promised_to_a_projects_households_and_not_paid_is_a_clue_about_its
     assert "to be verified" in told["stagnation_reason_en"]
     in_time = late.assign(paid_on="2023-06-20")
     assert report(tmp_path / "b", projects=falling, assistance=in_time).tables["projects"]["stagnation"].item() == "unknown"
+    on_some_day = pd.concat([late.assign(paid_on=None), in_time.assign(offered_on="2023-05-02")])
+    told = report(tmp_path / "c", projects=falling, assistance=on_some_day).tables["projects"].iloc[0]
+    assert (told["stagnation"], told["responsible_unit"]) == ("unknown", "agriculture"), "nobody knows that it came late"
 
 
 def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:
@@ -220,6 +223,25 @@ def test_a_project_with_neither_revenue_nor_support_is_told_as_that(tmp_path: Pa
     asleep = project("asleep", "v1", [0.0], 0.0, 0.0, "stopped")
     told = report(tmp_path, projects=asleep).tables["projects"].iloc[0]
     assert told["dependence"] == "not_rated" and told["reason_en"].startswith("neither revenue nor support")
+
+
+def test_a_project_that_nobody_has_told_of_for_long_is_not_known_to_run_nor_to_feed_anybody(tmp_path: Path) -> None:
+    def of_now(folder: str, month: str, status: str) -> Found:
+        old = project("lives on support", "v1", [100_000.0], 60_000.0, 90_000.0, status).assign(month=month, known_at=month)
+        return report(tmp_path / folder, projects=old)
+
+    long_ago, late = of_now("long ago", "2022-06-01", "running"), of_now("late", "2022-07-01", "running")
+    silent, heard = (found.tables["projects"].iloc[0] for found in (long_ago, late))
+    assert silent["reason_en"] == "no record after 2022-06: not graded"
+    assert (silent["dependence"], silent["stagnation"]) == ("not_rated", "none") and pd.isna(silent["status"])
+    assert (heard["last_record"], heard["status"], heard["dependence"]) == ("2022-07", "running", "fully")
+    assert not len(long_ago.tables["watched"]) and late.tables["watched"]["household_id"].tolist() == ["001"]
+    tea = long_ago.tables["industries"].set_index("industry").loc["tea"]
+    assert tea["projects"] == 1 and tea[["revenue", "support_share", "not_running_share"]].isna().all()
+    assert any("nothing to switch off" in english for english, _ in long_ago.notes)
+    assert not any("nothing to switch off" in english for english, _ in late.notes)
+    over = of_now("over", "2020-06-01", "bankrupt").tables["projects"].iloc[0]
+    assert (over["status"], over["stagnation"], over["dependence"]) == ("bankrupt", "unknown", "not_rated")
 
 
 def test_a_year_of_standing_still_is_four_quarters(tmp_path: Path) -> None:

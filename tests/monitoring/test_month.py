@@ -39,8 +39,10 @@ def register(tmp_path_factory: pytest.TempPathFactory) -> Register:
     spells = ledger(("001", "2023-12-05", None), ("002", "2022-03-01", "2023-12-20"), ("003", "2022-06-01", "2023-11-10"))
     spells.loc[spells["household_id"] == "001", "known_at"] = "2023-12-28"
     events = pd.DataFrame({
-        "household_id": ["001", None, "001"], "village_id": [None, "v2", None], "kind": ["illness", "disaster", "illness"],
-        "onset_on": ["2023-10-03", "2023-12-01", "2023-12-02"], "known_at": ["2023-12-10", "2023-12-03", "2024-01-08"],
+        "household_id": ["001", None, "001", "002"], "village_id": [None, "v2", None, None],
+        "kind": ["illness", "disaster", "illness", "illness"],
+        "onset_on": ["2023-10-03", "2023-12-01", "2023-12-02", "2023-12-04"],
+        "known_at": ["2023-12-10", "2023-12-03", "2024-01-08", "2023-12-10"], "verified": [True, None, True, False],
     })  # fmt: skip
     help_given = pd.DataFrame({
         "household_id": ["001", "002", "002"], "measure": ["health", "training", "health"], "accepted": [True, True, False],

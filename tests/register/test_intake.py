@@ -211,6 +211,24 @@ def test_welfare_is_the_monitoring_reference_and_null_only_without_any_income(tm
     assert rows.welfare[1:].isna().all()
 
 
+def test_an_income_that_was_made_without_some_part_is_listed(tmp_path):
+    """Told in full but for claims, written only where some were paid; without cost; without wages; without any income."""
+    columns = "household_id month hh_size wage_income transfer_income production_cost claims"
+    frame = records(
+        ("a", "2023-01", 4, 10000.0, 0.0, 2000.0, None),
+        ("b", "2023-01", 4, 10000.0, 0.0, None, 500.0),
+        ("c", "2023-01", 4, None, 3000.0, 0.0, 500.0),
+        ("d", "2023-01", 4, None, None, 2000.0, 500.0),
+        columns=columns,
+    )
+    report = ingest(PLAIN, frame, tmp_path / "made")
+    assert report.warnings["income_without_some_part"] == 2
+    listed = pd.read_parquet(tmp_path / "made" / "warnings.parquet").query("rule == 'income_without_some_part'")
+    assert listed["household_id"].tolist() == ["b", "c"]
+    given = ingest(PLAIN, frame.assign(welfare=2500.0), tmp_path / "given")
+    assert "income_without_some_part" not in given.warnings, "the source gave the income itself"
+
+
 def test_the_line_of_the_county_goes_before_the_line_for_all(tmp_path):
     rows = records(
         *[(h, m, 1.0, c) for h, c in [("a", "X"), ("b", "Y")] for m in ["2022-12", "2023-01", "2025-01"]],
