@@ -72,6 +72,8 @@ def report_spells(asked: Asked) -> Found:
         for rows in listed.values():
             rows[["alerts", *VERDICTS]] = rows[["alerts", *VERDICTS]].fillna(0).astype(int)
         tables["list_makeup"] = _makeup(listed, alerts)
+        if len(listed["long_stays"]) and not listed["long_stays"]["alerts"].any():
+            notes.append(_STAYED_UNRANKED)
     tables |= listed
     if "removed" in found:
         tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
@@ -568,6 +570,12 @@ _OUT_OF_SIGHT = (
     "Households are out of sight too soon, as where they are visited in turns: how long a spell lasts, or who is back "
     "within a year of its end, cannot be seen.",
     "农户很快失去观察（如轮换调查），无法看到每次持续多久、结束后一年内是否再次进入。",
+)
+_STAYED_UNRANKED = (
+    "Nobody who stays long was on a list of the scored months named: who is in open monitoring is not ranked, so that only "
+    "months from before they came into monitoring know their causes. Name those months too (--alerts DIR).",
+    "长期监测户均不在所提供评分月份的名单上：正在监测的农户不参与排序，只有其纳入监测之前的评分月份才有原因判定。"
+    "请一并提供这些月份（--alerts 目录）。",
 )
 _NO_ALERTS = (
     "No scored month with a list was named (--alerts DIR): the causes behind the two lists, objective or subjective, are "
