@@ -134,13 +134,13 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
 
 def _timeliness(known: pd.DataFrame) -> pd.DataFrame:
     """Of the needs known at least so many days ago, the share with help begun by then."""
-    rows = []
+    rows, middle = [], known["days"].dropna().astype(float).median()
     for days in _TOLD_DAYS:
         watched = known[known["watched"] >= days]
         n, soon = len(watched), int((watched["days"] <= days).sum())
         low, high = wilson(soon, n)
         row = {"within_days": days, "needs": n, "helped": soon, "share": soon / n if n else np.nan}
-        rows.append(row | {"share_low": low, "share_high": high, "median_days": known["days"].median()})
+        rows.append(row | {"share_low": low, "share_high": high, "median_days": middle})
     return pd.DataFrame(rows)
 
 

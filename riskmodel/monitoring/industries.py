@@ -253,7 +253,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found["struck"] = found["village_id"].isin(struck)
     unpaid, unit = _industry_help(asked, county, links)
     found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
-    found["responsible_unit"] = found["project_id"].map(unit)
+    found["responsible_unit"] = found["project_id"].map(unit).astype("str")
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
     stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
     still = (stood["size"] * asked.register.step_months >= rules.still_months) & stood["all"]

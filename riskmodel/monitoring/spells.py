@@ -446,7 +446,8 @@ def _exits(ends: pd.DataFrame) -> pd.DataFrame:
             "share": float(group["n"].sum() / total),
             "median_months": float(known["months"][upto >= upto.iloc[-1] / 2].iloc[0]) if len(known) else np.nan,
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=["kind", "reason", "spells", "share", "median_months"])
+    names = {"kind": str, "reason": str, "spells": int, "share": float, "median_months": float}
+    return pd.DataFrame(rows, columns=list(names)).astype(names)
 
 
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
@@ -465,8 +466,9 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
             "share_low": max(rate - _Z * error, 0.0),
             "share_high": rate + _Z * error,
         })  # fmt: skip
-    names = ["kind", "entry", "households", "at_risk", "entered", "share", "share_low", "share_high"]
-    return pd.DataFrame(rows, columns=names)
+    counts, shares = ["households", "at_risk", "entered"], ["share", "share_low", "share_high"]
+    types = {"kind": str, "entry": str, **dict.fromkeys(counts, int), **dict.fromkeys(shares, float)}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def _poverty_kinds(gaps: pd.DataFrame) -> pd.DataFrame:
@@ -520,7 +522,9 @@ def _dated(rows: pd.DataFrame) -> pd.DataFrame:
     """Month numbers as text, the county first."""
     rows = rows.copy()
     if "since_no" in rows:
-        rows.insert(rows.columns.get_loc("since_no"), "since", [month_text(int(n)) for n in rows.pop("since_no")])
+        since = pd.Series([month_text(int(n)) for n in rows["since_no"]], rows.index, "str")
+        rows.insert(rows.columns.get_loc("since_no"), "since", since)
+        del rows["since_no"]
         rows["months"] = rows["months"].astype("Int64")
     first = ["household_id", "county_id", *(c for c in PLACES if c in rows)]
     return rows[[*first, *(c for c in rows if c not in first)]]
