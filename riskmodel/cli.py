@@ -418,9 +418,8 @@ def monitor(
         typer.echo(str(pdf))
     alarms = manifest["about"]["parts"].get("drift", {}).get("alarms", 0)
     if fail_on_drift and alarms:
-        raise DriftFound(
-            f"drift: {alarms} {'alarm' if alarms == 1 else 'alarms'} in {out / 'drift.xlsx'}; each says what to do before the next scoring."
-        )
+        found = "1 alarm" if alarms == 1 else f"{alarms} alarms"
+        raise DriftFound(f"drift: {found} in {out / 'drift.xlsx'}; each says what to do before the next scoring.")
 
 
 @app.command()
