@@ -407,7 +407,7 @@ def monitor(
             tracking_uri=tracking_uri,
         )  # fmt: skip
     for name, figures in manifest["about"]["parts"].items():
-        rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
+        rows = [[key.replace("_", " "), _number(value)] for key, value in figures.items()]
         if rows:
             _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
         for note in manifest["about"]["notes"][name]:
@@ -853,6 +853,12 @@ def _plain_figure(figure: dict[str, float | None], between: str = " ") -> str:
     if figure["low"] is None:
         return f"{figure['value']:.3f}"
     return f"{figure['value']:.3f}{between}{figure['low']:.3f}-{figure['high']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _figure(interval: Any, between: str = "\n") -> str:

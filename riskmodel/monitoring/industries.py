@@ -26,13 +26,13 @@ from riskmodel.monitoring.known import not_unverified
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
+from riskmodel.register.contract import INCOME
 
 FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED = "fully", "mainly", "partly", "independent", "not_rated"
 GRADES = (FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED)
 CIRCUMSTANCES, ADMINISTRATION, BOTH, UNKNOWN, NONE = "circumstances", "administration", "both", "unknown", "none"
 _STRUCK = ("price_fall", "project_stopped", "disaster")
 _STRIKES_PROJECTS = ("price_fall", "disaster")
-_INCOMES = ("wage_income", "production_income", "property_income", "transfer_income")
 
 
 def report_industries(asked: Asked) -> Found:
@@ -113,7 +113,7 @@ def _households(asked: Asked, county: str) -> pd.DataFrame:
     """The last known record of each household within a year: its places, industry, incomes (yuan a year)."""
     register = asked.register
     held = register.columns("records")
-    told = [c for c in ("industry", *_INCOMES, "welfare", "hh_size") if c in held]
+    told = [c for c in ("industry", *INCOME, "welfare", "hh_size") if c in held]
     file = register.file("records", county)
     if file is None:
         return pd.DataFrame({"household_id": []})
@@ -181,7 +181,7 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     signs = _signs(asked, county, rows, known, links)
     rows = rows.merge(signs, "left", on="project_id")
     rows["stagnation"] = stagnation_of(rows, rules)
-    told = [_dependence_words(row, rules) for row in rows.itertuples()]
+    told = [_dependence_words(row) for row in rows.itertuples()]
     why = [_stagnation_words(row, rules) for row in rows.itertuples()]
     for place, lang in enumerate(("en", "zh")):
         rows[f"reason_{lang}"] = [words[place] for words in told]
@@ -307,7 +307,7 @@ def _watched(
     """
     rows = links.merge(projects[["project_id", "dependence", "village_id"]], on="project_id")
     rows = rows[rows["dependence"].isin((FULLY, MAINLY))]
-    parts = people.set_index("household_id").reindex(columns=list(_INCOMES)).astype(float)
+    parts = people.set_index("household_id").reindex(columns=list(INCOME)).astype(float)
     held = people.set_index("household_id").reindex(columns=["welfare", "hh_size"]).astype(float)
     gross = parts.sum(axis=1).where(
         parts.notna().all(axis=1), np.maximum(parts.sum(axis=1), held.prod(axis=1, skipna=False))
@@ -356,7 +356,7 @@ def _industries(
         found = found.join(own, how="outer")
         counts = ["main_households", "projects", "linked_households"]
         found[counts] = found[counts].fillna(0).astype(int)
-    gross = float(people.reindex(columns=list(_INCOMES)).sum().sum())
+    gross = float(people.reindex(columns=list(INCOME)).sum().sum())
     resting = found["production_income"].fillna(0)
     if len(links) and projects is not None:
         made = people.dropna(subset=[c for c in ("industry", "production_income") if c in people])
@@ -441,7 +441,7 @@ def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
     return np.where((number > 0) & (there > 0), together / np.maximum(number, 1), np.nan).round(12)
 
 
-def _dependence_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+def _dependence_words(row: Any) -> tuple[str, str]:
     if row.revenue == 0 and row.policy_support == 0:
         return "neither revenue nor support in twelve months: not graded", "近12个月既无经营收入也无政策支持，未分级"
     if row.dependence == UNRATED:

@@ -52,10 +52,10 @@ def report_spells(asked: Asked) -> Found:
     if MONITORING not in kinds:
         notes.append(_NO_SPELLS)
     tables = {
-        "durations": _curves(found["spells"], [*_SPELL_KEYS]),
+        "durations": _curves(found["spells"]),
         "duration_summary": _summary(found["spells"]),
         "exits": _exits(found["ends"]),
-        "reentry_by_month": _curves(found["outs"], ["kind", "entry"], hazard=True),
+        "reentry_by_month": _curves(found["outs"], hazard=True),
         "entry_rates": _rates(found["entries"]),
     }
     if "gaps" in found:
@@ -349,7 +349,7 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
 _SPELL_KEYS = ("kind", "entry")
 
 
-def _curves(counts: pd.DataFrame, keys: list[str], hazard: bool = False) -> pd.DataFrame:
+def _curves(counts: pd.DataFrame, hazard: bool = False) -> pd.DataFrame:
     """Kaplan-Meier by kind and entry: at risk, ended and still in it by months, with intervals; or the hazard by month."""
     from riskmodel.evaluation.metrics import wilson
 

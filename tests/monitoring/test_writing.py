@@ -41,6 +41,7 @@ def written(county: County, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert run.exit_code == 0, run.output
     assert "missed returns" in run.output
+    assert re.search(r"│ \d{3},\d{3}\n", run.output) and not re.search(r"\de\+", run.output), "sums are told in full"
     return out
 
 
