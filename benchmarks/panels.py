@@ -27,14 +27,10 @@ from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.splits import rows_of
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.looks import code_version
-from riskmodel.evaluation.metrics import Scored
+from riskmodel.evaluation.metrics import METRICS, Scored
 from riskmodel.model.estimators import make_estimator
 from riskmodel.study import Study
 
-SHOWN = (
-    "roc_auc", "pr_auc", "brier", "log_loss", "calibration_slope", "calibration_intercept",
-    "precision_at_capacity", "recall_at_capacity",
-)  # fmt: skip
 COMPARED = ("roc_auc", "pr_auc", "brier", "recall_at_capacity")
 EPH = "eph/eph_2009_2015.parquet"
 PANELS = {
@@ -200,8 +196,8 @@ def chapter(name: str, found: dict[str, Any]) -> str:
             continue
         if split == "test" and "plain" in found:
             rows |= found["plain"]["results"]
-        lines += ["", f"### {split}", "", f"| model | {' | '.join(SHOWN)} |", "|---" * (len(SHOWN) + 1) + "|"]
-        lines += [f"| {model} | {' | '.join(cell(figures[m]) for m in SHOWN)} |" for model, figures in rows.items()]
+        lines += ["", f"### {split}", "", f"| model | {' | '.join(METRICS)} |", "|---" * (len(METRICS) + 1) + "|"]
+        lines += [f"| {model} | {' | '.join(cell(figures[m]) for m in METRICS)} |" for model, figures in rows.items()]
     if "plain" in found:
         lines += ["", "Our `lightgbm` minus the script, paired on the same resamples of households:", ""]
         lines += [f"| script | {' | '.join(COMPARED)} |", "|---" * (len(COMPARED) + 1) + "|"]

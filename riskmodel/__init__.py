@@ -25,6 +25,7 @@ _WHERE = {
     "score": "riskmodel.alerts.scoring",
     "raise_alerts": "riskmodel.alerts.alerts",
     "explain_alerts": "riskmodel.alerts.alerts",
+    "monitor": "riskmodel.monitoring.running",
     "model_card": "riskmodel.cards.model_card",
     "GroupExplainer": "riskmodel.explain.shapley",
 }
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from riskmodel.explain.shapley import GroupExplainer
     from riskmodel.model.recalibration import recalibrate
     from riskmodel.model.tracking import load_model, promote
+    from riskmodel.monitoring.running import monitor
     from riskmodel.register import Register, ingest
     from riskmodel.settings import Run, find_config, load_run
     from riskmodel.simulation import simulate

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.alerts import verdicts_of
+from riskmodel.alerts.scoring import PLACES
 from riskmodel.cohort.audit import audit_columns
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.helped import helped_before_outcome
@@ -52,7 +53,6 @@ TRANSFER = 0.1
 """Welfare of the budget: a tenth of the line per month for each listed household."""
 _LEAST_INCOME = 0.05
 _QUIET_MONTHS = 3
-_PLACES = ("township_id", "village_id")
 
 
 def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     y = frame["outcome"].to_numpy(float)
     if not 0 < np.nansum(y) < known.sum():
         raise NotEnoughData("the months assessed hold no outcome of one kind: choose others, or more of them.")
-    places = [p for p in _PLACES if p in frame]
+    places = [p for p in PLACES if p in frame]
     rows = frame[["household_id", "county_id", *places, "as_of", "outcome", "outcome_month"]].assign(risk=model.risk(frame))
     rows["listed_by"] = _list(rows, run)
     rows["listed"] = rows["listed_by"].notna()

@@ -59,7 +59,7 @@ class Area(StrEnum):
     village = "village"
 
 
-Out = Annotated[Path, Option("--out", help="Folder to write.", show_default=False)]
+Out = Annotated[Path, Option("--out", help="Folder to write.")]
 TrackingUri = Annotated[
     str | None,
     Option("--tracking-uri", help="MLflow store; default $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
@@ -135,7 +135,7 @@ def demo(
     months: Annotated[int, Option(min=24, help="Months to simulate.")] = 36,
     seed: Annotated[int, Option(help="Seed of the simulation.")] = 1,
 ) -> None:
-    """Run everything on a simulated county: simulate, ingest, train, promote, score, explain, card, sheets, bulletin."""
+    """Run everything on a simulated county. That is all commands from simulate to card, sheets and monitor."""
     from riskmodel.demo import run_demo
 
     with _progress("demo") as step:
@@ -166,7 +166,7 @@ def simulate(
         Option(min=0, max=0.5, help="Share of able households ever in an episode of low effort; 0.1 in both worlds."),
     ] = None,
 ) -> None:
-    """Write the source tables of a simulated county, and apart from them the truth (truth.parquet)."""
+    """Write the source tables of a simulated county. The truth lies apart from them (truth.parquet)."""
     from riskmodel.simulation import simulate as run
 
     with _progress("simulating"):
@@ -183,7 +183,7 @@ def ingest(
         Option(help="Data folder or file, or postgresql://... or env:NAME; default: beside the mapping."),
     ] = None,
 ) -> None:
-    """Check a county's data against the contract, quarantine what breaks it, and keep the rest by county."""
+    """Check a county's data and keep them by county. What breaks the contract is quarantined, with reasons."""
     from riskmodel.register import ingest as run
     from riskmodel.settings import find_config
 
@@ -200,7 +200,7 @@ def train(
     tracking_uri: TrackingUri = None,
     reason: Annotated[str | None, Option(help="Why the test months are looked at; kept in the ledger.")] = None,
 ) -> None:
-    """Fit and compare models and baselines on temporal folds; register the model as challenger."""
+    """Fit and compare models, and register one as challenger. They are compared in time, beside baselines."""
     from riskmodel.results import train_and_write
     from riskmodel.settings import load_run
 
@@ -235,7 +235,7 @@ def evaluate(
     out: Annotated[Path | None, Option("--out", help="Folder for evaluation.json.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Compare a run's models over time, or judge a model on months and counties that it has not seen."""
+    """Compare a run's models over time, or judge a model. A model is judged on months or counties that it has not seen."""
     from riskmodel.results import evaluate_model, evaluate_run
     from riskmodel.settings import load_run
 
@@ -263,7 +263,7 @@ def promote(
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Move the alias champion to a version that is better at capacity, or to another one with a reason."""
+    """Make a version the champion. It has to be better at capacity than the one before, or there is a reason."""
     from riskmodel.model.tracking import promote as run
     from riskmodel.settings import Tracking
 
@@ -297,7 +297,7 @@ def score(
     schema: Annotated[str, Option(help="Schema in that database.")] = "riskmodel",
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Score every household at risk and write the month's alerts with drivers, causes and measures."""
+    """Score a month and write its alerts. They come with drivers, causes and measures."""
     from riskmodel.register.postgres import Database
     from riskmodel.results import score_and_write
 
@@ -343,7 +343,7 @@ def explain(
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Print one household's story, with --register also what changed since an earlier month, and save its waterfall."""
+    """Print one household's story and save its waterfall. With --register also what changed since an earlier month."""
     from riskmodel.results import explain_household
 
     story = explain_household(folder, household, lang.value, since=since, register_path=register, tracking_uri=tracking_uri)
@@ -373,7 +373,13 @@ def monitor(
     ] = None,
     model: Annotated[str | None, Option(help="MLflow URI or folder of a model, for the parts that score.")] = None,
     rules: Annotated[str | None, Option(help="Rules, by default configs/monitoring.yaml.")] = None,
-    parts: Annotated[str | None, Option(help="Parts to run; default: all.", metavar="PART,PART,...")] = None,
+    parts: Annotated[
+        str | None,
+        Option(
+            help="Parts to run, of month, spells, assistance, funds, misses, industries, drift; default: all.",
+            metavar="PART,PART,...",
+        ),
+    ] = None,
     before: Annotated[
         Path | None, Option(help="An earlier report of this command, to hold the totals of the lists against.")
     ] = None,
@@ -384,7 +390,7 @@ def monitor(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself: stays, re-entries, help, funds, misses, industries, drift; a bulletin and tables."""
+    """Report on the monitoring itself, a bulletin and tables. Stays, re-entries, help, funds, misses, industries, drift."""
     from riskmodel.cards.printing import find_browser
     from riskmodel.errors import DriftFound, UsageError
     from riskmodel.results import monitor_and_write
@@ -401,7 +407,7 @@ def monitor(
             tracking_uri=tracking_uri,
         )  # fmt: skip
     for name, figures in manifest["about"]["parts"].items():
-        rows = [[key.replace("_", " "), "-" if value is None else f"{value:,.4g}"] for key, value in figures.items()]
+        rows = [[key.replace("_", " "), _number(value)] for key, value in figures.items()]
         if rows:
             _table(f"{manifest['about']['as_of']}: {name}", ["figure", "value"], rows)
         for note in manifest["about"]["notes"][name]:
@@ -412,7 +418,8 @@ def monitor(
         typer.echo(str(pdf))
     alarms = manifest["about"]["parts"].get("drift", {}).get("alarms", 0)
     if fail_on_drift and alarms:
-        raise DriftFound(f"drift: {alarms} alarms in {out / 'drift.xlsx'}; each says what to do before the next scoring.")
+        found = "1 alarm" if alarms == 1 else f"{alarms} alarms"
+        raise DriftFound(f"drift: {found} in {out / 'drift.xlsx'}; each says what to do before the next scoring.")
 
 
 @app.command()
@@ -495,7 +502,7 @@ def export(
     decisions: DecisionsAt,
     out: Annotated[Path, Option("--out", help="File to write: .csv, .parquet or .xlsx.")],
 ) -> None:
-    """Write the alerts of a month with the decisions on them; the chain is checked first."""
+    """Write the alerts of a month with the decisions on them. The chain is checked first."""
     from riskmodel.review.decisions import Decisions
     from riskmodel.review.export import decisions_with_alerts, write_decisions
 
@@ -516,7 +523,7 @@ def import_(
         Option(help="Folder from `riskmodel score`; default: the one the workbook names.", show_default=False),
     ] = None,
 ) -> None:
-    """Record the decisions of filled workbooks; rows that break a rule go to FILE.quarantine.csv with what to do."""
+    """Record the decisions of filled workbooks. Rows that break a rule go to FILE.quarantine.csv with what to do."""
     from riskmodel.alerts.history import ScoredMonth
     from riskmodel.review.decisions import Decisions
     from riskmodel.review.importing import import_workbook, scored_month_of, write_quarantine
@@ -559,7 +566,7 @@ def report(
     out: Annotated[Path | None, Option("--out", help="JSON file to write.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Agreement of reviewers with each other and the model, overrides, anchoring, and whether overrides were right."""
+    """Report how reviewers and model agree. Also overrides, whether they were right, and anchoring."""
     from riskmodel.results import report_review
 
     found = report_review(decisions, register, model, out, tracking_uri)
@@ -578,7 +585,7 @@ def thresholds(
     out: Annotated[Path | None, Option("--out", help="File to write: a verdict.yaml with the new margin.")] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Set the verdict's margin on causes that people have adjudicated, where there are enough."""
+    """Set the verdict's margin on adjudicated causes. There have to be enough of them."""
     from riskmodel.results import set_thresholds
 
     margin, tested, before = set_thresholds(folders, decisions, model, out, tracking_uri)
@@ -616,7 +623,7 @@ def sheets(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write alert sheets for the visit (HTML for A4, two households a page) and workbooks for the review."""
+    """Write alert sheets for the visit and review workbooks. The sheets are HTML for A4, two households a page."""
     from riskmodel.results import write_sheets
 
     with _progress("sheets") as step:
@@ -846,6 +853,12 @@ def _plain_figure(figure: dict[str, float | None], between: str = " ") -> str:
     if figure["low"] is None:
         return f"{figure['value']:.3f}"
     return f"{figure['value']:.3f}{between}{figure['low']:.3f}-{figure['high']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _figure(interval: Any, between: str = "\n") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -274,26 +274,19 @@ def monitor_and_write(
 
     from riskmodel.cards.bulletin import bulletin, earlier_report
     from riskmodel.cards.printing import lacks_chinese_font, write_pdf
-    from riskmodel.cohort.cohorts import period_within, register_facts
+    from riskmodel.cohort.cohorts import register_facts
     from riskmodel.model.tracking import load_model
-    from riskmodel.monitoring.part import Asked, scored_months
-    from riskmodel.monitoring.rules import load_rules
+    from riskmodel.monitoring.part import Asked
     from riskmodel.monitoring.running import run_parts
     from riskmodel.monitoring.writing import write_part, write_summary
     from riskmodel.months import month_text
 
-    month = period_within(register, as_of)
-    asked = Asked(
-        register=register,
-        as_of=month,
-        rules=load_rules(rules) if isinstance(rules, str) else rules or load_rules(),
-        named=scored_months(alerts, month),
-        model=load_model(model_uri, tracking_uri) if model_uri else None,
-        progress=step,
-    )
+    asked = Asked.about(register, as_of, alerts=alerts, rules=rules, progress=step)
+    if model_uri:
+        asked = replace(asked, model=load_model(model_uri, tracking_uri))
     earlier = earlier_report(before, asked) if before else None
     about: dict[str, Any] = {
-        "as_of": month_text(month),
+        "as_of": month_text(asked.as_of),
         "inputs": {
             "register": register_facts(register),
             "alerts": [str(s.folder) for s in asked.scored],

@@ -6,14 +6,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from riskmodel import errors
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cli import app
-from riskmodel.evaluation.metrics import FURTHER, METRICS, TIES
-from riskmodel.settings import Run
+from riskmodel.evaluation.metrics import METRICS, Scored
+from riskmodel.monitoring.running import PARTS
+from riskmodel.monitoring.writing import words_of
+from riskmodel.settings import Capacity, Run
+from tests.county import County
 from tests.reference import FEATURES_PAGE, SETTINGS_PAGE, features_page, settings_page
 
 ROOT = Path(__file__).parents[1]
@@ -49,8 +53,34 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    for metric in (*METRICS, *FURTHER, *TIES):
+    told = Scored([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.8], np.zeros(4, int), Capacity(number=1)).metrics()
+    assert set(METRICS) < set(told)
+    for metric in told:
         assert f"`{metric}`" in text("method.md")
+
+
+def test_every_table_of_monitoring_is_documented() -> None:
+    page = text("monitoring.md")
+    tables = [table for part in PARTS for table in words_of(part.name).tables if table != "notes"]
+    assert len(tables) > 40
+    for table in tables:
+        assert f"`{table}`" in page, table
+
+
+def test_every_part_of_monitoring_is_listed_for_python() -> None:
+    listed = text("monitoring.md").split("## In Python")[1].split("\n## ")[0]
+    for part in PARTS:
+        assert f"\n| `{part.name}` |" in listed, part.name
+
+
+@pytest.mark.slow
+def test_monitoring_in_python_runs_as_it_stands(county: County, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(county.folder)
+    (code,) = re.findall(r"```python\n(.*?)```", text("monitoring.md"), re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    assert set(made["report"]) == {"spells", "misses"}
+    assert made["report"]["spells"].tables["long_stays"]["household_id"].is_unique
 
 
 @pytest.mark.parametrize(

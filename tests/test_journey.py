@@ -29,6 +29,7 @@ from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_di
 from riskmodel.model.tracking import load_model, promote, promotion_of
 from riskmodel.monitoring.part import Asked, scored_months
 from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.running import PARTS
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest, verify
 from riskmodel.results import explain_household, monitor_and_write, score_and_write
@@ -576,6 +577,19 @@ def test_help_answers_in_well_under_a_second() -> None:
     command = [sys.executable, "-m", "riskmodel.cli", "--help"]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert "demo" in run.stdout and "Exit codes" in run.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["review"]], ids=["riskmodel", "review"])
+def test_help_says_of_each_command_what_it_does_in_a_whole_sentence(group: list[str]) -> None:
+    said = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).output
+    rows = said.split("Commands:")[1].split("Exit codes")[0].strip().splitlines()
+    assert len(rows) > 5 and all(row.endswith(".") and not row.endswith("...") for row in rows), said
+
+
+def test_help_names_the_parts_of_monitoring_and_the_folder_of_the_demo() -> None:
+    said = " ".join(CliRunner().invoke(app, ["monitor", "--help"]).output.split())
+    assert f"of {', '.join(part.name for part in PARTS)};" in said
+    assert "[default: riskmodel-demo]" in CliRunner().invoke(app, ["demo", "--help"]).output
 
 
 @pytest.mark.parametrize(

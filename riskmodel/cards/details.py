@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,9 @@ _YUAN = "(yuan"
 _SHARES = ("share", "risk", "risk_without_support")
 _FINE = ("effect", "plain")
 """Differences of shares: a hundredth of them is one household in a hundred."""
+_DAYS = ("median_", "days_")
+"""Beginnings of columns of days and months, which are no counts."""
+_PRINTED = rf"[\d,]+|<\d+|{re.escape(WITHHELD)}"
 _NOT_COUNTS = ("months", "within_days", "since", "earlier", "entries")
 
 Cell = tuple[Words, Words | None]
@@ -110,7 +114,7 @@ def _table(report: Findings, part: str, name: str) -> Table:
         ]
         for at, row in enumerate(rows.to_dict("records"))
     ]
-    numbers = {c for c in columns if c in printed or c in whole and _is_number(whole[c])}
+    numbers = {c for c in columns if c in printed or c in whole and (_is_number(whole[c]) or _is_printed(whole[c]))}
     heads = [(Words(*words.column(c)), NUMBER if c in numbers else KEY if c.endswith(_KEYS) else TEXT) for c in columns]
     return Table(Words(*words.table(name)), heads, cells, len(whole), f"{part}/{name}", named)
 
@@ -118,7 +122,7 @@ def _table(report: Findings, part: str, name: str) -> Table:
 def _counts(column: pd.Series) -> bool:
     """Whether a column holds counts, also where some are missing: whole numbers that are no time."""
     name = str(column.name)
-    if name in _NOT_COUNTS or name.startswith(("median_", "days_")) or not _is_number(column):
+    if name in _NOT_COUNTS or name.startswith(_DAYS) or not _is_number(column):
         return False
     known = column.dropna().astype(float)
     return pd.api.types.is_integer_dtype(column.dtype) or bool(len(known) and (known % 1 == 0).all() and (known > 1).any())
@@ -126,6 +130,12 @@ def _counts(column: pd.Series) -> bool:
 
 def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+
+
+def _is_printed(column: pd.Series) -> bool:
+    """Whether a column holds counts as they are printed, small ones withheld."""
+    texts = column.astype(str)
+    return len(texts) > 0 and not str(column.name).endswith(_KEYS) and bool(texts.str.fullmatch(_PRINTED).all())
 
 
 def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
@@ -158,7 +168,8 @@ def _number(column: str, value: float) -> str:
     if column.endswith("_p") and value < 0.005:
         return "<0.01"
     whole = isinstance(value, int | np.integer) or float(value).is_integer() and abs(value) >= 1 or abs(value) >= 100
-    return count(round(value)).replace("-", "−") if whole else decimal(float(value), 3 if column in _FINE else 2)
+    digits = 3 if column in _FINE else 1 if column.startswith(_DAYS) else 2
+    return count(round(value)).replace("-", "−") if whole else decimal(float(value), digits)
 
 
 # --- charts, none without enough behind it

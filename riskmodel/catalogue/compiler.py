@@ -97,7 +97,7 @@ def _table_steps(
     ]
     ahead = county.step_months - 1
     known = f"greatest(month_no{f' - {ahead}' if of_a_day(definition) else ''}, known_no - {ahead})"
-    source = _source(table, unit, county, dated_by, held)
+    source = _source(table, unit, county, dated_by)
     if len(as_of) == 1:
         opened = f"SELECT *, {as_of[0]} AS as_of_no FROM {source} WHERE {as_of[0]} >= {known}"
     else:
@@ -118,7 +118,7 @@ def _table_steps(
     ]
 
 
-def _source(table: str, unit: str, county: CountyFiles, dated_by: str, held: set[str]) -> str:
+def _source(table: str, unit: str, county: CountyFiles, dated_by: str) -> str:
     """Rows of a table with the numbers of the month they are about and of the month they were known in."""
     numbers = f"{month_no(dated_by)} AS month_no, {month_no('known_at')} AS known_no"
     file = rows_of(county.files[table])

@@ -21,6 +21,7 @@ from riskmodel.catalogue.reading import Place
 from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.register import Register, load_contract
+from riskmodel.register.contract import INCOME
 from riskmodel.settings import AtRisk, Label
 
 SUDDEN_SHARE = 0.5
@@ -29,7 +30,6 @@ FELL_AS = {"lifted": "return", "ordinary": "fall"}
 """What an outcome is, by the household's type."""
 NOT_UNVERIFIED = "coalesce(verified, true)"
 """Of an event, in SQL: it is not known to be unverified."""
-_NET = ("wage_income", "production_income", "property_income", "transfer_income")
 _BY_A_LOOK = "source IS NULL OR source IN ('visit', 'department')"
 _BELOW, _FAILING, _COSTLY, _COSTED, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "costed", "seen"))
 
@@ -139,7 +139,7 @@ def parts_of(register: Register, label: Label) -> list[str]:
     possible = {
         "below_line": {"welfare", "line"} <= held,
         "guarantee_fail": bool(_guarantees(register)),
-        "sudden_difficulty": "selfpay" in held and any(c in held for c in _NET) and register.has("events"),
+        "sudden_difficulty": "selfpay" in held and any(c in held for c in INCOME) and register.has("events"),
         "enter_monitoring": register.has("spells"),
     }
     wanted = ["below_line", "guarantee_fail", "sudden_difficulty"] if label.name == "return" else [label.name]
@@ -165,7 +165,7 @@ def told_by_records(register: Register) -> dict[str, str]:
     failing = " OR ".join(f"NOT {g}" for g in _guarantees(register))
     if failing and "source" in held:
         failing = f"CASE WHEN {_BY_A_LOOK} THEN ({failing}) END"
-    net = " + ".join(c for c in _NET if c in held)
+    net = " + ".join(c for c in INCOME if c in held)
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}"
     less = " - production_cost" if "production_cost" in held else ""
     found = f"(CASE WHEN {net}{less} IS NOT NULL THEN ({cost}) >= {SUDDEN_SHARE} * floor_at({net}{less}, 1) END)"

@@ -19,9 +19,7 @@ METRICS = (
     "roc_auc", "pr_auc", "brier", "log_loss", "calibration_slope", "calibration_intercept",
     "precision_at_capacity", "recall_at_capacity",
 )  # fmt: skip
-FURTHER = ("brier_skill", "rate_error", "ece", "lift_at_capacity")
 _CLOSE = 1e-9
-TIES = ("precision_at_capacity_worst", "precision_at_capacity_best")
 
 
 class Scored:

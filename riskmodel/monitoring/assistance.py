@@ -38,6 +38,8 @@ _COLUMNS = (
     "strongest", "hidden_low", "hidden_high", "robustness_share", "robustness_interval_share", "plain", "plain_low",
     "plain_high", "outside_share", "effective_helped", "effective_others", "imbalance",
 )  # fmt: skip
+_MOST_TOLD = ("stands", "fragile", "not_told_apart", "refused", "plain_only", "too_few")
+"""Readings of an effect, what is told first."""
 _TOLD_DAYS = (15, 30, 90)
 _WORK_SHOWN_BY = ("n_working", "migrant_months", "days_worked", "wage_income")
 
@@ -132,13 +134,13 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
 
 def _timeliness(known: pd.DataFrame) -> pd.DataFrame:
     """Of the needs known at least so many days ago, the share with help begun by then."""
-    rows = []
+    rows, middle = [], known["days"].dropna().astype(float).median()
     for days in _TOLD_DAYS:
         watched = known[known["watched"] >= days]
         n, soon = len(watched), int((watched["days"] <= days).sum())
         low, high = wilson(soon, n)
         row = {"within_days": days, "needs": n, "helped": soon, "share": soon / n if n else np.nan}
-        rows.append(row | {"share_low": low, "share_high": high, "median_days": known["days"].median()})
+        rows.append(row | {"share_low": low, "share_high": high, "median_days": middle})
     return pd.DataFrame(rows)
 
 
@@ -222,7 +224,7 @@ def _training(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
 
 
 def help_effects(asked: Asked, catalogue: Catalogue, answers: Answers, counties: list[str]) -> pd.DataFrame:
-    """One row an estimate: arm, outcome, driver, what was found, and what may be said."""
+    """One row an estimate: arm, outcome, driver, what was found, and what may be said; those of which most is told first."""
     rows = study_rows(asked, catalogue, counties)
     if rows is None:
         return pd.DataFrame()
@@ -247,7 +249,8 @@ def help_effects(asked: Asked, catalogue: Catalogue, answers: Answers, counties:
     table = pd.concat([pd.DataFrame(told), pd.DataFrame([_row(e) for e in effects])], axis=1)
     table["p_adjusted"] = adjusted(table.pop("p"))
     table["reading"] = list(by_strength(effects))
-    return table[list(_COLUMNS)]
+    most_told = table["reading"].map(_MOST_TOLD.index).argsort(kind="stable")
+    return table.iloc[most_told].reset_index(drop=True)[list(_COLUMNS)]
 
 
 def _row(effect: Effect) -> dict[str, Any]:

@@ -136,8 +136,9 @@ def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) ->
     """All tests as a table, alarms first, then by p-value."""
     columns = [c for c in Comparison.__dataclass_fields__ if c != "extra"]
     rows = pd.DataFrame([{c: getattr(test, c) for c in columns} for test in tests], columns=columns)
+    rows = rows.astype({c: float for c in columns if Comparison.__annotations__[c] == "float"})
     rows["limit"] = [limits[test.check == UNITS] for test in tests]
-    rows["alarm"] = [test.alarms(limit) for test, limit in zip(tests, rows["limit"], strict=True)]
+    rows["alarm"] = np.array([test.alarms(limit) for test, limit in zip(tests, rows["limit"], strict=True)], bool)
     return rows.sort_values(["alarm", "p_value"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
@@ -696,7 +697,7 @@ def _alarms(asked: Asked, tests: Sequence[Comparison], limits: Mapping[bool, flo
         "about", "name", "name_en", "name_zh", "check", "reference", "reference_month", "now", "then", "effect", "p_value",
         "detail", "county_id", "action_en", "action_zh",
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("now", "then", "effect", "p_value"), float))
 
 
 def _named(asked: Asked, test: Comparison) -> tuple[str, str]:

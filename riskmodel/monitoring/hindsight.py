@@ -34,15 +34,15 @@ import pyarrow.parquet as pq
 from riskmodel.engine import engine, known_last, literal, rows_of
 from riskmodel.monitoring.rules import MissRules
 from riskmodel.register import Register, load_contract
+from riskmodel.register.contract import COSTS, INCOME
 from riskmodel.register.store import table_file
 
 LATE, WRONG, UNVISITED = "recorded_late", "data_wrong", "not_visited"
 STEPS = (LATE, WRONG, UNVISITED)
 CARRIED = "carried_forward"
-_GAINS = ("wage_income", "production_income", "property_income", "transfer_income", "claims")
-_COSTS = ("production_cost", "selfpay")
+_GAINS = (*INCOME, "claims")
 _AMOUNTS = (
-    *_GAINS, *_COSTS, "public_post_income", "allowance_income", "schooling_cost", "debt", "debt_service", "days_worked",
+    *_GAINS, *COSTS, "public_post_income", "allowance_income", "schooling_cost", "debt", "debt_service", "days_worked",
     "days_available",
 )  # fmt: skip
 _BETWEEN = (*_AMOUNTS, "migrant_months")
@@ -56,7 +56,7 @@ def steps_of(register: Register) -> list[str]:
     allowed = {
         LATE: True,
         UNVISITED: "source" in held,
-        WRONG: {"welfare", "hh_size"} <= held and any(c in held for c in (*_GAINS, *_COSTS)),
+        WRONG: {"welfare", "hh_size"} <= held and any(c in held for c in (*_GAINS, *COSTS)),
     }
     return [step for step in STEPS if allowed[step]]
 
@@ -240,7 +240,7 @@ def _put_right(records: Path, target: Path, rules: MissRules) -> None:
 
 def _signed_parts(table: pa.Table) -> np.ndarray:
     """The parts of income, costs below zero; shape (rows, parts)."""
-    return np.column_stack([_sign(c) * _numbers(table[c]) for c in (*_GAINS, *_COSTS) if c in table.column_names])
+    return np.column_stack([_sign(c) * _numbers(table[c]) for c in (*_GAINS, *COSTS) if c in table.column_names])
 
 
 def _adds_up(table: pa.Table) -> bool:
@@ -259,7 +259,7 @@ def _told_by_the_sum(table: pa.Table) -> pa.Table:
     lacking = np.isnan(values)
     rest = _numbers(table["welfare"]) * _size(table) - np.nansum(values, axis=1)
     alone = (lacking.sum(axis=1) == 1) & ~np.isnan(rest)
-    for place, column in enumerate(c for c in (*_GAINS, *_COSTS) if c in table.column_names):
+    for place, column in enumerate(c for c in (*_GAINS, *COSTS) if c in table.column_names):
         told = np.where(alone & lacking[:, place], np.maximum(_sign(column) * rest, 0), _numbers(table[column]))
         table = _replaced(table, column, pa.array(told, from_pandas=True))
     return table
@@ -442,11 +442,11 @@ def _first_day(month: np.ndarray) -> np.ndarray:
 
 def _sign(column: str) -> int:
     """What one yuan more does to income."""
-    return 1 if column in _GAINS else -1 if column in _COSTS else 0
+    return 1 if column in _GAINS else -1 if column in COSTS else 0
 
 
 def _has_parts(table: pa.Table) -> bool:
-    return {"welfare", "hh_size"} <= set(table.column_names) and any(c in table.column_names for c in (*_GAINS, *_COSTS))
+    return {"welfare", "hh_size"} <= set(table.column_names) and any(c in table.column_names for c in (*_GAINS, *COSTS))
 
 
 def _size(table: pa.Table) -> np.ndarray:

@@ -26,13 +26,13 @@ from riskmodel.monitoring.known import not_unverified
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
+from riskmodel.register.contract import INCOME
 
 FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED = "fully", "mainly", "partly", "independent", "not_rated"
 GRADES = (FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED)
 CIRCUMSTANCES, ADMINISTRATION, BOTH, UNKNOWN, NONE = "circumstances", "administration", "both", "unknown", "none"
 _STRUCK = ("price_fall", "project_stopped", "disaster")
 _STRIKES_PROJECTS = ("price_fall", "disaster")
-_INCOMES = ("wage_income", "production_income", "property_income", "transfer_income")
 
 
 def report_industries(asked: Asked) -> Found:
@@ -113,7 +113,7 @@ def _households(asked: Asked, county: str) -> pd.DataFrame:
     """The last known record of each household within a year: its places, industry, incomes (yuan a year)."""
     register = asked.register
     held = register.columns("records")
-    told = [c for c in ("industry", *_INCOMES, "welfare", "hh_size") if c in held]
+    told = [c for c in ("industry", *INCOME, "welfare", "hh_size") if c in held]
     file = register.file("records", county)
     if file is None:
         return pd.DataFrame({"household_id": []})
@@ -190,7 +190,7 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     signs = _signs(asked, county, rows, known, links)
     rows = rows.merge(signs, "left", on="project_id")
     rows["stagnation"] = stagnation_of(rows, rules)
-    told = [_dependence_words(row, rules) for row in rows.itertuples()]
+    told = [_dependence_words(row) for row in rows.itertuples()]
     why = [_stagnation_words(row, rules) for row in rows.itertuples()]
     for place, lang in enumerate(("en", "zh")):
         rows[f"reason_{lang}"] = [words[place] for words in told]
@@ -262,7 +262,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     found["struck"] = found["village_id"].isin(struck)
     unpaid, unit = _industry_help(asked, county, links)
     found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
-    found["responsible_unit"] = found["project_id"].map(unit)
+    found["responsible_unit"] = found["project_id"].map(unit).astype("str")
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
     stood = long_ago["status"].isin(STILL).groupby(long_ago["project_id"]).agg(["size", "all"])
     still = (stood["size"] * asked.register.step_months >= rules.still_months) & stood["all"]
@@ -321,7 +321,7 @@ def _watched(
     """
     rows = links.merge(projects[["project_id", "dependence", "village_id"]], on="project_id")
     rows = rows[rows["dependence"].isin((FULLY, MAINLY))]
-    parts = people.set_index("household_id").reindex(columns=list(_INCOMES)).astype(float)
+    parts = people.set_index("household_id").reindex(columns=list(INCOME)).astype(float)
     held = people.set_index("household_id").reindex(columns=["welfare", "hh_size"]).astype(float)
     gross = parts.sum(axis=1).where(
         parts.notna().all(axis=1), np.maximum(parts.sum(axis=1), held.prod(axis=1, skipna=False))
@@ -370,7 +370,7 @@ def _industries(
         found = found.join(own, how="outer")
         counts = ["main_households", "projects", "linked_households"]
         found[counts] = found[counts].fillna(0).astype(int)
-    gross = float(people.reindex(columns=list(_INCOMES)).sum().sum())
+    gross = float(people.reindex(columns=list(INCOME)).sum().sum())
     resting = found["production_income"].fillna(0)
     if len(links) and projects is not None:
         made = people.dropna(subset=[c for c in ("industry", "production_income") if c in people])
@@ -455,7 +455,7 @@ def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
     return np.where((number > 0) & (there > 0), together / np.maximum(number, 1), np.nan).round(12)
 
 
-def _dependence_words(row: Any, rules: IndustryRules) -> tuple[str, str]:
+def _dependence_words(row: Any) -> tuple[str, str]:
     if row.silent:
         return f"no record after {row.last_record}: not graded", f"{row.last_record}以后无记录，未分级"
     if row.revenue == 0 and row.policy_support == 0:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from riskmodel.cohort.helped import begun_by
 from riskmodel.errors import UsageError
-from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.rules import Rules, load_rules
 from riskmodel.months import last_day, month_text
 from riskmodel.register import Register
 
@@ -52,6 +52,33 @@ class Asked:
     model: RiskModel | None = None
     progress: Callable[[str], None] = lambda what: None
     pool: Executor | None = None
+
+    @classmethod
+    def about(
+        cls,
+        register: Register,
+        as_of: str,
+        *,
+        alerts: Sequence[str | Path] = (),
+        model: RiskModel | None = None,
+        rules: Rules | str | Path | None = None,
+        progress: Callable[[str], None] = lambda what: None,
+    ) -> Asked:
+        """What is asked about a month, `YYYY-MM`; `alerts` are folders of scored months, `rules` may be a file.
+
+        Raises
+        ------
+        UsageError
+            If the month lies outside the register, a scored month after it, or a file of rules is missing or wrong.
+        NotFound
+            If a folder holds no scores.
+        """
+        from riskmodel.cohort.cohorts import period_within
+
+        month = period_within(register, as_of)
+        if not isinstance(rules, Rules):
+            rules = load_rules() if rules is None else load_rules(rules)
+        return cls(register, month, rules, scored_months(alerts, month), model, progress)
 
     @property
     def scored(self) -> list[ScoredMonth]:
@@ -130,7 +157,7 @@ class Part:
     alone: bool = False
 
 
-def scored_months(folders: Sequence[Path], as_of: int) -> tuple[ScoredMonth, ...]:
+def scored_months(folders: Sequence[str | Path], as_of: int) -> tuple[ScoredMonth, ...]:
     """Folders from `riskmodel score`, the oldest first.
 
     Raises

@@ -6,13 +6,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import WORKERS, with_workers
 from riskmodel.monitoring.part import Asked, Found, Part, without_list
+from riskmodel.monitoring.rules import Rules
 from riskmodel.processes import give_back
+from riskmodel.register import Register
 from riskmodel.threads import one_thread
+
+if TYPE_CHECKING:
+    from riskmodel.model.bundle import RiskModel
 
 PARTS = (
     Part("month", "the month and the months before it", "本月与此前各月", month.report_month, reads_lists=True),
@@ -26,6 +33,55 @@ PARTS = (
 """The parts of the report, in order. A part is added here and nowhere else."""
 AT_ONCE = WORKERS + 1
 """Parts at a time: while one is written the workers have counties of two others."""
+
+
+def monitor(
+    register: Register,
+    as_of: str,
+    *,
+    parts: Sequence[str] = (),
+    model: RiskModel | None = None,
+    alerts: Sequence[str | Path] = (),
+    rules: Rules | str | Path | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> dict[str, Found]:
+    """The tables of the monitoring report of a month, as `riskmodel monitor` writes them; nothing is written.
+
+    Parameters
+    ----------
+    register
+        An open register.
+    as_of
+        Month, `YYYY-MM`; nothing known after it counts.
+    parts
+        Parts to run, of `month`, `spells`, `assistance`, `funds`, `misses`, `industries` and `drift`; all by default.
+        Effects of help, in `assistance`, take minutes; `Rules(assistance={"estimate_effects": False})` leaves them out.
+    model
+        A model from `load_model`, for what scores: misses, the support-off test, drift of features and scores.
+    alerts
+        Folders of scored months, for what reads lists: causes of long stays, misses, drift of causes.
+    rules
+        `riskmodel.monitoring.rules.Rules`, or a file of them; by default `configs/monitoring.yaml`.
+    progress
+        Called with what is being done.
+
+    Returns
+    -------
+    dict
+        By part what was found: `tables` (DataFrames by name), `figures`, and `notes` (English, Chinese) on what could not be
+        told.
+
+    Raises
+    ------
+    UsageError
+        If the month lies outside the register, a scored month after it, there is no part of a name, or a file of rules is
+        missing or wrong.
+    NotFound
+        If a folder holds no scores.
+    """
+    asked = Asked.about(register, as_of, alerts=alerts, model=model, rules=rules, progress=progress)
+    with register.read_whole():
+        return run_parts(asked, parts)
 
 
 def run_parts(

@@ -52,10 +52,10 @@ def report_spells(asked: Asked) -> Found:
     if MONITORING not in kinds:
         notes.append(_NO_SPELLS)
     tables = {
-        "durations": _curves(found["spells"], [*_SPELL_KEYS]),
+        "durations": _curves(found["spells"]),
         "duration_summary": _summary(found["spells"]),
         "exits": _exits(found["ends"]),
-        "reentry_by_month": _curves(found["outs"], ["kind", "entry"], hazard=True),
+        "reentry_by_month": _curves(found["outs"], hazard=True),
         "entry_rates": _rates(found["entries"]),
     }
     if "gaps" in found:
@@ -72,6 +72,8 @@ def report_spells(asked: Asked) -> Found:
         for rows in listed.values():
             rows[["alerts", *VERDICTS]] = rows[["alerts", *VERDICTS]].fillna(0).astype(int)
         tables["list_makeup"] = _makeup(listed, alerts)
+        if len(listed["long_stays"]) and not listed["long_stays"]["alerts"].any():
+            notes.append(_STAYED_UNRANKED)
     tables |= listed
     if "removed" in found:
         tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
@@ -347,7 +349,7 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
 _SPELL_KEYS = ("kind", "entry")
 
 
-def _curves(counts: pd.DataFrame, keys: list[str], hazard: bool = False) -> pd.DataFrame:
+def _curves(counts: pd.DataFrame, hazard: bool = False) -> pd.DataFrame:
     """Kaplan-Meier by kind and entry: at risk, ended and still in it by months, with intervals; or the hazard by month."""
     from riskmodel.evaluation.metrics import wilson
 
@@ -444,7 +446,8 @@ def _exits(ends: pd.DataFrame) -> pd.DataFrame:
             "share": float(group["n"].sum() / total),
             "median_months": float(known["months"][upto >= upto.iloc[-1] / 2].iloc[0]) if len(known) else np.nan,
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=["kind", "reason", "spells", "share", "median_months"])
+    names = {"kind": str, "reason": str, "spells": int, "share": float, "median_months": float}
+    return pd.DataFrame(rows, columns=list(names)).astype(names)
 
 
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
@@ -463,8 +466,9 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
             "share_low": max(rate - _Z * error, 0.0),
             "share_high": rate + _Z * error,
         })  # fmt: skip
-    names = ["kind", "entry", "households", "at_risk", "entered", "share", "share_low", "share_high"]
-    return pd.DataFrame(rows, columns=names)
+    counts, shares = ["households", "at_risk", "entered"], ["share", "share_low", "share_high"]
+    types = {"kind": str, "entry": str, **dict.fromkeys(counts, int), **dict.fromkeys(shares, float)}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def _poverty_kinds(gaps: pd.DataFrame) -> pd.DataFrame:
@@ -518,7 +522,9 @@ def _dated(rows: pd.DataFrame) -> pd.DataFrame:
     """Month numbers as text, the county first."""
     rows = rows.copy()
     if "since_no" in rows:
-        rows.insert(rows.columns.get_loc("since_no"), "since", [month_text(int(n)) for n in rows.pop("since_no")])
+        since = pd.Series([month_text(int(n)) for n in rows["since_no"]], rows.index, "str")
+        rows.insert(rows.columns.get_loc("since_no"), "since", since)
+        del rows["since_no"]
         rows["months"] = rows["months"].astype("Int64")
     first = ["household_id", "county_id", *(c for c in PLACES if c in rows)]
     return rows[[*first, *(c for c in rows if c not in first)]]
@@ -568,6 +574,12 @@ _OUT_OF_SIGHT = (
     "Households are out of sight too soon, as where they are visited in turns: how long a spell lasts, or who is back "
     "within a year of its end, cannot be seen.",
     "农户很快失去观察（如轮换调查），无法看到每次持续多久、结束后一年内是否再次进入。",
+)
+_STAYED_UNRANKED = (
+    "Nobody who stays long was on a list of the scored months named: who is in open monitoring is not ranked, so that only "
+    "months from before they came into monitoring know their causes. Name those months too (--alerts DIR).",
+    "长期监测户均不在所提供评分月份的名单上：正在监测的农户不参与排序，只有其纳入监测之前的评分月份才有原因判定。"
+    "请一并提供这些月份（--alerts 目录）。",
 )
 _NO_ALERTS = (
     "No scored month with a list was named (--alerts DIR): the causes behind the two lists, objective or subjective, are "

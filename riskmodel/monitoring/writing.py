@@ -106,9 +106,14 @@ def write_part(stage: Path, name: str, found: Found, sheet_rows: int) -> None:
     folder = stage / name
     folder.mkdir()
     for table, rows in found.tables.items():
-        rows.to_parquet(folder / f"{table}.parquet", index=False)
+        _typed(rows).to_parquet(folder / f"{table}.parquet", index=False)
         write_csv(cells(rows), folder / f"{table}.csv")
     _write_workbook(stage / f"{name}.xlsx", words_of(name), found, sheet_rows)
+
+
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, a column of no type that holds no value as text: the files of a month are of the types of any other."""
+    return rows.astype({name: "str" for name in rows if rows[name].dtype == object and rows[name].isna().all()})
 
 
 def write_csv(rows: pd.DataFrame, path: Path) -> None:

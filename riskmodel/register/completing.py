@@ -9,13 +9,11 @@ import duckdb
 from riskmodel.engine import literal
 from riskmodel.errors import ContractError
 from riskmodel.register.checks import SQL_TYPES
-from riskmodel.register.contract import Table, load_contract
+from riskmodel.register.contract import COSTS, INCOME, Table, load_contract
 from riskmodel.register.reading import FILE, ROW, identifier
 from riskmodel.register.source import Field
 from riskmodel.register.store import table_file
 
-INCOME = ("wage_income", "production_income", "property_income", "transfer_income")
-COSTS = ("production_cost", "selfpay")
 ONLY_COUNTY = "all"
 _LONGEST_FILE_NAME = 200
 _OF_HOUSEHOLD = "LEFT JOIN county_of_household h USING (household_id)"

@@ -15,7 +15,10 @@ import yaml
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads YAML by libyaml where it is there, ten times as fast."""
 
-TYPES = ("text", "date", "month", "number", "integer", "boolean", "category")
+INCOME = ("wage_income", "production_income", "property_income", "transfer_income")
+"""Columns of records that make up gross income."""
+COSTS = ("production_cost", "selfpay")
+"""Columns of records that are taken from it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from riskmodel.alerts.alerts import BASIS
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.cards.alert_sheet import questions_that_apply, visit_questions
 from riskmodel.cards.rendering import Words
@@ -22,7 +23,6 @@ from riskmodel.review.decisions import KEY, Decisions, in_blind_half
 from riskmodel.review.standing import standing
 
 ORDERS = ("risk", "doubt")
-_BASIS = ("signs", "strong_signs", "failed_gates", "excuses", "protected", "unchecked")
 
 
 class Driver(NamedTuple):
@@ -152,7 +152,7 @@ class Worklist:
         for fact in facts:
             told.setdefault(fact.driver, []).append(Words(words(fact.en, values), words(fact.zh, values)))
         names = [alert[f"driver_{i}"] for i in (1, 2, 3) if alert[f"driver_{i}"]]
-        basis = {column: tuple(self._named(column, n) for n in _split(alert[column])) for column in _BASIS}
+        basis = {column: tuple(self._named(column, n) for n in _split(alert[column])) for column in BASIS}
         hidden = bool(alert["hidden_first"]) and not self._judged(alert)
         if hidden:
             names, log_odds, told = self._unjudged(names, log_odds, told, guarded=bool(basis["protected"]))

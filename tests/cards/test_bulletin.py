@@ -231,6 +231,21 @@ def test_a_unit_that_is_named_like_a_kind_of_help_is_told_as_the_unit() -> None:
     ]  # fmt: skip
 
 
+def test_counts_that_are_printed_as_text_stand_on_the_right_like_numbers() -> None:
+    townships = pd.DataFrame({"township_id": ["101"], "miss": "missed_return", "not_visited": "<10", "model_error": "1,204"})
+    parts = found(misses=Found({"miss_townships": townships}))
+    (table,) = next(d for d in details(Findings(asked(), parts)) if d.name == "misses").tables
+    assert [kind for _, kind in table.columns] == ["key", "text", "number", "number"]
+
+
+def test_days_are_told_to_a_tenth() -> None:
+    parts = found()
+    parts["assistance"].tables["help_timeliness"]["median_days"] = [61.5, 78.0]
+    tables = next(d for d in details(Findings(asked(), parts)) if d.name == "assistance").tables
+    (timeliness,) = [t for t in tables if t.file == "assistance/help_timeliness"]
+    assert [row[-1][0].en for row in timeliness.rows] == ["61.5", "78"]
+
+
 def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
     few = found()
     few["misses"].tables["miss_classes"]["misses"] = [0, 1, 0, 14, 34, 40]

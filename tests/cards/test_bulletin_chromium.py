@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from riskmodel.cards.bulletin import bulletin
 from riskmodel.monitoring.part import Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS
-from tests.cards.findings import asked, found
+from tests.cards.findings import asked, found, listed
 from tests.cards.test_chromium import browser, fits, opened_quietly, pages
 
 __all__ = ["browser"]
@@ -27,6 +28,10 @@ def crowded() -> dict[str, Found]:
         rows = parts[part].tables[table]
         rows["household_id"] = "3301000010010000" + rows["household_id"]
     parts["spells"].tables["long_stays"]["measures"] = "protection x12; public_post x11; living_conditions x3"
+    early = listed(5, "3301000010010000R", identified_on=pd.Timestamp("2023-01-05"))
+    early["eliminated_on"] = pd.Timestamp("2024-03-05")
+    why = "soon_after_help; removed_by_help_within_two_months"
+    parts["spells"].tables["removed_early"] = early.assign(reasons=why, came_back=True)
     parts["assistance"].tables["change_of_measure"]["unanswered"] = "schooling; housing; disability; labour"
     parts["funds"].tables["fund_exceptions"]["responsible_unit"] = "office for human resources of the county"
     alarms = parts["drift"].tables["alarms"]

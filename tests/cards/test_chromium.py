@@ -47,6 +47,7 @@ onload = () => {
         outside: outside.map(e => e.tagName + "." + e.className).slice(0, 5),
         shown: [...page.querySelectorAll(`.page [lang=${lang}]`)].filter(visible).length,
         cut: [...page.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth + 1).length,
+        tallest: Math.max(0, ...[...page.querySelectorAll(".households tbody tr")].map(e => e.offsetHeight)),
         other: [...page.querySelectorAll(`.page [lang]:not([lang=${lang}])`)].filter(visible).length,
       });
     }
@@ -78,6 +79,7 @@ def fits(browser: str, folder: Path, html: str, least: int = 200) -> None:
         assert found["scroll"] <= found["width"], found
         assert not found["outside"], found
         assert found["width"] < 1000 or not found["cut"], found
+        assert found["tallest"] < 120, found
         assert found["shown"] > least and found["other"] == 0, found
 
 

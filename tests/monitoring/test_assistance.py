@@ -268,6 +268,7 @@ def test_a_county_is_estimated_once_for_all_its_measures(county: County) -> None
     table = help_effects(question, CATALOGUE, answers, register.counties)
     assert not table.duplicated(["help", "outcome", "driver"]).any()
     told = table[table["effect"].notna()]
+    assert table["effect"].notna().is_monotonic_decreasing, "what could be estimated stands first"
     assert len(told) and (told["p_adjusted"] <= 1).all()
     assert told["effect"].between(told["effect_low"], told["effect_high"]).all()
     assert (table.loc[table["reading"] == "refused", ["effect", "p_adjusted"]].isna()).all(axis=None)

@@ -268,6 +268,10 @@ def test_lists_carry_the_causes_of_their_alerts(county: County) -> None:
     makeup = kept(found.tables["list_makeup"], list="long_stays").set_index("verdict")["alerts"]
     assert makeup.to_dict() == {**dict.fromkeys(makeup.index, 0), **mine["verdict"].value_counts().to_dict()}
     assert kept(found.tables["list_makeup"], list="all")["alerts"].sum() == len(alerts)
+    assert not any("who is in open monitoring is not ranked" in en for en, _ in found.notes)
+    stayed = report_spells(Asked(register, as_of, Rules(), scored_months([county.alerts], as_of)))
+    assert len(stayed.tables["long_stays"]) and not stayed.tables["long_stays"]["alerts"].any()
+    assert any("who is in open monitoring is not ranked" in en for en, _ in stayed.notes)
     silent = report_spells(Asked(register, as_of, rules))
     assert "list_makeup" not in silent.tables
     assert any("--alerts" in en for en, _ in silent.notes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import openpyxl
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from riskmodel.cli import app
 from riskmodel.errors import CatalogueError, UsageError
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
-from riskmodel.monitoring.running import PARTS, run_parts
+from riskmodel.monitoring.running import PARTS, monitor, run_parts
 from riskmodel.monitoring.writing import words_of, write_csv, write_part
 from riskmodel.months import month_number
 from riskmodel.register import Register, verify
@@ -40,6 +41,7 @@ def written(county: County, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert run.exit_code == 0, run.output
     assert "missed returns" in run.output
+    assert re.search(r"│ \d{3},\d{3}\n", run.output) and not re.search(r"\de\+", run.output), "sums are told in full"
     return out
 
 
@@ -228,6 +230,25 @@ def test_a_sheet_of_no_rows_keeps_its_headings_and_every_kind_of_value_its_look(
         "0.0%",
     ]
     assert book["long_stays"].max_row == 2 and book["long_stays"]["A2"].value == "household\n户编号"
+
+
+@pytest.mark.slow
+def test_a_month_of_which_little_is_to_be_told_has_files_of_the_same_types_as_any_other(
+    county: County, tmp_path: Path
+) -> None:
+    rules = Rules(assistance={"estimate_effects": False})
+    types: dict[tuple[str, ...], set[str]] = {}
+    for month in ("2021-01", "2021-02", LAST):
+        for part, found in monitor(Register.open(county.register), month, rules=rules).items():
+            stage = tmp_path / month
+            stage.mkdir(exist_ok=True)
+            write_part(stage, part, found, sheet_rows=10)
+            for file in (stage / part).glob("*.parquet"):
+                for column in pq.read_schema(file):
+                    kind = str(column.type).removeprefix("large_")
+                    types.setdefault((part, file.stem, column.name), set()).add(kind)
+    assert ("drift", "alarms", "p_value") in types and ("spells", "long_stays", "since") in types
+    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1 or "null" in kinds} == {}
 
 
 def test_only_the_parts_that_were_named_are_run(county: County) -> None:

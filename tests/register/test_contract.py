@@ -6,7 +6,7 @@ from riskmodel.errors import ContractError, UsageError
 from riskmodel.monitoring.rules import load_rules
 from riskmodel.register import load_contract
 from riskmodel.register.blocked import blocked_by_name, protected_by_name
-from riskmodel.register.contract import TYPES
+from riskmodel.register.checks import SQL_TYPES
 from riskmodel.register.source import load_source
 from riskmodel.settings import load_run, packaged
 
@@ -19,7 +19,7 @@ def source(**records):
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[f"{t.name}.{c.name}" for t, c in COLUMNS])
 def test_a_column_refers_only_to_what_exists(table, column):
-    assert column.type in TYPES
+    assert column.type in SQL_TYPES
     assert column.en and column.zh
     assert {column.revealed_by, column.at_most, column.not_before} - {None} <= set(table.columns)
     assert set(column.zh_values.values()) <= set(column.values)
