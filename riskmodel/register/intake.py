@@ -218,7 +218,8 @@ class _Intake:
         raw = reader.open(origin, lambda columns: self._id_columns(origin, columns))
         if raw is None:
             if name == "records":
-                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table.")
+                where = origin.file or origin.table or f"{name}, as {name}.csv, .xlsx or .parquet"
+                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table: {where}.")
             self.report.absent.append(name)
             return
         self.inputs |= dict(zip(raw.labels, raw.files, strict=True))
