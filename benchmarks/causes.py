@@ -103,9 +103,16 @@ def truth_of(folder: Path) -> pd.DataFrame:
     return truth
 
 
+def explained_by(scores: Scores, model: RiskModel) -> Scores:
+    """The same list, explained by a model: where it is another one than ranked them, their risks are not its own and go."""
+    if model is scores.model:
+        return scores
+    return dataclasses.replace(scores, model=model, frame=scores.frame.drop(columns="risk"))
+
+
 def cases_on_list(scores: Scores, model: RiskModel, truth: pd.DataFrame, county: str) -> Cases:
     """The list of some scores, attributed by a model (the one that scored, or another), with its truth."""
-    found = attribute(dataclasses.replace(scores, model=model), CAPACITY)
+    found = attribute(explained_by(scores, model), CAPACITY)
     known = found.alerts.merge(truth, on=["household_id", "as_of"], how="left", sort=False)
     seen = known["returned"].notna().to_numpy()
     bounds = None if found.bounds is None else found.bounds[seen]

@@ -19,6 +19,8 @@ import dataclasses
 import datetime as dt
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from causes import (
     Cases,
     cases_on_list,
     default_run,
+    explained_by,
     figures,
     joined,
     simulate_county,
@@ -43,9 +46,11 @@ import riskmodel as rm
 from riskmodel.alerts.alerts import attribute
 from riskmodel.alerts.scoring import Scores
 from riskmodel.catalogue.signs import VerdictRule
+from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.evaluation.metrics import Interval
 from riskmodel.evaluation.verdicts import OBJECTIVE_TRUTHS, RIGHT, clopper_pearson_upper, control_risk
 from riskmodel.explain.causes import VERDICTS, judge_causes
+from riskmodel.model.bundle import RiskModel
 from riskmodel.model.training import fit_model
 from riskmodel.register import Register
 from riskmodel.settings import find_config
@@ -123,15 +128,21 @@ def worsening(seed: int, households: int) -> str:
     return _markdown(pd.DataFrame(rows))
 
 
-def stability(seed: int, households: int, retrainings: int = 20) -> str:
-    """How many verdicts stay when the model is trained again on a bootstrap sample, and from month to month."""
-    run = default_run()
+@contextmanager
+def hard_county(run: rm.Run, seed: int, households: int) -> Iterator[tuple[Register, pd.DataFrame, Cohorts, RiskModel]]:
+    """A county of the hard world, while it lasts: its register, its truth, its cohorts and the model of the run."""
     with tempfile.TemporaryDirectory(prefix="causes-") as name:
         folder = Path(name)
         simulate_county(folder, "hard", households, seed, None)
         register = Register.open(folder / "register")
         cohorts = training_cohorts(register, run)
-        model = fit_model(cohorts, run)
+        yield register, truth_of(folder), cohorts, fit_model(cohorts, run)
+
+
+def stability(seed: int, households: int, retrainings: int = 20) -> str:
+    """How many verdicts stay when the model is trained again on a bootstrap sample, and from month to month."""
+    run = default_run()
+    with hard_county(run, seed, households) as (register, _, cohorts, model):
         scores = rm.score(register, model, SCORED[1])
         first = _verdicts(scores)
         covered = (first["verdict"] != "undetermined").to_numpy()
@@ -143,7 +154,7 @@ def stability(seed: int, households: int, retrainings: int = 20) -> str:
             drawn = pd.Series(generator.choice(names, len(names))).value_counts()
             rows = np.repeat(np.arange(len(ids)), drawn.reindex(ids).fillna(0).to_numpy(int))
             again = fit_model(dataclasses.replace(cohorts, frame=cohorts.frame.iloc[rows].reset_index(drop=True)), run)
-            verdict = _verdicts(dataclasses.replace(scores, model=again))["verdict"]
+            verdict = _verdicts(explained_by(scores, again))["verdict"]
             same.append(float((verdict == first["verdict"])[covered].mean()))
         later = _verdicts(rm.score(register, model, _next_month(SCORED[1])))
     both = first.merge(later, on="household_id", suffixes=("", "_later"))
@@ -171,12 +182,7 @@ def controls(seed: int, households: int) -> str:
     """A model that learned nothing must name nobody."""
     run = default_run()
     rows = []
-    with tempfile.TemporaryDirectory(prefix="causes-") as name:
-        folder = Path(name)
-        simulate_county(folder, "hard", households, seed, None)
-        register, truth = Register.open(folder / "register"), truth_of(folder)
-        cohorts = training_cohorts(register, run)
-        real = fit_model(cohorts, run)
+    with hard_county(run, seed, households) as (register, truth, cohorts, real):
         scores = rm.score(register, real, SCORED[1])
         generator = np.random.default_rng(seed)
         frame = cohorts.frame.copy()
@@ -195,12 +201,7 @@ def attributions(seed: int, households: int) -> str:
 
     run = default_run()
     parts: dict[str, list[Cases]] = {}
-    with tempfile.TemporaryDirectory(prefix="causes-") as name:
-        folder = Path(name)
-        simulate_county(folder, "hard", households, seed, None)
-        register, truth = Register.open(folder / "register"), truth_of(folder)
-        cohorts = training_cohorts(register, run)
-        model = fit_model(cohorts, run)
+    with hard_county(run, seed, households) as (register, truth, cohorts, model):
         groups = {f: model.catalogue.by_name[f].driver for f in model.inputs}
         background = model.matrix(cohorts.frame.iloc[:: max(1, len(cohorts.frame) // 1000)])
         booster = model.estimator.booster_
@@ -229,12 +230,7 @@ def behaviour(seed: int, households: int) -> str:
     """One model, or a risk score without behaviour beside an attribution model with it."""
     run = default_run()
     rows = []
-    with tempfile.TemporaryDirectory(prefix="causes-") as name:
-        folder = Path(name)
-        simulate_county(folder, "hard", households, seed, None)
-        register, truth = Register.open(folder / "register"), truth_of(folder)
-        cohorts = training_cohorts(register, run)
-        full = fit_model(cohorts, run)
+    with hard_county(run, seed, households) as (register, truth, cohorts, full):
         without = fit_model(cohorts, run.model_copy(update={"leave_out": ["work", "land", "refusal"]}))
         for label, ranks in (("behaviour in the score", full), ("behaviour in the attribution only", without)):
             parts, risks = [], []

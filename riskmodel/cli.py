@@ -478,14 +478,11 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the review app: a queue, a page per household, a form."""
-    from riskmodel.alerts.history import ScoredMonth
-    from riskmodel.review.decisions import Decisions
     from riskmodel.review.serving import serve as run
 
-    ScoredMonth.open(folder)  # before a file of decisions is made for it
     run(
         folder,
-        Decisions.open(decisions),
+        decisions,
         lambda text: typer.echo(text, err=text.startswith("warning")),
         host=host,
         port=port,

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from riskmodel.settings import Machine, Run
 
 if TYPE_CHECKING:
+    from riskmodel.alerts.history import ScoredMonth
+    from riskmodel.cards.rendering import Words
     from riskmodel.monitoring.part import Found
     from riskmodel.monitoring.rules import Rules
     from riskmodel.register.postgres import Database
+    from riskmodel.review.rules import ReviewRules
 
 Step = Callable[[str], None]
 
@@ -467,14 +470,11 @@ def write_sheets(
 
     from riskmodel.alerts.history import ScoredMonth, earlier_months
     from riskmodel.cards.alert_sheet import file_name, notice_page, sheets_of, sheets_page
-    from riskmodel.cards.rendering import Words
     from riskmodel.cards.workbook import write_workbook
     from riskmodel.catalogue import load_catalogue
     from riskmodel.errors import UsageError
     from riskmodel.register import checked_target, commit_directory
-    from riskmodel.review.decisions import Decisions
     from riskmodel.review.rules import load_rules
-    from riskmodel.review.standing import standing
 
     checked_target(out, "sheets")
     if notice and decisions_at is None:
@@ -482,27 +482,8 @@ def write_sheets(
     rules = load_rules()
     month = ScoredMonth.open(folder)
     before = earlier_months(month, earlier)
-    changes, unsaid = None, None
-    if not before:
-        unsaid = Words(
-            "No earlier scored month is at hand: it is not known who is new.", "没有往期评分，无法判断哪些户为新增。"
-        )
-    elif register_path is None:
-        unsaid = Words(
-            "What changed is told where the register is given (--register).", "提供登记数据（--register）后可说明变化原因。"
-        )
-    else:
-        step("what changed")
-        changes = _changes(month, before[-1], register_path, tracking_uri)
-    decided, confirmed = {}, []
-    if decisions_at is not None:
-        table = Decisions.open(decisions_at, create=False, rules=rules).table()
-        table = table[table["as_of"] == month.as_of]
-        decided = {(row["county_id"], row["household_id"]): row for row in table.to_dict("records")}
-        held = standing(table)
-        held = held[held["status"].isin(["decided", "agreed"]) & (held["appeal"] != "open")]
-        held = held[held["last_action"].isin(["confirm", "override_cause"])]
-        confirmed = list(zip(held["county_id"], held["household_id"], strict=True))
+    changes, unsaid = _what_changed(month, before, register_path, tracking_uri, step)
+    decided, confirmed = _decided(month, decisions_at, rules) if decisions_at is not None else ({}, [])
     step("sheets")
     sheets = sheets_of(month, load_catalogue(), before, changes, level)
     by_area, by_county = defaultdict(list), defaultdict(list)
@@ -534,6 +515,40 @@ def write_sheets(
         unsaid=unsaid.en if unsaid else "",
         left_out=public[1] if public else None,
     )
+
+
+def _what_changed(
+    month: ScoredMonth, before: Sequence[ScoredMonth], register_path: Path | None, tracking_uri: str | None, step: Step
+) -> tuple[Any, Words | None]:
+    """What changed since the last month before, or why it cannot be said."""
+    from riskmodel.cards.rendering import Words
+
+    if not before:
+        return None, Words(
+            "No earlier scored month is at hand: it is not known who is new.", "没有往期评分，无法判断哪些户为新增。"
+        )
+    if register_path is None:
+        return None, Words(
+            "What changed is told where the register is given (--register).", "提供登记数据（--register）后可说明变化原因。"
+        )
+    step("what changed")
+    return _changes(month, before[-1], register_path, tracking_uri), None
+
+
+def _decided(
+    month: ScoredMonth, decisions_at: str, rules: ReviewRules
+) -> tuple[dict[tuple[str, str], dict[str, Any]], list[tuple[str, str]]]:
+    """The last decision on each household of a month, and the households that people have confirmed for good."""
+    from riskmodel.review.decisions import Decisions
+    from riskmodel.review.standing import standing
+
+    table = Decisions.open(decisions_at, create=False, rules=rules).table()
+    table = table[table["as_of"] == month.as_of]
+    decided = {(row["county_id"], row["household_id"]): row for row in table.to_dict("records")}
+    held = standing(table)
+    held = held[held["status"].isin(["decided", "agreed"]) & (held["appeal"] != "open")]
+    held = held[held["last_action"].isin(["confirm", "override_cause"])]
+    return decided, list(zip(held["county_id"], held["household_id"], strict=True))
 
 
 def _changes(

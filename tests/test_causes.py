@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from riskmodel.register import Register
+from tests.county import AS_OF, County
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -97,3 +101,17 @@ def test_shuffled_records_change_no_verdict(tmp_path: Path) -> None:
 
     ingest(find_config("configs/sources/simulated.yaml"), tmp_path / "source", tmp_path / "register")
     pd.testing.assert_frame_equal(before, cases_of(tmp_path, "0").judged().verdicts, check_exact=True)
+
+
+def test_a_list_may_be_explained_by_another_model_than_the_one_that_ranked_it(county: County) -> None:
+    from causes import CAPACITY, explained_by
+
+    from riskmodel.alerts.alerts import attribute
+    from riskmodel.alerts.scoring import score
+
+    model = county.study.model
+    scores = score(Register.open(county.register), model, AS_OF)
+    other = dataclasses.replace(model, calibration=dataclasses.replace(model.calibration, slope=2 * model.calibration.slope))
+    own, its = (attribute(explained_by(scores, of), CAPACITY) for of in (model, other))
+    assert own.alerts["household_id"].tolist() == its.alerts["household_id"].tolist() and "risk" in own.alerts
+    np.testing.assert_allclose(its.drivers, 2 * own.drivers)

@@ -220,7 +220,8 @@ class _Intake:
         raw = reader.open(origin, origin.ids)
         if raw is None:
             if name == "records":
-                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table.")
+                where = origin.file or origin.table or f"{name}, as {name}.csv, .xlsx or .parquet"
+                raise ContractError(f"{self.source.label}, tables.records: the data hold no such file or table: {where}.")
             self.report.absent.append(name)
             return
         self.inputs |= dict(zip(raw.labels, raw.files, strict=True))

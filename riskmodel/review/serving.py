@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from riskmodel.alerts.history import ScoredMonth
 from riskmodel.errors import UsageError
 from riskmodel.review.decisions import Decisions
 
@@ -14,7 +15,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def serve(
     folder: Path,
-    decisions: Decisions,
+    decisions_at: str,
     say: Callable[[str], None],
     *,
     host: str = "127.0.0.1",
@@ -30,6 +31,8 @@ def serve(
     ----------
     folder
         From `riskmodel score`.
+    decisions_at
+        File or URL of the decisions; a file is made where there is none, once all else is there.
     say
         Takes the address and the warnings.
     host, port
@@ -56,7 +59,8 @@ def serve(
         from riskmodel.review.worklist import Worklist
     except ModuleNotFoundError as fault:
         raise UsageError(f"{fault.name} is missing: pip install 'household-riskmodel[review]'.") from None
-    worklist = Worklist(folder, decisions, blind_half)
+    ScoredMonth.open(folder)
+    worklist = Worklist(folder, Decisions.open(decisions_at), blind_half)
     known = {*LOOPBACK, *(name.lower() for name in hosts)} | ({host.lower()} if host not in ("0.0.0.0", "::") else set())
     guard = Guard(frozenset(known), user_header, frozenset(proxies or {"127.0.0.1", "::1"}))
     if not is_loopback(host):

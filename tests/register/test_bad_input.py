@@ -60,6 +60,11 @@ def test_a_missing_required_column_is_named_with_the_nearest(tmp_path):
     assert "no column 'month'" in refused(tmp_path, "household_id,welfare\n1,1\n")
 
 
+@pytest.mark.parametrize(("records", "looked_for"), [({"file": "月度*.csv"}, "月度*.csv"), ({}, "records.csv")])
+def test_where_no_records_lie_it_is_said_what_was_looked_for(tmp_path, records, looked_for):
+    assert looked_for in refused(tmp_path, GOOD, {"tables": {"records": records}}, "记录.csv")
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "household_id,month,welfare\n", "household_id,month,welfare\n,,\n"])
 def test_an_empty_file(tmp_path, text):
     message = refused(tmp_path, text)

@@ -108,7 +108,8 @@ def test_report_writes_what_it_prints(office: Path) -> None:
 def test_a_missing_extra_is_told_with_the_command_that_installs_it(office: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_multipart", None)
     with pytest.raises(UsageError, match=r"pip install 'household-riskmodel\[review\]'"):
-        serve(office / "alerts", Decisions.open(office / "decisions.db"), print)
+        run("review", "serve", office / "alerts", "--decisions", office / "new.db")
+    assert not (office / "new.db").exists()
 
 
 def test_a_taken_port_is_told_and_other_machines_are_warned_of(office: Path) -> None:
@@ -116,13 +117,13 @@ def test_a_taken_port_is_told_and_other_machines_are_warned_of(office: Path) -> 
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"--port {port}: cannot be listened on"):
-            serve(office / "alerts", Decisions.open(office / "decisions.db"), said.append, host="0.0.0.0", port=port)
+            serve(office / "alerts", str(office / "decisions.db"), said.append, host="0.0.0.0", port=port)
     assert "can be reached by other machines" in said[0] and "nobody checks them" in said[1]
 
 
 def test_a_folder_without_alerts_is_told(office: Path) -> None:
     with pytest.raises(NotFound):
-        serve(office, Decisions.open(office / "decisions.db"), print)
+        serve(office, str(office / "decisions.db"), print)
 
 
 @pytest.mark.parametrize(("bound", "fewest"), [(0.01, 299), (0.05, 59), (0.5, 5)])
