@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --households 1000000 [--json FILE] [--data FOLDER] [--workers 2]
     python benchmarks/scale.py --curve 1000,10000,100000,1000000,5000000 [--json FILE] [--figure FILE.svg]
+    python benchmarks/scale.py --small 200,300   # CPU of `riskmodel score` for each small county
 
 Makes its own register (`national.py`: 24 months, 40 columns of records, events, villages) and two models of 500 trees x 63
 leaves: on forty features that an analyst writes first (`scale_features.yaml`), and on the inputs of the shipped catalogue
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -332,6 +334,26 @@ def command_line(workers: int, turns: int) -> dict[str, float]:
     return {"command_100k_s": score, "help_ms": 1000 * help_}
 
 
+def small_counties(counties: int, households: int, workers: int) -> dict[str, float]:
+    """CPU of `riskmodel score` on small counties, ten visits each, everything written: a county more, and one alone."""
+    riskmodel = [str(Path(sys.executable).with_name("riskmodel"))]
+    spent = []
+    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+        for number in (1, counties):
+            folder = Path(name) / str(number)
+            folder.mkdir()
+            national.make_register(folder / "register", [households] * number, workers=workers)
+            if number == 1:
+                train(folder / "register", Path(name) / "model")
+            ask = [*riskmodel, "score", str(folder / "register"), "--model", str(Path(name) / "model"), "--as-of", AS_OF]
+            ask += ["--capacity", "10", "--out", str(folder / "out"), "--workers", "1"]
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(ask, capture_output=True, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {"one_county_cpu_s": spent[0], "a_county_more_cpu_s": (spent[1] - spent[0]) / (counties - 1)}
+
+
 def draw_curve(found: dict[str, dict[str, float]], file: Path) -> None:
     """Seconds of the job and peak memory by number of households, and the line of one cost per household after a start."""
     from matplotlib.figure import Figure
@@ -362,6 +384,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, default=1_000_000)
     parser.add_argument("--curve", help="numbers of households, the job of forty features alone for each")
+    parser.add_argument("--small", help="counties and households of each: small counties by riskmodel score alone")
     parser.add_argument("--figure", type=Path, help="with --curve: draw it, an SVG file")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=TURNS)
@@ -373,6 +396,8 @@ def main() -> None:
         found = {str(n): measure(n, given.data, given.workers, 1, contenders=False) for n in sizes}
         if given.figure:
             draw_curve(found, given.figure)
+    elif given.small:
+        found = small_counties(*map(int, given.small.split(",")), given.workers)
     else:
         found = measure(given.households, given.data, given.workers, given.turns)
         found |= command_line(given.workers, given.turns)

@@ -1,8 +1,9 @@
-"""The monthly batch: the county is the unit of work.
+"""The monthly batch: the county is the unit of work, and many small ones are one.
 
 A county's register goes in, its results come out as files of their own, committed when they are whole; what other counties
-hold, how many work at once and where a county's households are cut into blocks changes no figure. A run that was stopped
-goes on with the counties that are left.
+hold, how many work at once and where a county's households are cut into blocks changes no figure. Small counties are scored
+one by one and explained and kept together, since to ask for reasons costs about as much for ten alerts as for a thousand. A
+run that was stopped goes on with the counties that are left.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from riskmodel.alerts.alerts import explain_alerts
-from riskmodel.alerts.month import about_month, facts_of, join_tables, tables_of, write_lists
-from riskmodel.alerts.scoring import Capacity, score_county
+from riskmodel.alerts.month import about_month, facts_of, join_tables, write_lists, write_tables
+from riskmodel.alerts.scoring import Capacity, joined, score_county
 from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in
 from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
@@ -32,6 +34,11 @@ from riskmodel.register import Register, commit_directory, is_finished, read_man
 from riskmodel.register.commit import MANIFEST, package_version, working_folder
 
 _SOMEBODY = ("scored", "by_hand")
+_TOGETHER = 10_000
+"""Households up to which counties are explained and kept together; no figure depends on it."""
+
+Batch = tuple[str, ...]
+"""Counties that are explained and kept together: one, or several small ones."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Job:
         return dict(self.room) if isinstance(self.room, tuple) else self.room
 
 
-Engine = Callable[[Job, list[str]], Iterable[str]]
-"""Where the work on counties is done: `score_one` for each; it gives each county's name as that county is finished."""
+Engine = Callable[[Job, list[Batch]], Iterable[Batch]]
+"""Where the work on counties is done: `score_batch` for each batch; it gives each batch as that is finished."""
 
 
 def score_month(
@@ -113,16 +120,18 @@ def score_month(
     busy = f"{out}: another run is writing there. Wait until it has ended, or name another folder."
     with working_folder(beside, busy):
         job = _job(register, model, month, capacity, block, beside)
-        left = [county for county in register.counties if not is_finished(county_folder(job, county))]
+        batches = batches_of(register)
+        left = [batch for batch in batches if not is_finished(batch_folder(job, batch))]
+        done = len(register.counties) - sum(map(len, left))
         if engine is None:
-            workers = worth(register, left, workers)
+            workers = worth(register, list(chain(*left)), workers)
             engine = partial(on_this_machine, workers=workers, at_hand=(register, model))
         with register.read_whole():
-            for number, county in enumerate(engine(job, left), len(register.counties) - len(left) + 1):
+            for number, county in enumerate(chain.from_iterable(engine(job, left)), done + 1):
                 if progress:
                     progress(county, number, len(register.counties))
-        folders = [county_folder(job, county) for county in register.counties]
-        facts = [read_manifest(folder, kind="county")["about"] for folder in folders]
+        folders = [batch_folder(job, batch) for batch in batches]
+        facts = [read_manifest(folder, kind="counties")["about"] for folder in folders]
         filled = [folder for folder, fact in zip(folders, facts, strict=True) if any(fact["counts"][n] for n in _SOMEBODY)]
         if not filled:
             shutil.rmtree(job.work.parent)
@@ -138,29 +147,45 @@ def score_month(
         return manifest
 
 
-def score_one(job: Job, county: str, at_hand: tuple[Register, RiskModel] | None = None) -> str:
-    """The unit of work: one county from its register to a committed folder of results; gives the county's name.
+def batches_of(register: Register) -> list[Batch]:
+    """The counties of a register in their order, small ones together."""
+    found: list[Batch] = []
+    room = 0
+    for county in register.counties:
+        room -= (size := register.rows("households", county))
+        if not found or room < 0:
+            found.append(())
+            room = _TOGETHER - size
+        found[-1] += (county,)
+    return found
+
+
+def score_batch(job: Job, batch: Batch, at_hand: tuple[Register, RiskModel] | None = None) -> Batch:
+    """The unit of work: counties from their register to one committed folder of results; gives their names.
 
     `at_hand` spares reading the register's manifest and the model again where the job was made.
     """
     register, model = at_hand or _opened(job)
     with ThreadPoolExecutor(1) as beside:
         beside.submit(ready_to_explain, model)
-        scores = score_county(register, model, job.month, county, capacity=job.capacity, block=job.block)
-    somebody = len(scores) or len(scores.by_hand)
-    capacity = {county: job.capacity.get(county, 0)} if isinstance(job.capacity, Mapping) else job.capacity
+        scores = joined(
+            score_county(register, model, job.month, county, capacity=job.capacity, block=job.block) for county in batch
+        )
+    capacity = job.capacity
+    if isinstance(capacity, Mapping):
+        capacity = {county: capacity.get(county, 0) for county in scores.frame["county_id"].unique()}
     explained = explain_alerts(scores, capacity) if len(scores) else None
 
     def write(stage: Path) -> None:
-        for name, table in tables_of(scores, explained).items() if somebody else ():
-            table.to_parquet(stage / f"{name}.parquet", index=False)
+        if len(scores) or len(scores.by_hand):
+            write_tables(scores, explained, stage)
 
-    commit_directory(county_folder(job, county), write, kind="county", about=facts_of(scores, explained))
-    return county
+    commit_directory(batch_folder(job, batch), write, kind="counties", about=facts_of(scores, explained))
+    return batch
 
 
-def keep_county(job: Job, county: str, files: Mapping[str, bytes]) -> None:
-    """Commit a county that `score_one` finished elsewhere, from the files that it committed there.
+def keep_batch(job: Job, batch: Batch, files: Mapping[str, bytes]) -> None:
+    """Commit counties that `score_batch` finished elsewhere, from the files that it committed there.
 
     Raises
     ------
@@ -173,15 +198,15 @@ def keep_county(job: Job, county: str, files: Mapping[str, bytes]) -> None:
         for name in there["files"]:
             (stage / name).write_bytes(files[name])
 
-    kept = commit_directory(county_folder(job, county), write, kind="county", about=there["about"])
+    kept = commit_directory(batch_folder(job, batch), write, kind="counties", about=there["about"])
     if kept["files"] != there["files"]:
-        shutil.rmtree(county_folder(job, county))
-        raise IntegrityError(f"county {county}: its results changed on the way here. Run the same command again.")
+        shutil.rmtree(batch_folder(job, batch))
+        raise IntegrityError(f"{named(batch)}: the results changed on the way here. Run the same command again.")
 
 
 def on_this_machine(
-    job: Job, counties: list[str], workers: int = 1, at_hand: tuple[Register, RiskModel] | None = None
-) -> Iterator[str]:
+    job: Job, batches: list[Batch], workers: int = 1, at_hand: tuple[Register, RiskModel] | None = None
+) -> Iterator[Batch]:
     """Counties one after the other here, or in a pool of processes.
 
     Raises
@@ -190,23 +215,17 @@ def on_this_machine(
         If a process was ended from outside, as systems do that run out of memory. Finished counties are kept.
     """
     if workers <= 1:
-        yield from (score_one(job, county, at_hand) for county in counties)
+        yield from (score_batch(job, batch, at_hand) for batch in batches)
         return
-    size = max(1, min(16, len(counties) // (8 * workers)))
-    parts = [counties[start : start + size] for start in range(0, len(counties), size)]
     kept = ", the counties that are finished are kept; --block and --workers lower what is needed"
     with pool(workers, SCORING) as processes, said_if_lost(kept):
-        waiting = [processes.submit(_score_some, job, part) for part in parts]
+        waiting = [processes.submit(score_batch, job, batch) for batch in batches]
         try:
             for done in as_completed(waiting):
-                yield from done.result()
+                yield done.result()
         finally:
-            for part in waiting:
-                part.cancel()
-
-
-def _score_some(job: Job, counties: list[str]) -> list[str]:
-    return [score_one(job, county) for county in counties]
+            for batch in waiting:
+                batch.cancel()
 
 
 @lru_cache(maxsize=1)
@@ -230,6 +249,15 @@ def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, b
     return Job(register.path.resolve(), model.version, month, frozen, block, beside / key)
 
 
-def county_folder(job: Job, county: str) -> Path:
-    """Where the results of a finished county lie."""
-    return job.work / "counties" / quote(county, safe="").replace(".", "%2E")
+def batch_folder(job: Job, batch: Batch) -> Path:
+    """Where the results of finished counties lie."""
+    return job.work / "counties" / quote(batch[0], safe="").replace(".", "%2E")
+
+
+def named(batch: Batch) -> str:
+    """Counties as a message names them.
+
+    >>> named(("350101",)), named(("350101", "350102", "350103"))
+    ('county 350101', 'counties 350101 to 350103')
+    """
+    return f"county {batch[0]}" if len(batch) == 1 else f"counties {batch[0]} to {batch[-1]}"

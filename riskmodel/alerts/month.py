@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -96,13 +97,23 @@ def write_month(scores: Scores, explained: Explained, out: Path, inputs: Mapping
     """Write scores, alerts (Parquet, CSV, Excel), drivers and their basis to a folder at once; gives the manifest."""
 
     def write(stage: Path) -> None:
-        for name, table in tables_of(scores, explained).items():
-            table.to_parquet(stage / f"{name}.parquet", index=False)
+        write_tables(scores, explained, stage)
         write_lists(stage)
 
     as_of = scores.frame["as_of"].iloc[0] if len(scores) else scores.by_hand["as_of"].iloc[0]
     about = about_month(scores.model, as_of, scores.available, scores.lacking, [facts_of(scores, explained)])
     return commit_directory(out, write, kind="scores", about=about | {"inputs": dict(inputs)})
+
+
+def write_tables(scores: Scores, explained: Explained | None, stage: Path) -> None:
+    """Write the tables of a month, each county as a group of rows of its own."""
+    for name, table in tables_of(scores, explained).items():
+        county = (explained.frame if explained is not None and name == "drivers" else table)["county_id"].to_numpy()
+        begins = np.flatnonzero(np.r_[True, county[1:] != county[:-1]][: len(county)])
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        with pq.ParquetWriter(stage / f"{name}.parquet", rows.schema) as writer:
+            for begin, end in pairwise([*begins, len(rows)]):
+                writer.write_table(rows.slice(begin, end - begin))
 
 
 def join_tables(folders: Iterable[Path], stage: Path) -> None:
@@ -117,10 +128,10 @@ def join_tables(folders: Iterable[Path], stage: Path) -> None:
             continue
         schema = pa.unify_schemas([pq.read_schema(file) for file in files], promote_options="permissive")
         with pq.ParquetWriter(stage / f"{name}.parquet", schema) as writer:
-            for file in files:
-                table = pq.read_table(file, partitioning=None)
-                if table.num_rows:
-                    writer.write_table(table.select(schema.names).cast(schema))
+            for parquet in map(pq.ParquetFile, files):
+                with parquet:
+                    for county in range(parquet.num_row_groups):
+                        writer.write_table(parquet.read_row_group(county).select(schema.names).cast(schema))
 
 
 def write_lists(stage: Path) -> None:

@@ -117,14 +117,13 @@ def score(
 def joined(parts: Iterable[Scores]) -> Scores:
     """Scores of several counties as one."""
     parts = list(parts)
-    filled = [part for part in parts if len(part) or len(part.by_hand)] or parts[:1]
-    before = np.cumsum([0, *(len(part) for part in filled[:-1])])
+    before = np.cumsum([0, *(len(part) for part in parts[:-1])])
     return Scores(
-        frame=pd.concat([part.frame for part in filled], ignore_index=True),
-        features=pd.concat([part.features for part in filled], ignore_index=True),
-        kept=np.concatenate([part.kept + first for part, first in zip(filled, before, strict=True)]),
-        places=pd.concat([part.places for part in filled], ignore_index=True),
-        by_hand=pd.concat([part.by_hand for part in filled], ignore_index=True),
+        frame=_together([part.frame for part in parts], []),
+        features=_together([part.features for part in parts], []),
+        kept=np.concatenate([part.kept + first for part, first in zip(parts, before, strict=True)]),
+        places=_together([part.places for part in parts], []),
+        by_hand=_together([part.by_hand for part in parts], []),
         model=parts[0].model,
         available=parts[0].available,
         lacking=parts[0].lacking,
@@ -244,7 +243,10 @@ def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: 
 
 
 def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The rows of all; a column that is text in one of them is text, also where all of it is missing in another."""
     filled = [frame for frame in frames if len(frame)] or frames[:1]
+    texts = {name for frame in filled for name in frame.columns[frame.dtypes == "str"]}
+    filled = [frame.assign(**{c: frame[c].astype("str") for c in texts if frame[c].dtype == object}) for frame in filled]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 

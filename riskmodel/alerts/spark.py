@@ -1,7 +1,7 @@
 """Counties on a Spark cluster: the only module that knows Spark.
 
 Spark carries everything, both ways. A county's files, held against their hashes when they arrive, and the model reach the
-executor; there `score_one` does what it does on one machine, in a folder of the task; the files of the finished county come
+executor; there `score_batch` does what it does on one machine, in a folder of the task; the files of finished counties come
 back as rows, and the driver alone writes and commits. Executors need no file system in common with the driver, and a task
 that is lost or runs twice leaves nothing behind.
 """
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from riskmodel import errors
-from riskmodel.alerts.counties import Engine, Job, county_folder, keep_county, score_one
+from riskmodel.alerts.counties import Batch, Engine, Job, batch_folder, keep_batch, named, score_batch
 from riskmodel.errors import IntegrityError, NotFound, RiskmodelError, UsageError, WorkerLost
 from riskmodel.model.bundle import RiskModel
 from riskmodel.register import Register, read_manifest
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _LEAST_JAVA = 17
 _MUST_AGREE = ("household-riskmodel", "duckdb", "lightgbm", "numba", "numpy", "pandas", "pyarrow", "scipy")
 """Packages on whose versions a bit of a result can depend."""
-_ROWS = "county string, file string, content binary"
+_ROWS = "fault string, file string, content binary"
 _MOST_IN_FLIGHT = 1024
 _LOOK, _LONGEST_WAIT = 5.0, 600.0
 """Seconds between two looks at whether anybody works, and after which it is given up that somebody will."""
@@ -164,11 +164,11 @@ def _manifest_at(spark: SparkSession, url: str) -> bytes:
     return found["content"][0].as_py()
 
 
-def on_spark(job: Job, counties: list[str], spark: SparkSession, register_url: str | None = None) -> Iterator[str]:
+def on_spark(job: Job, batches: list[Batch], spark: SparkSession, register_url: str | None = None) -> Iterator[Batch]:
     """Counties on the executors of a session; an `Engine` of `score_month` once the session is bound.
 
-    Twice as many jobs as the cluster has cores are under way, each a few counties; a county is committed here as soon as it
-    comes back. What an executor had in hand when it was lost goes to another one.
+    Twice as many jobs as the cluster has cores are under way, each a batch of counties, which is committed here as soon as
+    it comes back. What an executor had in hand when it was lost goes to another one.
 
     Parameters
     ----------
@@ -189,24 +189,23 @@ def on_spark(job: Job, counties: list[str], spark: SparkSession, register_url: s
     register = Register.open(job.register)
     shared = context.broadcast(_shared(job, register))
     run = partial(_on_an_executor, spark, job, register, shared=shared, url=register_url)
-    size = max(1, min(16, len(counties) // (8 * context.defaultParallelism)))
-    parts = iter([counties[start : start + size] for start in range(0, len(counties), size)])
-    waiting: set[Future[pa.Table]] = set()
+    to_do = iter(batches)
+    waiting: dict[Future[pa.Table], Batch] = {}
     try:
         with ThreadPoolExecutor(_MOST_IN_FLIGHT) as pool:
             try:
                 while True:
                     room = min(2 * context.defaultParallelism, _MOST_IN_FLIGHT) - len(waiting)
-                    waiting |= {pool.submit(run, part) for part in islice(parts, room)}
+                    waiting |= {pool.submit(run, batch): batch for batch in islice(to_do, room)}
                     if not waiting:
                         break
-                    done, waiting = wait(waiting, _LOOK, FIRST_COMPLETED)
+                    done, _ = wait(waiting, _LOOK, FIRST_COMPLETED)
                     if done or _anybody_works(context):
                         at_work = time.monotonic()
                     elif time.monotonic() - at_work > _LONGEST_WAIT:
                         raise WorkerLost(_nobody_works(context))
                     for finished in done:
-                        yield from _kept(job, finished.result())
+                        yield _kept(job, waiting.pop(finished), finished.result())
             finally:
                 context.cancelJobsWithTag(job.work.name)
     finally:
@@ -237,7 +236,7 @@ def _shared(job: Job, register: Register) -> dict[str, bytes]:
 
 
 def _on_an_executor(
-    spark: SparkSession, job: Job, register: Register, counties: list[str], *, shared: Broadcast, url: str | None
+    spark: SparkSession, job: Job, register: Register, batch: Batch, *, shared: Broadcast, url: str | None
 ) -> pa.Table:
     """Run a Spark job of one task on some counties; gives the rows that came back."""
     from py4j.protocol import Py4JError
@@ -245,7 +244,7 @@ def _on_an_executor(
 
     context = spark.sparkContext
     context.addJobTag(job.work.name)
-    tables = [table_file(table, county) for table in register.tables for county in counties]
+    tables = [table_file(table, county) for table in register.tables for county in batch]
     names = list(dict.fromkeys(name for name in tables if name in register.manifest["files"]))
     sent = None
     if url is None:
@@ -254,7 +253,7 @@ def _on_an_executor(
     else:
         places = [f"{url.rstrip('/')}/{name}" for name in names]
         task = spark.read.format("binaryFile").load(places).select("path", "content").coalesce(1)
-    work = partial(_in_the_task, job=job, counties=counties, shared=shared, sent=sent, versions=_versions())
+    work = partial(_in_the_task, job=job, batch=batch, shared=shared, sent=sent, versions=_versions())
     try:
         return task.mapInArrow(work, _ROWS).toArrow()
     except PythonException as fault:
@@ -267,7 +266,7 @@ def _on_an_executor(
         raise
     except (Py4JError, PySparkException) as fault:
         raise WorkerLost(
-            f"Spark gave up on {', '.join(counties)} ({_first_line(fault)}): run the same command again, the counties that "
+            f"Spark gave up on {named(batch)} ({_first_line(fault)}): run the same command again, the counties that "
             "are finished are kept; --block lowers what an executor needs."
         ) from None
     finally:
@@ -275,30 +274,29 @@ def _on_an_executor(
             sent.destroy()
 
 
-def _kept(job: Job, rows: pa.Table) -> Iterator[str]:
-    """Commit the counties that came back; gives their names."""
-    found: dict[str, dict[str, bytes]] = {}
+def _kept(job: Job, batch: Batch, rows: pa.Table) -> Batch:
+    """Commit the counties that came back."""
+    files: dict[str, bytes] = {}
     for row in rows.to_pylist():
-        found.setdefault(row["county"], {})[row["file"]] = row["content"]
-    for kind, said in found.pop(None, {}).items():
-        raise getattr(errors, kind)(said.decode())
-    for county, files in found.items():
-        keep_county(job, county, files)
-        yield county
+        if row["fault"] is not None:
+            raise getattr(errors, row["fault"])(row["content"].decode())
+        files[row["file"]] = row["content"]
+    keep_batch(job, batch, files)
+    return batch
 
 
 def _in_the_task(
     batches: Iterable[pa.RecordBatch],
     *,
     job: Job,
-    counties: list[str],
+    batch: Batch,
     shared: Broadcast,
     sent: Broadcast | None,
     versions: dict[str, str],
 ) -> Iterator[pa.RecordBatch]:
     """On an executor: score counties in a folder that goes with the task; a row for each file of a county.
 
-    An error that was raised on purpose is a row without a county, since to try again would not help.
+    An error that was raised on purpose is a row too, since to try again would not help.
     """
     files = _read(batches) if sent is None else sent.value.items()
     if sent is not None:
@@ -310,21 +308,18 @@ def _in_the_task(
             manifest, model = _opened(job, shared, Path(home) / "model")
             there = replace(job, register=Path(home) / "register", work=Path(home) / "work")
             _write_checked(files, there.register, manifest)
-            for county in counties:
-                score_one(there, county, (Register(there.register, manifest), model))
-                folder = county_folder(there, county)
-                for file in sorted(folder.iterdir()):
-                    yield _row(county, file.name, file.read_bytes())
-                shutil.rmtree(folder)
+            score_batch(there, batch, (Register(there.register, manifest), model))
+            for file in sorted(batch_folder(there, batch).iterdir()):
+                yield _row(None, file.name, file.read_bytes())
     except RiskmodelError as fault:
-        yield _row(None, type(fault).__name__, str(fault).encode())
+        yield _row(type(fault).__name__, None, str(fault).encode())
 
 
-def _row(county: str | None, file: str, content: bytes) -> pa.RecordBatch:
+def _row(fault: str | None, file: str | None, content: bytes) -> pa.RecordBatch:
     import pyarrow as pa
 
-    columns = [pa.array([county], pa.string()), pa.array([file], pa.string()), pa.array([content], pa.binary())]
-    return pa.RecordBatch.from_arrays(columns, ["county", "file", "content"])
+    columns = [pa.array([fault], pa.string()), pa.array([file], pa.string()), pa.array([content], pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, ["fault", "file", "content"])
 
 
 def _read(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:

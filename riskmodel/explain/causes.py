@@ -191,10 +191,11 @@ def _part(of: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def facts_by_driver(catalogue: Catalogue, features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Whether at least one fact of each driver is known to hold, and whether none is but one cannot be checked."""
     answers = ask(catalogue.facts, features)
-    of = {d.name: [f.name for f in catalogue.facts if f.driver == d.name] for d in catalogue.drivers}
-    known = answers.fillna(False).astype(bool)
-    held = pd.DataFrame({d: known[names].any(axis=1) for d, names in of.items()}, index=features.index)
-    unknown = pd.DataFrame({d: answers[names].isna().any(axis=1) for d, names in of.items()}, index=features.index)
+    of = {d.name: [place for place, f in enumerate(catalogue.facts) if f.driver == d.name] for d in catalogue.drivers}
+    held, unknown = (
+        pd.DataFrame({d: found[:, facts].any(axis=1) for d, facts in of.items()}, index=features.index)
+        for found in (answers.fillna(False).to_numpy(bool), answers.isna().to_numpy())
+    )
     return held, unknown & ~held
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from riskmodel.alerts.counties import Job, county_folder, score_month, score_one
+from riskmodel.alerts.counties import Batch, Job, batch_folder, batches_of, score_batch, score_month
 from riskmodel.alerts.scoring import score
 from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
@@ -38,13 +38,28 @@ def hashes(manifest: dict) -> dict[str, str]:
     return {name: about["sha256"] for name, about in manifest["files"].items()}
 
 
+@pytest.fixture
+def each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every county is too large to be worked on together with another."""
+    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", 0)
+
+
 @pytest.mark.parametrize("how", [{"block": 13}, {"workers": 2}, pytest.param({"block": 1}, marks=pytest.mark.slow)], ids=str)
-def test_blocks_and_workers_change_no_byte(
-    district: tuple[Register, RiskModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, int]
+@pytest.mark.parametrize(("together", "batches"), [(1, [1, 1, 1]), (2, [2, 1])])
+def test_blocks_and_workers_and_small_counties_together_change_no_byte(
+    district: tuple[Register, RiskModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: dict[str, int],
+    together: int,
+    batches: list[int],
 ) -> None:
     register, model = district
     whole = hashes(score_month(register, model, AS_OF, tmp_path / "whole", inputs={}, capacity=8))
     monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
+    households = sum(register.rows("households", county) for county in register.counties[:together])
+    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", households)
+    assert [len(batch) for batch in batches_of(register)] == batches
     cut = hashes(score_month(register, model, AS_OF, tmp_path / "cut", inputs={}, capacity=8, **how))
     assert len(whole) >= 7 and cut == whole
 
@@ -74,18 +89,19 @@ def test_a_county_alone_is_scored_as_among_others(district: tuple[Register, Risk
         pd.testing.assert_frame_equal(alone, rows, check_exact=True)
 
 
+@pytest.mark.usefixtures("each_alone")
 def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = district
-    done: list[str] = []
+    done: list[Batch] = []
 
-    def stops_after_one(job: Job, counties: list[str]) -> Iterable[str]:
-        done.append(score_one(job, counties[0]))
+    def stops_after_one(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        done.append(score_batch(job, batches[0]))
         yield done[-1]
         raise KeyboardInterrupt
 
-    def goes_on(job: Job, counties: list[str]) -> Iterable[str]:
-        for county in counties:
-            done.append(score_one(job, county))
+    def goes_on(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        for batch in batches:
+            done.append(score_batch(job, batch))
             yield done[-1]
 
     with pytest.raises(KeyboardInterrupt):
@@ -96,21 +112,22 @@ def test_a_stopped_run_goes_on_with_the_counties_that_are_left(district: tuple[R
         register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=goes_on,
         progress=lambda county, number, of: steps.append((number, of)),
     )  # fmt: skip
-    assert sorted(done) == register.counties and steps == [(2, 3), (3, 3)]
+    assert sorted(done) == [(county,) for county in register.counties] and steps == [(2, 3), (3, 3)]
     assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.usefixtures("each_alone")
 @pytest.mark.parametrize("harmed", ["manifest.json", "scores.parquet"])
 def test_a_finished_county_that_a_disk_damaged_is_scored_again(
     district: tuple[Register, RiskModel], tmp_path: Path, harmed: str
 ) -> None:
     register, model = district
 
-    def stops_after_one(job: Job, counties: list[str]) -> Iterable[str]:
-        score_one(job, counties[0])
-        (county_folder(job, counties[0]) / harmed).write_bytes(b"{")
-        yield counties[0]
+    def stops_after_one(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        score_batch(job, batches[0])
+        (batch_folder(job, batches[0]) / harmed).write_bytes(b"{")
+        yield batches[0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -119,19 +136,20 @@ def test_a_finished_county_that_a_disk_damaged_is_scored_again(
     assert hashes(again) == hashes(score_month(register, model, AS_OF, tmp_path / "once", inputs={}, capacity=8))
 
 
+@pytest.mark.usefixtures("each_alone")
 def test_of_two_runs_that_write_to_one_folder_the_second_is_refused_and_the_first_goes_on(
     district: tuple[Register, RiskModel], tmp_path: Path
 ) -> None:
     register, model = district
     refused: list[str] = []
 
-    def with_another_beside_it(job: Job, counties: list[str]) -> Iterable[str]:
-        for county in counties:
+    def with_another_beside_it(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        for batch in batches:
             for capacity in (8, 5):
                 with pytest.raises(UsageError) as caught:
                     score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=capacity)
                 refused.append(str(caught.value))
-            yield score_one(job, county)
+            yield score_batch(job, batch)
 
     found = score_month(register, model, AS_OF, tmp_path / "out", inputs={}, capacity=8, engine=with_another_beside_it)
     assert found["about"]["counts"]["alerts"] == 24
@@ -146,8 +164,8 @@ def test_counties_finished_for_another_month_or_capacity_are_not_taken(
 ) -> None:
     register, model = district
 
-    def stops(job: Job, counties: list[str]) -> Iterable[str]:
-        yield score_one(job, counties[0])
+    def stops(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        yield score_batch(job, batches[0])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -189,17 +207,18 @@ def test_one_tiny_county_with_floors_does_not_stop_the_others(county: County, tm
     assert set(villages) == set(at_risk)
 
 
+@pytest.mark.usefixtures("each_alone")
 def test_results_of_two_registers_are_not_put_together(district: tuple[Register, RiskModel], tmp_path: Path) -> None:
     register, model = copied(district, tmp_path / "register")
 
-    def while_another_is_written(job: Job, counties: list[str]) -> Iterable[str]:
-        yield score_one(job, counties[0])
+    def while_another_is_written(job: Job, batches: list[Batch]) -> Iterable[Batch]:
+        yield score_batch(job, batches[0])
         later = {
             "records": register.read("records").query("month < '2023-11-01'"),
             "households": register.read("households"),
         }
         ingest({"pseudonymised": True, "tables": {name: {} for name in later}}, later, tmp_path / "register")
-        yield score_one(job, counties[1])
+        yield score_batch(job, batches[1])
 
     with pytest.raises(IntegrityError, match="another register was written there while this one was read"):
         score_month(register, model, AS_OF, tmp_path / "out", inputs={}, engine=while_another_is_written)
@@ -245,6 +264,31 @@ def test_a_county_without_visits_has_an_empty_list_beside_those_of_others(
         for name in ("some", "none")
     ]
     pd.testing.assert_series_equal(*kinds)
+
+
+def test_what_a_small_county_lacks_changes_no_byte_of_those_beside_it(
+    county: County, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one all opted out, in another nobody is at risk; a third knows no village, the first one none of half its homes."""
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}
+    people, records = source["households"].sort_values("household_id", ignore_index=True), source["records"]
+    people["county_id"] = [str(1 + place % 4) for place in range(len(people))]
+    people["opted_out"] = people["county_id"] == "2"
+    unknown = (people["county_id"] == "4") | ((people["county_id"] == "1") & (people.index < len(people) / 2))
+    people.loc[unknown, ["village_id", "township_id", "household_type"]] = None
+    of = records["household_id"].map(people.set_index("household_id")["county_id"])
+    records = records.drop(columns=["county_id", "township_id", "village_id"])
+    source |= {"households": people, "records": records.assign(welfare=records["welfare"].mask(of == "3", 1.0))}
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in source}}, source, tmp_path / "register")
+    register, model = Register.open(tmp_path / "register"), load_model(county.folder / "results")
+    assert batches_of(register) == [("1", "2", "3", "4")]
+    together = score_month(register, model, AS_OF, tmp_path / "together", inputs={}, capacity=5)
+    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", 0)
+    for block in (20_000, 7):
+        alone = score_month(register, model, AS_OF, tmp_path / "alone", inputs={}, capacity=5, block=block)
+        assert hashes(together) == hashes(alone) and together["about"] == alone["about"]
+    assert set(pd.read_parquet(tmp_path / "together" / "scores.parquet")["county_id"]) == {"1", "4"}
+    assert set(pd.read_parquet(tmp_path / "together" / "by_hand.parquet")["county_id"]) == {"2"}
 
 
 def test_a_county_that_the_register_does_not_hold_is_named(district: tuple[Register, RiskModel], tmp_path: Path) -> None:

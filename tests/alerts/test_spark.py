@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from riskmodel.alerts import spark as engine
-from riskmodel.alerts.counties import Job, score_month, score_one
+from riskmodel.alerts.counties import Batch, Job, score_batch, score_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
 from riskmodel.errors import IntegrityError, NotFound, RiskmodelError, UsageError, WorkerLost
@@ -100,83 +100,81 @@ def test_options_that_do_not_go_together_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def sent(district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, str, dict, dict]:
-    """A job, one of its counties, and what an executor gets for it: the model and the manifest, the county's files."""
+def sent(district: tuple[Path, RiskModel], tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Batch, dict, dict]:
+    """A job, two of its counties, and what an executor gets for them: the model and the manifest, the counties' files."""
     path, model = district
     register = Register.open(path)
     jobs: list[Job] = []
     folder = tmp_path_factory.mktemp("sent")
 
-    def only_asks(job: Job, counties: list[str]) -> Iterator[str]:
+    def only_asks(job: Job, batches: list[Batch]) -> Iterator[Batch]:
         jobs.append(job)
         raise KeyboardInterrupt
         yield
 
     with pytest.raises(KeyboardInterrupt):
         score_month(register, model, AS_OF, folder / "out", inputs={}, capacity=2, engine=only_asks)
-    county = register.counties[0]
-    files = {name: (path / name).read_bytes() for name in register.manifest["files"] if Path(name).stem in (county, "all")}
-    return jobs[0], county, engine._shared(jobs[0], register), files
+    batch = tuple(register.counties[:2])
+    files = {name: (path / name).read_bytes() for name in register.manifest["files"] if Path(name).stem in (*batch, "all")}
+    return jobs[0], batch, engine._shared(jobs[0], register), files
 
 
-def in_a_task(job: Job, county: str, shared: dict, files: dict, versions: dict | None = None) -> dict[str | None, dict]:
-    """What a task gives back, by county and file; no file of the register or of the job is at hand there.
+def in_a_task(job: Job, batch: Batch, shared: dict, files: dict, versions: dict | None = None) -> dict[str, bytes]:
+    """The files that a task gives back, or its fault; no file of the register or of the job is at hand there.
 
     Spark uses a Python process for another task only if it has read its input to the end.
     """
     elsewhere = replace(job, register=Path("/nowhere"), work=Path("/nowhere") / job.work.name)
     given = iter([pa.RecordBatch.from_pydict({"id": [0]})])
     batches = engine._in_the_task(
-        given, job=elsewhere, counties=[county], shared=SimpleNamespace(value=shared), sent=SimpleNamespace(value=files),
+        given, job=elsewhere, batch=batch, shared=SimpleNamespace(value=shared), sent=SimpleNamespace(value=files),
         versions=versions or engine._versions(),
     )  # fmt: skip
-    found: dict[str | None, dict] = {}
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        found.setdefault(row["county"], {})[row["file"]] = row["content"]
+    rows = [row for part in batches for row in part.to_pylist()]
     assert next(given, None) is None
-    return found
+    return {row["fault"] or row["file"]: row["content"] for row in rows}
 
 
-def test_a_task_needs_nothing_but_what_it_is_sent(sent: tuple[Job, str, dict, dict], tmp_path: Path) -> None:
-    job, county, shared, files = sent
-    there = in_a_task(*sent)[county]
-    score_one(job, county)
-    here = engine.county_folder(job, county)
+def test_a_task_needs_nothing_but_what_it_is_sent(sent: tuple[Job, Batch, dict, dict], tmp_path: Path) -> None:
+    job, batch, shared, files = sent
+    there = in_a_task(*sent)
+    score_batch(job, batch)
+    here = engine.batch_folder(job, batch)
     assert {f.name: f.read_bytes() for f in here.glob("*.parquet")} == {n: c for n, c in there.items() if n[-4:] != "json"}
     kept = replace(job, work=tmp_path)
-    engine.keep_county(kept, county, there)
-    assert read_manifest(engine.county_folder(kept, county))["files"] == read_manifest(here)["files"]
+    engine.keep_batch(kept, batch, there)
+    assert read_manifest(engine.batch_folder(kept, batch))["files"] == read_manifest(here)["files"]
 
 
-def test_a_county_that_changed_on_the_way_is_not_kept(sent: tuple[Job, str, dict, dict], tmp_path: Path) -> None:
-    job, county, shared, files = sent
-    there = in_a_task(*sent)[county]
+def test_a_county_that_changed_on_the_way_is_not_kept(sent: tuple[Job, Batch, dict, dict], tmp_path: Path) -> None:
+    job, batch, shared, files = sent
+    there = in_a_task(*sent)
     there["scores.parquet"] = there["alerts.parquet"]
     kept = replace(job, work=tmp_path)
     with pytest.raises(IntegrityError, match="changed on the way"):
-        engine.keep_county(kept, county, there)
-    assert not engine.county_folder(kept, county).exists()
+        engine.keep_batch(kept, batch, there)
+    assert not engine.batch_folder(kept, batch).exists()
 
 
 def test_a_register_or_a_model_that_changed_on_the_way_is_refused(
-    sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch
+    sent: tuple[Job, Batch, dict, dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, county, shared, files = sent
-    records = f"tables/records/{county}.parquet"
-    found = in_a_task(job, county, shared, files | {records: files[records] + b" "})
-    assert list(found) == [None] and records in found[None]["IntegrityError"].decode()
+    job, batch, shared, files = sent
+    records = f"tables/records/{batch[1]}.parquet"
+    found = in_a_task(job, batch, shared, files | {records: files[records] + b" "})
+    assert list(found) == ["IntegrityError"] and records in found["IntegrityError"].decode()
     monkeypatch.setattr(engine, "_at_hand", {})
-    found = in_a_task(job, county, shared | {"model/model.txt": b"tree"}, files)
-    assert list(found) == [None] and b"model.txt" in found[None]["IntegrityError"]
+    found = in_a_task(job, batch, shared | {"model/model.txt": b"tree"}, files)
+    assert list(found) == ["IntegrityError"] and b"model.txt" in found["IntegrityError"]
 
 
-def test_an_executor_with_other_versions_is_refused(sent: tuple[Job, str, dict, dict]) -> None:
+def test_an_executor_with_other_versions_is_refused(sent: tuple[Job, Batch, dict, dict]) -> None:
     found = in_a_task(*sent, versions=engine._versions() | {"pandas": "1.5.3"})
-    assert b"the driver 1.5.3" in found[None]["UsageError"]
+    assert b"the driver 1.5.3" in found["UsageError"]
 
 
 def test_a_cluster_on_which_nobody_works_is_given_up(
-    sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch
+    sent: tuple[Job, Batch, dict, dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A master without workers, or one whose last worker went: jobs wait for ever, until they are cancelled."""
     cancelled = threading.Event()
@@ -196,8 +194,8 @@ def test_a_cluster_on_which_nobody_works_is_given_up(
     assert cancelled.is_set() and next(tasks, None) is None, "a task at work is waited for"
 
 
-def test_the_model_is_read_once_by_a_worker(sent: tuple[Job, str, dict, dict], monkeypatch: pytest.MonkeyPatch) -> None:
-    job, county, shared, files = sent
+def test_the_model_is_read_once_by_a_worker(sent: tuple[Job, Batch, dict, dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    job, *_ = sent
     monkeypatch.setattr(engine, "_at_hand", {})
     for _ in range(3):
         in_a_task(*sent)
@@ -225,10 +223,15 @@ def local(county: County, district: tuple[Path, RiskModel], tmp_path_factory: py
     return out
 
 
-def command(county: County, register: Path | str, out: Path, *more: str) -> list[str]:
+EACH_ALONE = "from riskmodel import cli; from riskmodel.alerts import counties; counties._TOGETHER = 0; cli.main()"
+
+
+def command(county: County, register: Path | str, out: Path, master: str | None = None) -> list[str]:
+    """The month by this machine, all counties together; or by a cluster, each county a task."""
     model = str(county.folder / "results")
-    base = [sys.executable, "-m", "riskmodel.cli", "score", str(register), "--model", model, "--as-of", AS_OF]
-    return [*base, "--out", str(out), "--capacity", CAPACITY, *more]
+    how = ["-m", "riskmodel.cli"] if master is None else ["-c", EACH_ALONE]
+    asked = ["score", str(register), "--model", model, "--as-of", AS_OF, "--out", str(out), "--capacity", CAPACITY]
+    return [sys.executable, *how, *asked, *(["--engine", "spark", "--master", master] if master else [])]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -251,7 +254,7 @@ def test_a_cluster_writes_the_bytes_that_one_machine_writes(
     mount = f"spark.hadoop.fs.viewfs.mounttable.office.link./books {district[0].as_uri()}"
     (tmp_path / "conf" / "spark-defaults.conf").write_text(mount)
     register = address.format(district[0]) if address else district[0]
-    there = command(county, register, tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    there = command(county, register, tmp_path / "out", two_workers.master)
     subprocess.run(there, check=True, env=environment(two_workers.folder) | {"SPARK_CONF_DIR": str(tmp_path / "conf")})
     assert len(contents(local)) >= 7 and same_month(local, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["conf", "out"]
@@ -269,7 +272,7 @@ def test_a_cluster_writes_the_bytes_that_one_machine_writes(
 def test_an_address_where_spark_cannot_read_is_told_in_a_sentence(
     address: str, code: int, said: str, county: County, two_workers: Cluster, tmp_path: Path
 ) -> None:
-    there = command(county, address, tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    there = command(county, address, tmp_path / "out", two_workers.master)
     found = subprocess.run(there, capture_output=True, text=True, env=environment(two_workers.folder))
     told = found.stderr[found.stderr.rindex("error: ") :]
     assert found.returncode == code and said in told and "\tat " not in told
@@ -279,7 +282,7 @@ def test_an_address_where_spark_cannot_read_is_told_in_a_sentence(
 def test_a_machine_that_goes_down_loses_nothing(
     county: County, district: tuple[Path, RiskModel], local: Path, two_workers: Cluster, tmp_path: Path
 ) -> None:
-    there = command(county, district[0], tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    there = command(county, district[0], tmp_path / "out", two_workers.master)
     with (tmp_path / "driver.log").open("w") as log:
         driver = subprocess.Popen(there, stderr=log, env=environment(two_workers.folder))
     finished = lambda: list(tmp_path.glob(".out.counties/*/counties/0*"))  # noqa: E731
