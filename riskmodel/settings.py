@@ -103,10 +103,7 @@ class Label(Strict):
 
 
 class Cohorts(Strict):
-    """As-of months. Left out, they run over the register, as far as the horizon is over.
-
-    Where records come late, end earlier: falls are known before the rest.
-    """
+    """As-of months. Left out, they run over the register, as far as the horizon is over."""
 
     first: Month | None = Field(None, description="first as-of month; default: after the warm-up")
     last: Month | None = Field(None, description="last as-of month; default: as far as the horizon is over")

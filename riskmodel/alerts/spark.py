@@ -135,6 +135,7 @@ def spark_engine(master: str, register: str) -> Iterator[tuple[Path, Engine]]:
     ------
     UsageError
         As `spark_session`.
+        Or Spark cannot read at that address.
     NotFound
         If there is no register.
     """
@@ -148,12 +149,18 @@ def spark_engine(master: str, register: str) -> Iterator[tuple[Path, Engine]]:
 
 
 def _manifest_at(spark: SparkSession, url: str) -> bytes:
-    from pyspark.errors import AnalysisException
+    from py4j.protocol import Py4JError
+    from pyspark.errors import AnalysisException, PySparkException
 
     try:
         found = spark.read.format("binaryFile").load(f"{url.rstrip('/')}/{MANIFEST}").select("content").toArrow()
     except AnalysisException as fault:
         raise NotFound(f"{url}: no register there ({_first_line(fault)}). Check the path.") from None
+    except (Py4JError, PySparkException) as fault:
+        raise UsageError(
+            f"{url}: Spark cannot read there ({_first_line(fault)}). Check the address, and that spark-defaults.conf names "
+            "what Spark needs for it: for s3a:// hadoop-aws in spark.jars.packages, and the credentials."
+        ) from None
     return found["content"][0].as_py()
 
 

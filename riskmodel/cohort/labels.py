@@ -95,12 +95,13 @@ def build_labels(
     return frame
 
 
-def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
+def censoring_weights(labels: pd.DataFrame, horizon_months: int, known_by: dt.date | None = None) -> pd.Series:
     """Inverse-probability-of-censoring weights (Vock et al. 2016), one per row; 0 where the outcome is missing.
 
     The censoring time of a row is `seen_until` where the outcome is missing. The weight is `1 / G(min(T, H)-)`, with
-    G the Kaplan-Meier curve of censoring over all rows, cut at its 99th percentile. A fall without a month counts at the
-    horizon.
+    G the Kaplan-Meier curve of censoring over the rows of the same as-of month, cut at the 99th percentile of all
+    weights. By month, as the last months lose most: falls are known in them before the rest is. A fall without a month
+    counts at the horizon.
 
     Parameters
     ----------
@@ -108,19 +109,26 @@ def censoring_weights(labels: pd.DataFrame, horizon_months: int) -> pd.Series:
         As given by `build_labels`.
     horizon_months
         The label's horizon.
+    known_by
+        Outcomes that were known only after this day count as missing, and as seen until the month before the horizon.
     """
     known = labels["outcome"].notna().to_numpy()
-    event = (labels["outcome"].eq(1) & labels["outcome_month"].notna()).to_numpy()
+    if known_by is not None:
+        known = known & (labels["outcome_known_at"] <= pd.Timestamp(known_by)).to_numpy()
+    event = known & (labels["outcome"].eq(1) & labels["outcome_month"].notna()).to_numpy()
     to_event = _months_between(labels["as_of"], labels["outcome_month"])
     latest = np.where(known, horizon_months, horizon_months - 1)  # missing: not seen at the horizon, if perhaps after it
     time = np.where(event, to_event, np.minimum(labels["seen_until"].to_numpy(float), latest))
-    uncensored = np.ones(horizon_months + 2)
-    for month in range(horizon_months + 1):
-        at_risk = np.sum(time >= month)
-        lost = np.sum((time == month) & ~known)
-        uncensored[month + 1] = uncensored[month] * (1 - lost / at_risk if at_risk else 1)
-    before = uncensored[np.clip(np.where(event, time, horizon_months), 0, horizon_months).astype(int)]
-    weight = np.where(known, 1 / np.maximum(before, 1e-6), 0.0)
+    weight = np.zeros(len(labels))
+    for rows in labels.groupby("as_of").indices.values():
+        uncensored = np.ones(horizon_months + 2)
+        for month in range(horizon_months + 1):
+            at_risk = np.sum(time[rows] >= month)
+            lost = np.sum((time[rows] == month) & ~known[rows])
+            uncensored[month + 1] = uncensored[month] * (1 - lost / at_risk if at_risk else 1)
+        until = np.where(event[rows], time[rows], horizon_months)
+        before = uncensored[np.clip(until, 0, horizon_months).astype(int)]
+        weight[rows] = np.where(known[rows], 1 / np.maximum(before, 1e-6), 0.0)
     cap = np.quantile(weight[known], 0.99) if known.any() else 1.0
     return pd.Series(np.minimum(weight, cap), index=labels.index, name="censoring_weight")
 

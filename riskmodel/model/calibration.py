@@ -40,24 +40,34 @@ class Calibration:
     intercept: float = 0.0
 
     @classmethod
-    def fit(cls, risk: np.ndarray, outcome: np.ndarray) -> Calibration:
-        """Fit on risks of a model that has not seen these outcomes; the level alone where a slope would turn ranks round."""
+    def fit(cls, risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> Calibration:
+        """Fit on risks of a model that has not seen these outcomes; the level alone where a slope would turn ranks round.
+
+        Parameters
+        ----------
+        risk, outcome
+            Risks and 0/1, shape (n,).
+        weight
+            How many rows each stands for, above 0, shape (n,), such as those of `cohort.labels.censoring_weights`; by
+            default 1.
+        """
         if len(np.unique(outcome)) < 2 or np.ptp(logit(risk)) < 1e-9:
-            return cls().anchored(risk, outcome)
+            return cls().anchored(risk, outcome, weight)
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(logit(risk)[:, None], outcome)
+        model = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8)
+        model.fit(logit(risk)[:, None], outcome, sample_weight=weight)
         slope = float(model.coef_[0, 0])
-        return cls(slope, float(model.intercept_[0])) if slope > 0.05 else cls().anchored(risk, outcome)
+        return cls(slope, float(model.intercept_[0])) if slope > 0.05 else cls().anchored(risk, outcome, weight)
 
-    def anchored(self, risk: np.ndarray, outcome: np.ndarray) -> Calibration:
+    def anchored(self, risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> Calibration:
         """The same slope, with the level at which the mean of these risks equals the rate of these outcomes.
 
         The slope is learned out of time, on a model that stops before the last months. The final model has seen those
         months, so the level that the first one lacked would be counted twice; it is set on the final model instead, or
         on models of other households, which have seen the months too.
         """
-        rate = float(np.mean(outcome))
+        rate = float(np.average(outcome, weights=weight))
         if not 0 < rate < 1:
             return self
         log_odds = self.slope * logit(risk)
@@ -65,7 +75,7 @@ class Calibration:
         from scipy.special import expit
 
         def above(level: float) -> float:
-            return float(np.mean(expit(log_odds + level))) - rate
+            return float(np.average(expit(log_odds + level), weights=weight)) - rate
 
         reach = 20.0
         while above(-reach) > 0 or above(reach) < 0:  # outcomes that a few households tell apart make steep slopes
@@ -73,7 +83,12 @@ class Calibration:
         return Calibration(self.slope, brentq(above, -reach, reach))
 
     def renewed(
-        self, risk: np.ndarray, outcome: np.ndarray, households: pd.Series | np.ndarray | None = None
+        self,
+        risk: np.ndarray,
+        outcome: np.ndarray,
+        households: pd.Series | np.ndarray | None = None,
+        *,
+        weight: np.ndarray | None = None,
     ) -> Calibration:
         """This calibration moved to where recent outcomes lie: level, and slope where falls suffice; ranks stay.
 
@@ -89,6 +104,8 @@ class Calibration:
             0/1, shape (n,).
         households
             Household of each row; by default each row is one.
+        weight
+            See `fit`; only their ratios count.
 
         >>> risk = np.tile([0.05, 0.1, 0.3], 1000)
         >>> outcome = np.arange(3000) % 20 < np.tile([2, 4, 12], 1000)
@@ -96,13 +113,15 @@ class Calibration:
         True
         """
         x, y = logit(risk), np.asarray(outcome, float)
-        effect = design_effect(y, risk * (y.sum() / np.sum(risk)), np.arange(len(y)) if households is None else households)
-        information = risk * (1 - risk)
+        w = np.ones(len(y)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+        expected = w * risk * (np.dot(w, y) / np.dot(w, risk))
+        effect = design_effect(w * y, expected, np.arange(len(y)) if households is None else households)
+        information = w * risk * (1 - risk)
         centre = float(np.dot(information, x) / information.sum())
         with_slope = min(y.sum(), len(y) - y.sum()) / effect >= EVENTS_FOR_SLOPE and np.ptp(x) > 1e-9
-        level, change = _shrunk_fit(x, y, x - centre, effect, with_slope)
+        level, change = _shrunk_fit(x, y, x - centre, w / effect, with_slope)
         if 1 + change <= 0.05:
-            level, change = _shrunk_fit(x, y, x - centre, effect, False)
+            level, change = _shrunk_fit(x, y, x - centre, w / effect, False)
         return Calibration(self.slope * (1 + change), self.intercept * (1 + change) + level - centre * change)
 
     def after(self, first: Calibration) -> Calibration:
@@ -118,15 +137,15 @@ class Calibration:
         return probability(self.slope * logit(risk) + self.intercept)
 
 
-def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, effect: float, with_slope: bool) -> tuple[float, float]:
-    """Level a and change of slope b of `x + a + b z` at the mode of likelihood ** (1 / effect) times the priors."""
+def _shrunk_fit(x: np.ndarray, y: np.ndarray, z: np.ndarray, w: np.ndarray, with_slope: bool) -> tuple[float, float]:
+    """Level a and change of slope b of `x + a + b z` at the mode of the likelihood of rows that count w times the priors."""
     design = np.column_stack([np.ones(len(x)), z])[:, : 1 + with_slope]
     precision = np.array([_LEVEL_SD**-2, _SLOPE_SD**-2])[: 1 + with_slope]
 
     def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
         eta = x + design @ beta
-        value = np.sum(np.logaddexp(0, eta) - y * eta) / effect + 0.5 * np.dot(precision, beta**2)
-        return float(value), design.T @ (expit(eta) - y) / effect + precision * beta
+        value = np.dot(w, np.logaddexp(0, eta) - y * eta) + 0.5 * np.dot(precision, beta**2)
+        return float(value), design.T @ (w * (expit(eta) - y)) + precision * beta
 
     from scipy.optimize import minimize
     from scipy.special import expit

@@ -13,6 +13,8 @@ import pandas as pd
 from riskmodel.errors import NotEnoughData
 
 FILE = "intervals.json"
+_WHOLE = 1000
+"""Parts of a row in which weights are counted, so that sums stay whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,14 @@ class VennAbers:
     households: int
 
     @classmethod
-    def fit(cls, risk: np.ndarray, outcome: np.ndarray, households: pd.Series | np.ndarray | None = None) -> VennAbers:
+    def fit(
+        cls,
+        risk: np.ndarray,
+        outcome: np.ndarray,
+        households: pd.Series | np.ndarray | None = None,
+        *,
+        weight: np.ndarray | None = None,
+    ) -> VennAbers:
         """Both step functions, exactly, in the time of one sort and two sweeps.
 
         Parameters
@@ -68,6 +77,9 @@ class VennAbers:
         households
             Household of each row. One that has several rows repeats its outcome; the row that is added then counts as
             many times as a household has rows on average, rounded up, which widens the interval. By default once.
+        weight
+            How many rows each stands for, above 0, shape (n,), such as those of `cohort.labels.censoring_weights`, taken
+            to the nearest thousandth; by default 1. The row that is added stands for itself.
 
         Raises
         ------
@@ -79,11 +91,12 @@ class VennAbers:
             raise NotEnoughData("intervals need households that fell and such that did not: use more months.")
         count = len(outcome) if households is None else len(pd.unique(np.asarray(households, dtype=object)))
         score, code = np.unique(np.asarray(risk, float), return_inverse=True)
-        weight = np.bincount(code)
-        falls = np.bincount(code, weights=outcome).astype(np.int64)
-        extra = -(-len(outcome) // count)
-        high = np.array([*_with_a_fall(weight, falls, extra), 1.0])
-        low = np.array([0.0, *(1 - p for p in _with_a_fall(weight[::-1], (weight - falls)[::-1], extra)[::-1])])
+        stands_for = np.rint(np.ones(len(outcome)) * (1 if weight is None else weight) * _WHOLE)
+        rows = np.bincount(code, weights=stands_for).astype(np.int64)
+        falls = np.bincount(code, weights=stands_for * outcome).astype(np.int64)
+        extra = -(-len(outcome) // count) * _WHOLE
+        high = np.array([*_with_a_fall(rows, falls, extra), 1.0])
+        low = np.array([0.0, *(1 - p for p in _with_a_fall(rows[::-1], (rows - falls)[::-1], extra)[::-1])])
         rises, drops = np.diff(low) > 0, np.diff(high) > 0
         return cls(
             low_from=score[rises],

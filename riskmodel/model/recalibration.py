@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.cohort.cohorts import Cohorts
+from riskmodel.cohort.labels import censoring_weights
 from riskmodel.cohort.splits import embargo_months
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
@@ -31,6 +32,8 @@ def recalibrate(
 
     Only months that training has not seen count, apart from it by the embargo, and only those whose whole horizon lies
     before the as-of day: in a month still open, falls are known before the rest, and the rate would read too high.
+    Where records come late that holds of the last of these too; rows stand for those whose outcome has not come
+    (`censoring_weights`).
     Whether to recalibrate is for the caller to judge: see `before` in the evidence, or `calibration_in_the_large`.
 
     Parameters
@@ -64,7 +67,7 @@ def recalibrate(
     """
     if (cohorts.label, cohorts.at_risk) != (model.run.label, model.run.at_risk):
         raise UsageError("the cohorts' label or at_risk is not the model's: build them with model.run.label and .at_risk.")
-    rows, first, last = _usable(model, cohorts, as_of, from_month, months)
+    rows, weight, first, last = _usable(model, cohorts, as_of, from_month, months)
     outcome, households = rows["outcome"].to_numpy(float), rows["household_id"]
     if len(np.unique(outcome)) < 2:
         raise NotEnoughData(
@@ -72,7 +75,7 @@ def recalibrate(
             "that outcomes of these months have arrived, or go further back (months)."
         )
     risk = model.risk(rows)
-    calibration = model.calibration.renewed(risk, outcome, households)
+    calibration = model.calibration.renewed(risk, outcome, households, weight=weight)
     renewed = replace(model, calibration=calibration, version=f"{model.version}+{last}")
     after = renewed.risk(rows)
     found = {
@@ -81,17 +84,17 @@ def recalibrate(
         "households": int(households.nunique()),
         "events": int(outcome.sum()),
         "calibration": {"before": vars(model.calibration), "after": vars(calibration)},
-        "before": calibration_in_the_large(outcome, risk, households, margin=margin).as_json(),
-        "after": calibration_in_the_large(outcome, after, households, margin=margin).as_json(),
+        "before": calibration_in_the_large(outcome, risk, households, weight=weight, margin=margin).as_json(),
+        "after": calibration_in_the_large(outcome, after, households, weight=weight, margin=margin).as_json(),
     }
-    intervals = VennAbers.fit(after, outcome, households)
+    intervals = VennAbers.fit(after, outcome, households, weight=weight)
     return replace(renewed, intervals=intervals, evidence={**model.evidence, "recalibrated": found})
 
 
 def _usable(
     model: RiskModel, cohorts: Cohorts, as_of: str | None, from_month: str | None, months: int
-) -> tuple[pd.DataFrame, str, str]:
-    """Rows of recent months with a known outcome, and their first and last month."""
+) -> tuple[pd.DataFrame, np.ndarray, str, str]:
+    """Rows of recent months with a known outcome, how many each stands for, and their first and last month."""
     step, label = cohorts.step_months, model.run.label
     gap = embargo_months(label, step)
     if from_month is None and "trained_to" not in model.evidence:
@@ -100,8 +103,8 @@ def _usable(
     now = month_number(as_of or cohorts.register["last_month"])
     frame = cohorts.frame
     number = frame["as_of"].map({m: month_number(m) for m in frame["as_of"].unique()}).to_numpy()
-    known = (frame["outcome_known_at"] <= pd.Timestamp(as_of_day(now, step))) & frame["outcome"].notna()
-    usable = known.to_numpy() & (number >= first) & (number + gap <= now)
+    weight = censoring_weights(cohorts.labels, label.horizon_months, as_of_day(now, step)).to_numpy()
+    usable = (weight > 0) & (number >= first) & (number + gap <= now)
     if not usable.any():
         raise NotEnoughData(
             f"no month from {month_text(first)} on has a whole horizon known by {month_text(now)}: wait, or give "
@@ -109,4 +112,4 @@ def _usable(
         )
     last = number[usable].max()
     usable &= number > last - months
-    return frame[usable], month_text(number[usable].min()), month_text(last)
+    return frame[usable], weight[usable], month_text(number[usable].min()), month_text(last)

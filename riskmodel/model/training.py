@@ -12,6 +12,7 @@ import pandas as pd
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.inputs import Inputs
+from riskmodel.cohort.labels import censoring_weights
 from riskmodel.cohort.splits import embargo_months, household_parts
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
@@ -188,9 +189,21 @@ class Trainer:
         else:
             told = self._crossed(name, rows, late)
         raw = self._foreseen(name, early, late) if early_enough else told
-        found = Calibration.fit(raw, outcome[late])
-        level = found.anchored(told, outcome[late])
-        return Fitted(model, drawn.then(level), VennAbers.fit(found.apply(raw), outcome[late], households))
+        weight = self._stands_for(rows, late)
+        found = Calibration.fit(raw, outcome[late], weight)
+        level = found.anchored(told, outcome[late], weight)
+        intervals = VennAbers.fit(found.apply(raw), outcome[late], households, weight=weight)
+        return Fitted(model, drawn.then(level), intervals)
+
+    def _stands_for(self, rows: np.ndarray, late: np.ndarray) -> np.ndarray:
+        """Censoring weights of the late rows on the day by which the outcomes of all rows were known.
+
+        Where records come late, falls of the last months are known before the rest, and their rate would read too high.
+        """
+        labels = self.cohorts.labels
+        day = labels["outcome_known_at"].iloc[rows].max()
+        months = labels["as_of"].isin(labels["as_of"].iloc[late].unique())
+        return censoring_weights(labels[months], self.run.label.horizon_months, day)[labels.index[late]].to_numpy()
 
     def _foreseen(self, name: str, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """What a model fitted on some rows says of others, before calibration."""

@@ -19,7 +19,7 @@ from riskmodel.alerts import spark as engine
 from riskmodel.alerts.counties import Job, score_month, score_one
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
-from riskmodel.errors import IntegrityError, RiskmodelError, UsageError, WorkerLost
+from riskmodel.errors import IntegrityError, NotFound, RiskmodelError, UsageError, WorkerLost
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
@@ -243,15 +243,36 @@ def same_month(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("as_address", [False, True], ids=["files sent", "files read there"])
+@pytest.mark.parametrize("address", [None, "file://{}", "viewfs://office/books"], ids=["sent", "read there", "mounted"])
 def test_a_cluster_writes_the_bytes_that_one_machine_writes(
-    as_address: bool, county: County, district: tuple[Path, RiskModel], local: Path, two_workers: Cluster, tmp_path: Path
+    address: str | None, county: County, district: tuple[Path, RiskModel], local: Path, two_workers: Cluster, tmp_path: Path
 ) -> None:
-    register = district[0].as_uri() if as_address else district[0]
+    (tmp_path / "conf").mkdir()
+    mount = f"spark.hadoop.fs.viewfs.mounttable.office.link./books {district[0].as_uri()}"
+    (tmp_path / "conf" / "spark-defaults.conf").write_text(mount)
+    register = address.format(district[0]) if address else district[0]
     there = command(county, register, tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
-    subprocess.run(there, check=True, env=environment(two_workers.folder))
+    subprocess.run(there, check=True, env=environment(two_workers.folder) | {"SPARK_CONF_DIR": str(tmp_path / "conf")})
     assert len(contents(local)) >= 7 and same_month(local, tmp_path / "out")
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["conf", "out"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("s3a://bucket/register", UsageError.exit_code, "hadoop-aws"),
+        ("hdfs://127.0.0.1:9/register", UsageError.exit_code, "Connection refused"),
+        ("file:///nowhere/register", NotFound.exit_code, "no register there"),
+    ],
+)
+def test_an_address_where_spark_cannot_read_is_told_in_a_sentence(
+    address: str, code: int, said: str, county: County, two_workers: Cluster, tmp_path: Path
+) -> None:
+    there = command(county, address, tmp_path / "out", "--engine", "spark", "--master", two_workers.master)
+    found = subprocess.run(there, capture_output=True, text=True, env=environment(two_workers.folder))
+    told = found.stderr[found.stderr.rindex("error: ") :]
+    assert found.returncode == code and said in told and "\tat " not in told
 
 
 @pytest.mark.slow

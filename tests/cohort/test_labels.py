@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,32 @@ def test_censoring_weights_make_up_for_the_lost(tmp_path: Path) -> None:
     weight = censoring_weights(found, 6)
     assert weight[found["outcome"].isna()].eq(0).all()
     assert weight.sum() == pytest.approx(10)
+
+
+def test_households_of_the_last_month_whose_records_have_not_come_are_made_up_for_by_those_of_that_month(
+    tmp_path: Path,
+) -> None:
+    """Of ten households of the later month one fell at once, and of four of the rest the last records have not come."""
+    falls = monthly("fell", "2023-01", [*[150.0] * 16, *[50.0] * 6])
+    late = [monthly(f"1{i}", "2023-01", [150.0] * 20) for i in range(4)]
+    in_time = [monthly(f"2{i}", "2023-01", [150.0] * 22) for i in range(5)]
+    register = make_register(tmp_path / "register", records=pd.concat([falls, *late, *in_time]))
+    found = build_labels(register, [month_number("2024-01"), month_number("2024-04")], Label(), AtRisk())
+    assert found.groupby("as_of")["outcome"].count().to_dict() == {"2024-01": 10, "2024-04": 6}
+    weight = censoring_weights(found, 6).groupby([found["as_of"], found["outcome"]]).agg(["min", "max"])
+    assert weight.loc[("2024-01", 0.0)].tolist() == weight.loc[("2024-01", 1.0)].tolist() == [1, 1]
+    assert weight.loc[("2024-04", 1.0)].tolist() == [1, 1]
+    assert weight.loc[("2024-04", 0.0)].tolist() == pytest.approx([9 / 5, 9 / 5])
+
+
+def test_an_outcome_known_after_a_day_counts_as_missing_on_that_day(tmp_path: Path) -> None:
+    steady = pd.concat([monthly(f"{i}", "2023-01", [150.0] * 13) for i in range(5)])
+    steady["known_at"] = pd.to_datetime(steady["month"]) + pd.offsets.MonthEnd(1)
+    slow = steady["household_id"].isin(["0", "1"]) & steady["month"].ge("2023-08-01")
+    steady.loc[slow, "known_at"] = pd.Timestamp("2024-05-02")
+    found = build_labels(make_register(tmp_path / "register", records=steady), [month_number("2023-02")], Label(), AtRisk())
+    assert censoring_weights(found, 6).tolist() == [1] * 5
+    assert censoring_weights(found, 6, dt.date(2024, 5, 1)).tolist() == pytest.approx([0, 0, 5 / 3, 5 / 3, 5 / 3])
 
 
 def test_a_record_without_income_at_the_horizon_is_no_proof_that_nobody_fell(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_both_ends_are_isotonic_fits_with_one_household_more(seed: int, rows: in
     np.testing.assert_allclose(found.interval(asked), expected, atol=1e-12)
 
 
+def test_a_household_that_stands_for_three_moves_both_ends_as_three_do() -> None:
+    risk, outcome, _ = county(np.random.default_rng(5), 300, 1)
+    times = np.random.default_rng(6).integers(1, 4, len(risk))
+    asked = np.linspace(0, 1, 501)
+    as_weights = VennAbers.fit(risk, outcome, weight=times)
+    as_rows = VennAbers.fit(np.repeat(risk, times), np.repeat(outcome, times))
+    np.testing.assert_array_equal(as_weights.interval(asked), as_rows.interval(asked))
+    assert (as_weights.rows, as_weights.events) == (300, outcome.sum()), "told are the rows that were seen"
+
+
 def test_a_higher_risk_never_lowers_either_end() -> None:
     risk, outcome, households = county(np.random.default_rng(2), 300, 4)
     ends = VennAbers.fit(risk, outcome, households).interval(np.linspace(0, 1, 2001))

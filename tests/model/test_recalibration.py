@@ -24,7 +24,7 @@ from riskmodel.settings import Cohorts as Months
 from riskmodel.settings import Label, Run, Split
 from riskmodel.simulation import simulate_tables
 from tests.cohort.registers import make_register
-from tests.model.test_training import RUN, panel
+from tests.model.test_training import RUN, late_books, panel
 
 TRAINED_TO, DRIFT_FROM, NOW, LATER = "2022-06", "2022-10", "2023-12", "2024-01"
 
@@ -108,6 +108,23 @@ def test_a_household_seen_four_times_counts_about_once() -> None:
     assert as_rows.slope != 1
 
 
+def test_rows_that_stand_for_others_move_slope_and_level_as_the_others_would() -> None:
+    generator = np.random.default_rng(5)
+    risk, outcome = rows_of_counties(generator, 4000, 0.5, slope=0.7)
+    times = np.where(outcome == 1, 1, 2)
+    everybody = np.repeat(risk, times), np.repeat(outcome, times)
+    for found, expected in (
+        (Calibration.fit(risk, outcome, times), Calibration.fit(*everybody)),
+        (Calibration(0.8).anchored(risk, outcome, times), Calibration(0.8).anchored(*everybody)),
+    ):
+        assert found.slope == pytest.approx(expected.slope, rel=1e-3)
+        assert found.apply(risk) == pytest.approx(expected.apply(risk), rel=1e-3)
+    renewed, of_everybody = Calibration().renewed(risk, outcome, weight=times), Calibration().renewed(*everybody)
+    assert renewed.slope == pytest.approx(of_everybody.slope, rel=0.05)
+    assert renewed.apply(risk).mean() == pytest.approx(of_everybody.apply(risk).mean(), rel=0.02)
+    assert Calibration().renewed(risk, outcome).apply(risk).mean() > 1.5 * renewed.apply(risk).mean()
+
+
 def steady_incomes(households: int, months: int) -> pd.DataFrame:
     """Incomes that return to their own mean within months; the county's rate of falls stays what it is."""
     generator = np.random.default_rng(0)
@@ -182,6 +199,12 @@ def test_what_is_known_later_changes_nothing(cohorts: Cohorts, model: RiskModel)
     frame.loc[unknown, "outcome"] = 1 - frame.loc[unknown, "outcome"]
     turned = dataclasses.replace(cohorts, frame=frame)
     assert recalibrate(model, turned, as_of=NOW).calibration == recalibrate(model, cohorts, as_of=NOW).calibration
+
+
+def test_a_last_month_in_which_falls_are_known_first_does_not_raise_the_level(cohorts: Cohorts, model: RiskModel) -> None:
+    cases = cohorts, late_books(cohorts, "2023-08")
+    expected, found = (recalibrate(model, c, as_of=NOW).risk(cohorts.frame).mean() for c in cases)
+    assert found == pytest.approx(expected, rel=0.03)
 
 
 def test_a_recalibrated_model_comes_back_from_disk(tmp_path: Path, cohorts: Cohorts, model: RiskModel) -> None:

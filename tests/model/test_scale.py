@@ -87,6 +87,7 @@ def made_of(held: Cohorts, X: pd.DataFrame, fell: np.ndarray) -> Cohorts:
     """Cohorts of one as-of month with these figures."""
     ids = [f"{i:06d}" for i in range(len(X))]
     keys = {"household_id": ids, "county_id": "c", "as_of": "2022-01", "outcome": fell}
+    keys |= {"outcome_month": None, "outcome_known_at": pd.Timestamp("2023-01-31"), "seen_until": held.label.horizon_months}
     features = tuple(f for f in held.catalogue.features if f.name in X)
     return dataclasses.replace(held, frame=X.assign(**keys), features=features, mapped=None)
 

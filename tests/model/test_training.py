@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from riskmodel.model.bundle import RiskModel, check_additive
 from riskmodel.model.calibration import Calibration, logit
 from riskmodel.model.estimators import make_estimator
 from riskmodel.model.training import Trainer, model_inputs, raw_risk
+from riskmodel.months import month_number, month_text
 from riskmodel.register import commit_directory
 from riskmodel.settings import Intervals, Label, LeakGates, Run, Split, Tracking
 from riskmodel.study import Study, train
@@ -44,6 +46,18 @@ def panel(households: int = 160, months: int = 36, seed: int = 0) -> pd.DataFram
             "hh_size": 4,
         }
     )
+
+
+def late_books(cohorts: Cohorts, now: str) -> Cohorts:
+    """The same households, of whom in the last month before `now` that has an outcome every other lacks the last record."""
+    frame = cohorts.frame.copy()
+    last = frame.loc[frame["outcome"].notna() & (frame["as_of"] <= now), "as_of"].max()
+    confirmed = frame["outcome_month"] < month_text(month_number(last) + cohorts.label.horizon_months - 1)
+    missing = (frame["as_of"] == last) & (frame["household_id"].astype(int) % 2 > 0) & ~confirmed
+    frame.loc[missing, "outcome"] = np.nan
+    frame.loc[missing, "outcome_known_at"] = pd.NaT
+    frame.loc[missing, "seen_until"] = cohorts.label.horizon_months - 1
+    return dataclasses.replace(cohorts, frame=frame)
 
 
 RUN = Run(
@@ -214,6 +228,17 @@ def test_where_no_months_can_be_held_back_households_judge_one_another(cohorts: 
     assert log_loss(outcome[others], told) < log_loss(outcome[others], raw)
     rate = outcome[others].mean()
     assert abs(told.mean() - rate) < abs(raw.mean() - rate)
+
+
+def test_a_last_month_in_which_falls_are_known_first_does_not_raise_the_level(tmp_path: Path) -> None:
+    """Without weights all risks would be a tenth higher where half of that month's books are late."""
+    cohorts = build_cohorts(make_register(tmp_path / "r", records=panel(1500)), label=RUN.label)
+    promised = []
+    for c in (cohorts, late_books(cohorts, cohorts.frame["as_of"].max())):
+        trainer = Trainer(c, RUN, model_inputs(c, RUN))
+        fitted = trainer.fit("lightgbm", np.flatnonzero(c.frame["outcome"].notna()))
+        promised.append(fitted.risk(trainer.inputs_of(np.arange(len(c.frame)))).mean())
+    assert promised[1] == pytest.approx(promised[0], rel=0.03)
 
 
 def test_no_fall_at_all_is_told_not_fitted(tmp_path: Path) -> None:
