@@ -299,7 +299,10 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     since = help_["offered_on"] > day - pd.DateOffset(months=rules.shock_months) - pd.Timedelta(days=rules.unpaid_days)
     help_ = help_[help_["measure"].eq("industry") & (help_["amount_planned"] > 0) & (due <= day) & since]
     if "accepted" in help_:
-        help_ = help_[help_["accepted"].fillna(False).astype(bool)]
+        taken = help_["accepted"].fillna(False).astype(bool)
+        if "answered_on" in help_:
+            taken &= ~(help_["answered_on"] > day)
+        help_ = help_[taken]
     late = (~(help_["paid_on"] <= due.reindex(help_.index))).astype(float)
     if "amount_paid" in help_:
         late = late.mask(help_["paid_on"].isna() & (help_["amount_paid"] > 0).fillna(False).astype(bool))
