@@ -390,7 +390,7 @@ def monitor(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Report on the monitoring itself, a bulletin and tables. Stays, re-entries, help, funds, misses, industries, drift."""
+    """Report on the monitoring itself. A bulletin and tables: stays, re-entries, help, funds, misses, industries, drift."""
     from riskmodel.cards.printing import find_browser
     from riskmodel.errors import DriftFound, UsageError
     from riskmodel.results import monitor_and_write
