@@ -18,7 +18,6 @@ from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from riskmodel.alerts.alerts import explain_alerts
 from riskmodel.alerts.month import about_month, facts_of, join_tables, write_lists, write_tables
@@ -32,6 +31,7 @@ from riskmodel.months import month_text
 from riskmodel.processes import SCORING, pool, said_if_lost, worth
 from riskmodel.register import Register, commit_directory, is_finished, read_manifest
 from riskmodel.register.commit import MANIFEST, package_version, working_folder
+from riskmodel.register.store import as_name
 
 _SOMEBODY = ("scored", "by_hand")
 _TOGETHER = 10_000
@@ -251,7 +251,7 @@ def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, b
 
 def batch_folder(job: Job, batch: Batch) -> Path:
     """Where the results of finished counties lie."""
-    return job.work / "counties" / quote(batch[0], safe="").replace(".", "%2E")
+    return job.work / "counties" / as_name(batch[0])
 
 
 def named(batch: Batch) -> str:

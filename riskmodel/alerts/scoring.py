@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -119,11 +119,11 @@ def joined(parts: Iterable[Scores]) -> Scores:
     parts = list(parts)
     before = np.cumsum([0, *(len(part) for part in parts[:-1])])
     return Scores(
-        frame=_together([part.frame for part in parts], []),
-        features=_together([part.features for part in parts], []),
+        frame=_together([part.frame for part in parts]),
+        features=_together([part.features for part in parts]),
         kept=np.concatenate([part.kept + first for part, first in zip(parts, before, strict=True)]),
-        places=_together([part.places for part in parts], []),
-        by_hand=_together([part.by_hand for part in parts], []),
+        places=_together([part.places for part in parts]),
+        by_hand=_together([part.by_hand for part in parts]),
         model=parts[0].model,
         available=parts[0].available,
         lacking=parts[0].lacking,
@@ -242,12 +242,12 @@ def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: 
     return np.flatnonzero(wanted)
 
 
-def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+def _together(frames: list[pd.DataFrame], columns: Sequence[str] = ()) -> pd.DataFrame:
     """The rows of all; a column that is text in one of them is text, also where all of it is missing in another."""
     filled = [frame for frame in frames if len(frame)] or frames[:1]
     texts = {name for frame in filled for name in frame.columns[frame.dtypes == "str"]}
     filled = [frame.assign(**{c: frame[c].astype("str") for c in texts if frame[c].dtype == object}) for frame in filled]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
 
 
 def _rank(scores: pd.DataFrame) -> np.ndarray:

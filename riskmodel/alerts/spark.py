@@ -134,8 +134,7 @@ def spark_engine(master: str, register: str) -> Iterator[tuple[Path, Engine]]:
     Raises
     ------
     UsageError
-        As `spark_session`.
-        Or Spark cannot read at that address.
+        As `spark_session`, or if Spark cannot read at that address.
     NotFound
         If there is no register.
     """
@@ -294,7 +293,7 @@ def _in_the_task(
     sent: Broadcast | None,
     versions: dict[str, str],
 ) -> Iterator[pa.RecordBatch]:
-    """On an executor: score counties in a folder that goes with the task; a row for each file of a county.
+    """On an executor: score counties in a folder that goes with the task; a row for each file that was committed there.
 
     An error that was raised on purpose is a row too, since to try again would not help.
     """

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskmodel.register import commit_directory, is_finished
+from riskmodel.register.store import as_name
 
 ORDER = ["as_of", "county_id", "household_id"]
 _FEATURES, _ROWS, _ROW = "features.npy", "rows.parquet", "row"
@@ -90,7 +90,7 @@ def keep_cohorts(
 
 
 def _place(folder: Path, county: str) -> Path:
-    return folder / "counties" / quote(county, safe="").replace(".", "%2E")
+    return folder / "counties" / as_name(county)
 
 
 def _keep_county(target: Path, county: str, frames: Iterable[pd.DataFrame], features: Sequence[str]) -> None:

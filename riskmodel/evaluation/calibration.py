@@ -109,7 +109,7 @@ def calibration_in_the_large(
     if not len(y) or not np.isfinite(y + p).all() or p.sum() <= 0:
         raise UsageError("observed over expected needs rows whose outcome and risk are known; leave out the others.")
     codes, count = (np.arange(len(y)), len(y)) if households is None else _codes(households)
-    w = np.ones(len(y)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+    w = relative(weight, len(y))
     events, expected = (w * y).sum(), (w * p).sum()
     effect = design_effect(w * y, w * p * (events / expected), codes)
     effect *= (w * w * y).sum() / events if events else float(np.mean(w * w))  # how many of the count a fall stands for
@@ -122,6 +122,15 @@ def calibration_in_the_large(
         len(y), count, int(y.sum()), float(seen), float(events / expected), float(low * scale), float(high * scale),
         margin, level,
     )  # fmt: skip
+
+
+def relative(weight: np.ndarray | None, rows: int) -> np.ndarray:
+    """Weights of which only the ratios count, their mean 1, shape (rows,); all 1 where none are given.
+
+    >>> relative(np.array([1.0, 3.0]), 2).tolist()
+    [0.5, 1.5]
+    """
+    return np.ones(rows) if weight is None else np.asarray(weight, float) / np.mean(weight)
 
 
 def design_effect(outcome: np.ndarray, risk: np.ndarray, households: pd.Series | np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from riskmodel.evaluation.calibration import design_effect
+from riskmodel.evaluation.calibration import design_effect, relative
 
 EVENTS_FOR_SLOPE = 100
 """Falls, each household's counted once, from which on a renewed slope is learned (Vergouwe et al. 2005)."""
@@ -113,7 +113,7 @@ class Calibration:
         True
         """
         x, y = logit(risk), np.asarray(outcome, float)
-        w = np.ones(len(y)) if weight is None else np.asarray(weight, float) / np.mean(weight)
+        w = relative(weight, len(y))
         expected = w * risk * (np.dot(w, y) / np.dot(w, risk))
         effect = design_effect(w * y, expected, np.arange(len(y)) if households is None else households)
         information = w * risk * (1 - risk)

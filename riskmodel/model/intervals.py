@@ -91,7 +91,7 @@ class VennAbers:
             raise NotEnoughData("intervals need households that fell and such that did not: use more months.")
         count = len(outcome) if households is None else len(pd.unique(np.asarray(households, dtype=object)))
         score, code = np.unique(np.asarray(risk, float), return_inverse=True)
-        stands_for = np.rint(np.ones(len(outcome)) * (1 if weight is None else weight) * _WHOLE)
+        stands_for = np.full(len(outcome), _WHOLE) if weight is None else np.rint(_WHOLE * np.asarray(weight))
         rows = np.bincount(code, weights=stands_for).astype(np.int64)
         falls = np.bincount(code, weights=stands_for * outcome).astype(np.int64)
         extra = -(-len(outcome) // count) * _WHOLE

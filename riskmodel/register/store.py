@@ -197,8 +197,16 @@ def table_file(table: str, county: str) -> str:
     >>> table_file("records", "a/b")
     'tables/records/a%2Fb.parquet'
     """
-    name = "all" if table == "lines" else quote(county, safe="").replace(".", "%2E")
-    return f"tables/{table}/{name}.parquet"
+    return f"tables/{table}/{'all' if table == 'lines' else as_name(county)}.parquet"
+
+
+def as_name(county: str) -> str:
+    """A county as the name of a file or folder, whatever characters it is written with.
+
+    >>> as_name("a/b.c")
+    'a%2Fb%2Ec'
+    """
+    return quote(county, safe="").replace(".", "%2E")
 
 
 def county_of(file: Path) -> str:
