@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
     "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
-    "13 decision refused, 14 drift, 15 disk, 130 Ctrl-C, 143 SIGTERM.",
+    "13 decision refused, 14 drift, 15 disk, 16 machine, 130 Ctrl-C, 143 SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -635,6 +635,23 @@ def sheets(
         typer.echo(done.unsaid)
     if done.left_out:
         typer.echo(f"{done.left_out:,} confirmed households are not on the notice: no adult is known to live there.")
+
+
+@app.command()
+def doctor(tracking_uri: TrackingUri = None) -> None:
+    """Check the machine: what commands need, each tried, and what to do."""
+    from riskmodel.doctor import look
+    from riskmodel.errors import MachineLacks
+
+    broken, absent = [], []
+    for found in look(tracking_uri):
+        if not found.works:
+            (broken if found.needed else absent).append(found.about)
+        mark = "works" if found.works else "BROKEN" if found.needed else "not here"
+        typer.echo(f"{mark:9} {found.about}: {found.said}")
+    if broken:
+        raise MachineLacks(f"to be mended first: {', '.join(broken)}.")
+    typer.echo("\nWhat every command needs works." + (f" Not here: {', '.join(absent)}." if absent else ""))
 
 
 @app.command()
