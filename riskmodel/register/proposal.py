@@ -157,20 +157,27 @@ def propose_source(files: Sequence[Path], folder: Path) -> Proposal:
     UsageError
         If there is a mapping already: somebody may have worked on it.
     ContractError
-        If a file cannot be read, or none of them is any table of the contract.
+        If a file that was named cannot be read, or none of them is any table of the contract.
     """
     path = folder / FILE
     if path.exists():
         raise UsageError(f"{path} is there already, and may hold your own work. Give another folder, or move it away.")
     found = list(_listed(files))
     data = Path(os.path.commonpath([file.resolve().parent for file in found]))
-    sheets = _put_together([sheet for file in found for sheet in _sheets(file)], data)
+    sheets, doubts = [], []
+    for file in found:
+        try:
+            sheets += _sheets(file)
+        except ContractError as fault:
+            if file in files:
+                raise
+            doubts.append(f"left out: {fault}")  # what else lies in a folder
     if all(sheet.table is None for sheet in sheets):
         raise ContractError(
             f"{', '.join(file.name for file in found[:3])}: no table of the register is told by the names of the columns. "
             "Write the mapping by hand, from configs/sources/template.yaml, or add your names to configs/names.yaml."
         )
-    proposal = Proposal(path, data, sheets)
+    proposal = Proposal(path, data, _put_together(sheets, data), doubts=doubts)
     _try(proposal)
     commit_file(path, written(proposal).encode())
     return proposal

@@ -84,9 +84,15 @@ def test_quarterly_files_in_gb18030_become_one_table_by_a_pattern(monthly: pd.Da
     for quarter, rows in quarters.groupby("监测年月"):
         rows.to_csv(tmp_path / f"监测{quarter}.csv", index=False, encoding="gb18030")
     (tmp_path / "说明.md").write_text("not data", encoding="utf-8")
+    (tmp_path / "照片.tar.gz").write_bytes(b"not data")
     proposal = propose_source([tmp_path], tmp_path / "mine")
     assert [sheet.pattern for sheet in proposal.proposed] == ["监测2023-*.csv"]
     assert proposal.step_months == 3
+    assert [doubt for doubt in proposal.doubts if "照片" in doubt] == [
+        "left out: 照片.tar.gz: unknown kind of file. Use csv, tsv (also .gz), parquet, xlsx or xls."
+    ]
+    with pytest.raises(ContractError, match="unknown kind of file"):
+        propose_source([tmp_path / "照片.tar.gz"], tmp_path / "other")
     assert proposal.trial is not None and proposal.trial.tables["records"].accepted == 12
 
 
