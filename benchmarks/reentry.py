@@ -11,11 +11,13 @@ curve by months since the exit.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
+from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.reentry import BASE_RATE
 from riskmodel.monitoring.rules import load_rules
@@ -27,12 +29,22 @@ from riskmodel.simulation import simulate
 
 
 def evaluated(world: str, seed: int, households: int, months: int, folder: Path) -> pd.DataFrame:
-    """The table `reentry_evaluation` of one county."""
+    """The table `reentry_evaluation` of one county.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is too little to test a chance on; the report's own notes say of what.
+    """
     simulate(folder / "source", world=world, households=households, months=months, seed=seed, with_truth=False)
     ingest(find_config("sources/simulated.yaml"), folder / "source", folder / "register")
     register = Register.open(folder / "register")
     asked = Asked(register, month_number(register.last_month), load_rules(), [], None)
-    found = report_spells(asked).tables["reentry_evaluation"]
+    report = report_spells(asked)
+    if "reentry_evaluation" not in report.tables:
+        why = " ".join(english for english, _ in report.notes if english.startswith("Re-entry"))
+        raise NotEnoughData(f"{world}, seed {seed}, {households:,} households over {months} months: {why}")
+    found = report.tables["reentry_evaluation"]
     return found[found["model"] != BASE_RATE].assign(world=world, seed=seed)
 
 
@@ -45,11 +57,17 @@ def main() -> None:
     arguments.add_argument("--months", type=int, default=60)
     arguments.add_argument("--json", type=Path)
     asked = arguments.parse_args()
-    parts = []
+    parts, untested = [], []
     for world in asked.worlds:
         for seed in asked.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                parts.append(evaluated(world, seed, asked.households, asked.months, Path(folder)))
+                try:
+                    parts.append(evaluated(world, seed, asked.households, asked.months, Path(folder)))
+                except NotEnoughData as fault:
+                    untested.append(str(fault))
+    print(*untested, sep="\n", end="\n" if untested else "", file=sys.stderr)
+    if not parts:
+        sys.exit("Nothing to show: give more --households or --months.")
     rows = pd.concat(parts, ignore_index=True)
     rows["told"] = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
     rows["of"] = rows["entered"].map("{:,}".format) + " of " + rows["rows"].map("{:,}".format)

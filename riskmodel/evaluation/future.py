@@ -20,7 +20,7 @@ from riskmodel.cohort.features import FeatureTable, build_features
 from riskmodel.months import as_of_day, month_text
 from riskmodel.register import Register, load_contract
 from riskmodel.register.contract import Table
-from riskmodel.register.store import table_file
+from riskmodel.register.store import as_frame, table_file
 
 Sample = Mapping[tuple[str, str], pa.Table]
 
@@ -126,12 +126,10 @@ def _sample(register: Register, picked: Mapping[str, Sequence[str]]) -> dict[tup
 
 def _with_another_future(sample: Sample, day: dt.date) -> dict[tuple[str, str], pa.Table]:
     """The sample with what was not known on the day changed; types stay those of the register."""
-    kept = {pa.bool_(): pd.BooleanDtype(), pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
     found = dict(sample)
     for (table, county), rows in sample.items():
         if table != "households":
-            frame = rows.to_pandas(date_as_object=False, types_mapper=kept.get)
-            frame = _changed(frame, load_contract().tables[table], pd.Timestamp(day))
+            frame = _changed(as_frame(rows), load_contract().tables[table], pd.Timestamp(day))
             found[table, county] = pa.Table.from_pandas(frame, schema=rows.schema, preserve_index=False)
     return found
 
@@ -153,9 +151,12 @@ def _changed(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> pd.DataFra
 
 
 def _later_values(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> dict[str, pd.Series]:
-    """For each column that is a later fact than its row, the rows in which it was not yet revealed."""
+    """For each column that is a later fact than its row, the rows in which it was not yet revealed.
+
+    Without its day on record it is known with the row, and no later fact.
+    """
     by = {c: table.columns[c].revealed_by for c in frame.columns if c in table.columns}
-    return {column: ~(frame[date] <= day) for column, date in by.items() if date and date in frame.columns}
+    return {column: frame[date] > day for column, date in by.items() if date and date in frame.columns}
 
 
 def _other(values: pd.Series, generator: np.random.Generator, furthest: bool = False) -> pd.Series:

@@ -93,7 +93,7 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
     """
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = asked.before(rules.months)
-    open_known(connection, asked, "assistance", counties, undated=("amount_paid",))
+    open_known(connection, asked, "assistance", counties)
     open_known(connection, asked, "households", counties)
     dated = "paid_on" in asked.register.columns("assistance")
     paid = f"if({dated} AND paid_on IS NULL, nullif(amount_paid, 0), amount_paid)"

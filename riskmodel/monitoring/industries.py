@@ -22,7 +22,7 @@ import pandas as pd
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.counties import by_county
-from riskmodel.monitoring.known import not_unverified
+from riskmodel.monitoring.known import not_unverified, read_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
@@ -139,11 +139,7 @@ def _links(asked: Asked, county: str) -> pd.DataFrame:
     columns = ["household_id", "project_id", "link", "income"]
     if asked.register.file("household_projects", county) is None:
         return pd.DataFrame(columns=columns)
-    return _known(asked, "household_projects", county).reindex(columns=columns)
-
-
-def _known(asked: Asked, table: str, county: str) -> pd.DataFrame:
-    return asked.register.read_last(table, county, asked.day)
+    return read_known(asked, "household_projects", county).reindex(columns=columns)
 
 
 _OF_PROJECT = (
@@ -159,7 +155,7 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     stands until another record says otherwise.
     """
     rules = asked.rules.industries
-    known = _known(asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
+    known = read_known(asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
     known = known.reindex(columns=_OF_PROJECT)
     known = known[known["month"] <= pd.Timestamp(asked.day)]
     number = known["month"].dt.year * 12 + known["month"].dt.month - 1
@@ -249,7 +245,7 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     struck: set[str] = set()
     homes = asked.register.read("households", county)
     if asked.register.has("events"):
-        events = _known(asked, "events", county)
+        events = read_known(asked, "events", county)
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
         events = not_unverified(events)
@@ -275,7 +271,7 @@ def _fallen_prices(asked: Asked, county: str) -> set[str]:
     """Villages whose price index lies under that of a year ago by the rule's share."""
     if not {"price_index", "village_id"} <= set(asked.register.columns("villages")):
         return set()
-    rows = _known(asked, "villages", county)
+    rows = read_known(asked, "villages", county)
     rows = rows[rows["month"] <= pd.Timestamp(asked.day)].sort_values(["village_id", "month"], kind="stable")
     now = rows.drop_duplicates("village_id", keep="last").set_index("village_id")
     before = rows[rows["month"] <= pd.Timestamp(asked.day) - pd.DateOffset(months=12)]
@@ -291,7 +287,7 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     none = pd.Series(dtype=float), pd.Series(dtype=object)
     if asked.register.file("assistance", county) is None or not len(links):
         return none
-    help_ = _known(asked, "assistance", county)
+    help_ = read_known(asked, "assistance", county)
     if not {"amount_planned", "paid_on"} <= set(help_):
         return none
     day, rules = pd.Timestamp(asked.day), asked.rules.industries
@@ -299,10 +295,7 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     since = help_["offered_on"] > day - pd.DateOffset(months=rules.shock_months) - pd.Timedelta(days=rules.unpaid_days)
     help_ = help_[help_["measure"].eq("industry") & (help_["amount_planned"] > 0) & (due <= day) & since]
     if "accepted" in help_:
-        taken = help_["accepted"].fillna(False).astype(bool)
-        if "answered_on" in help_:
-            taken &= ~(help_["answered_on"] > day)
-        help_ = help_[taken]
+        help_ = help_[help_["accepted"].fillna(False).astype(bool)]
     late = (~(help_["paid_on"] <= due.reindex(help_.index))).astype(float)
     if "amount_paid" in help_:
         late = late.mask(help_["paid_on"].isna() & (help_["amount_paid"] > 0).fillna(False).astype(bool))
@@ -389,7 +382,7 @@ def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None
     if not asked.register.has("events"):
         return None
     day = pd.Timestamp(asked.day)
-    events = _known(asked, "events", county)
+    events = read_known(asked, "events", county)
     recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
         events["onset_on"] <= day
     )

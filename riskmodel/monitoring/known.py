@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
-from riskmodel.engine import known_last, rows_of
+from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
 from riskmodel.register import Register, load_contract
+from riskmodel.register.contract import later_fact
+from riskmodel.register.store import as_frame
 
 
 def open_known(
@@ -28,13 +30,13 @@ def open_known(
     table: str,
     counties: Iterable[str],
     where: str = "true",
-    undated: Collection[str] = (),
+    versions: bool = False,
 ) -> None:
     """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
 
-    Of what was told again the version known last is there; of `records` all versions are, and who asks takes the last.
-    Without a file of these counties the view holds no row; columns that the register lacks are NULL. Of the `undated`
-    columns a value counts as known with its row where the day that would reveal it is not on record.
+    Of what was told again the version known last is there, and on request all `versions`; of `records` all always are, and
+    who asks takes the last. Without a file of these counties the view holds no row; columns that the register lacks are
+    NULL.
     """
     definition = load_contract().tables[table]
     held = set(asked.register.columns(table)) | set(definition.key) | ({"known_at"} & set(definition.columns))
@@ -44,17 +46,26 @@ def open_known(
     for name, column in definition.columns.items():
         value = name if files and name in held else f"CAST(NULL AS {_SQL.get(column.type, 'VARCHAR')})"
         if files and name in held and column.revealed_by in held:
-            known = f"coalesce({column.revealed_by} <= {day}, {name in undated})"
-            value = f"CASE WHEN {known} THEN {name} END"
+            value = later_fact(name, f"{column.revealed_by} <= {day}")
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
-    if files and table in asked.register.revised - {"records"}:
+    if files and not versions and table in asked.register.revised - {"records"}:
         source = f"(FROM {source} WHERE known_at <= {day} {known_last(*definition.key)})"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
         f"WHERE {known if files else 'false'}"
     )
+
+
+def read_known(asked: Asked, table: str, county: str) -> pd.DataFrame:
+    """Rows of a county as `open_known` tells them, in the order on disk; columns of the contract that the register holds."""
+    definition, held = load_contract().tables[table], asked.register.columns(table)
+    columns = [c for c in definition.columns if c in held or c in (*definition.key, "known_at")]
+    with engine() as connection:
+        open_known(connection, asked, table, [county])
+        rows = f"SELECT {', '.join(columns)} FROM sorted_{table} ORDER BY {', '.join(definition.order)}"
+        return as_frame(connection.sql(rows).to_arrow_table())
 
 
 _SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}

@@ -18,6 +18,7 @@ from riskmodel.engine import engine
 from riskmodel.monitoring.known import open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
+from riskmodel.register import load_contract
 
 _BACK = 12
 """Months that the course reaches back: the same month of last year is in it."""
@@ -31,9 +32,9 @@ def report_month(asked: Asked) -> Found:
     Found
         Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
         record of the period, and of these below the line), `monitored` (in open monitoring on the last day), `entered`
-        and `left` (monitoring), `struck` (households with an event that came to be known), `helped` (help begun), `paid`
-        (yuan), `listed` and `new_on_list` (scored months: on the list, and of these not on the list scored before). What
-        the register cannot give has no column and a note.
+        and `left` (monitoring), `struck` (households with an event that first came to be known, leaving out what was
+        known to be unverified), `helped` (help begun), `paid` (yuan), `listed` and `new_on_list` (scored months: on the
+        list, and of these not on the list scored before). What the register cannot give has no column and a note.
     """
     step = asked.register.step_months
     first = max(month_number(asked.register.first_month), asked.as_of - _BACK)
@@ -81,14 +82,17 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
         yield "entered", count(f"{distinct} identified_on {within.format('identified_on')}")
         yield "left", count(f"{distinct} eliminated_on {within.format('eliminated_on')}")
     if register.has("events"):
-        open_known(connection, asked, "events", counties)
+        open_known(connection, asked, "events", counties, versions=True)
         open_known(connection, asked, "households", counties)
+        one = ", ".join(load_contract().tables["events"].key)
+        first = f"min(known_at) FILTER ({NOT_UNVERIFIED})"
         yield (
             "struck",
             count(
                 f"""
-                WITH new AS (SELECT household_id, village_id FROM sorted_events
-                             WHERE known_at {within.format("known_at")} AND {NOT_UNVERIFIED})
+                WITH new AS (SELECT household_id, village_id FROM sorted_events GROUP BY {one}
+                             HAVING {first} {within.format(first)}
+                             AND arg_max({NOT_UNVERIFIED}, known_at))
                 SELECT count(*) FROM (
                     SELECT household_id FROM new WHERE household_id IS NOT NULL
                     UNION SELECT h.household_id FROM new JOIN sorted_households h USING (village_id)
@@ -97,12 +101,13 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
         )
     held = set(register.columns("assistance"))
     if "accepted" in held:
-        open_known(connection, asked, "assistance", counties, "accepted")
-        begun = f"{asked.begun} {within.format(asked.begun)}"
+        open_known(connection, asked, "assistance", counties)
+        begun = f"accepted AND {asked.begun} {within.format(asked.begun)}"
         yield "helped", count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {begun}")
         if {"amount_paid", "paid_on"} <= held:
             paid = "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END"
-            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
+            of_period = f"accepted AND paid_on {within.format('paid_on')}"
+            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE {of_period}")
 
 
 def _lists(asked: Asked) -> pd.DataFrame:
@@ -125,10 +130,12 @@ def _lists(asked: Asked) -> pd.DataFrame:
 
 _READING = (
     "The month: every month counts as it was known on its own last day. Households below the line are of those with a "
-    "record of the month. Struck are households with an event that came to be known in the month, whenever it began. A "
-    "household new on the list was not on the list scored before, which may be months older.",
+    "record of the month. Struck are households with an event that first came to be known in the month, whenever it "
+    "began: its corrections count no second time, and what was known to be unverified does not count. A household new on "
+    "the list was not on the list scored before, which may be months older.",
     "本月：各月均按当月最后一天已知的情况统计。低于监测线的户数以当月有记录的农户为限。"
-    "遭遇突发事件的农户按当月知悉的事件统计，不论事件何时发生。名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
+    "遭遇突发事件的农户按当月首次知悉的事件统计，不论事件何时发生；更正不重复计算，已知未核实的不计。"
+    "名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
 )
 _NO_SPELLS = (
     "The register holds no monitoring spells: who is monitored, who came and who left cannot be told.",

@@ -77,7 +77,7 @@ class Asked:
 
         month = period_within(register, as_of)
         if not isinstance(rules, Rules):
-            rules = load_rules() if rules is None else load_rules(rules)
+            rules = load_rules(rules)
         return cls(register, month, rules, scored_months(alerts, month), model, progress)
 
     @property

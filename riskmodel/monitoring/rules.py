@@ -10,7 +10,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from riskmodel.errors import UsageError
-from riskmodel.settings import Intervals, Loader, Strict, find_config, read_config
+from riskmodel.settings import Intervals, Loader, Strict, find_config, packaged, read_config
+
+SHIPPED = packaged("configs") / "monitoring.yaml"
+"""The rules that hold where a county gives none of its own."""
 
 
 class SpellRules(Strict):
@@ -64,7 +67,7 @@ class EffectRules(Strict):
 
 def _shipped(name: str) -> Callable[[], Any]:
     """A list that stands in the shipped rules alone: a county's file without it takes theirs."""
-    return lambda: yaml.safe_load(find_config("monitoring.yaml").read_text(encoding="utf-8"))["assistance"][name]
+    return lambda: yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["assistance"][name]
 
 
 class AssistanceRules(Strict):
@@ -183,8 +186,8 @@ class Rules(Strict):
     workbook: WorkbookRules = WorkbookRules()
 
 
-def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
-    """Read the rules of the report.
+def load_rules(path: str | Path | None = None) -> Rules:
+    """Read the rules of the report: those of a file, or without one those that are shipped.
 
     Raises
     ------
@@ -194,7 +197,7 @@ def load_rules(path: str | Path = "monitoring.yaml") -> Rules:
     >>> load_rules().spells.long_stay_months
     18
     """
-    file = find_config(path)
+    file = SHIPPED if path is None else find_config(path)
     try:
         return Rules(**(yaml.load(read_config(file), Loader) or {}))
     except (yaml.YAMLError, TypeError):

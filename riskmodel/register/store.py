@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from riskmodel.register.contract import load_contract
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = [
     "Register", "commit_directory", "commit_file", "county_of", "read_manifest", "table_file", "verify"
@@ -161,7 +161,6 @@ class Register:
         NotFound
             If the register has no such table or county.
         """
-        import pandas as pd
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -170,18 +169,13 @@ class Register:
         files = self.files(table) if county is None else [f for f in [self.file(table, county)] if f]
         if not files and not self.has(table):
             raise NotFound(f"{self.path}: no table {table!r}. It holds: {', '.join(self.tables)}.")
-        kept = {pa.bool_(): pd.BooleanDtype(), pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
         rows = pa.concat_tables([pq.read_table(f, partitioning=None) for f in files or self.files(table)[:1]])
-        return (rows if files else rows.slice(0, 0)).to_pandas(date_as_object=False, types_mapper=kept.get)
+        return as_frame(rows if files else rows.slice(0, 0))
 
-    def read_last(self, table: str, county: str | None = None, known_by: dt.date | None = None) -> pd.DataFrame:
-        """`read`, but of what is told more than once only the version known last, by a day if one is given."""
+    def read_last(self, table: str, county: str | None = None) -> pd.DataFrame:
+        """`read`, but of what is told more than once only the version known last."""
         rows = self.read(table, county)
-        if "known_at" not in rows:
-            return rows
-        if known_by is not None:
-            rows = rows[rows["known_at"].dt.date <= known_by]
-        if table not in self.revised:
+        if "known_at" not in rows or table not in self.revised:
             return rows
         key = [c for c in load_contract().tables[table].key if c in rows]
         return rows.sort_values("known_at", kind="stable").drop_duplicates(key, keep="last").sort_index()
@@ -189,6 +183,15 @@ class Register:
     def __repr__(self) -> str:
         months = f"{self.first_month} to {self.last_month}"
         return f"Register({str(self.path)!r}, {len(self.counties)} counties, {months})"
+
+
+def as_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows of a register in the types of `Register.read`."""
+    import pandas as pd
+    import pyarrow as pa
+
+    kept = {pa.bool_(): pd.BooleanDtype(), pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
+    return rows.to_pandas(date_as_object=False, types_mapper=kept.get)
 
 
 def table_file(table: str, county: str) -> str:

@@ -80,7 +80,8 @@ def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
             help_.append(
                 {
                     "household_id": household, "measure": "training", "offered_on": offered, "known_at": offered,
-                    "suitable": True, "answered_on": answered, "accepted": accepted,
+                    "suitable": True, "answered_on": draw(st.sampled_from([answered, answered, None])),
+                    "accepted": accepted,
                     "refusal_reason": None if accepted else "none_given",
                     "started_on": answered if accepted else None, "ended_on": ended if accepted else None,
                 }
@@ -214,7 +215,7 @@ def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
     if "assistance" in tables:
         help_ = rows("assistance", "offered_on")
         day = pd.Timestamp(as_of_day(AS_OF, 1))
-        answered = pd.to_datetime(help_["answered_on"]) <= day
+        answered = ~(pd.to_datetime(help_["answered_on"]) > day)
         ended = pd.to_datetime(help_["ended_on"]) <= day
         started = pd.to_datetime(help_["started_on"]) <= day
         recent = help_["age"] < 12

@@ -65,6 +65,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Register:
     return make_register(tmp_path_factory.mktemp("small"), records=records, spells=spells, assistance=help_given)
 
 
+def test_help_taken_up_on_a_day_that_nobody_wrote_down_counts_as_taken_up(tmp_path: Path) -> None:
+    """001 and 002 took up help and 003 refused it, each on an unknown day; 004 answered after the day of the report."""
+    help_given = given(
+        ("001", "health", "2023-03-10", True), ("002", "health", "2023-03-10", True), ("003", "health", "2023-03-10", False),
+        ("004", "health", "2023-12-10", True),
+    ).assign(answered_on=[pd.Timestamp("2023-03-12"), pd.NaT, pd.NaT, pd.Timestamp("2024-01-05")])  # fmt: skip
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in ("001", "002", "003", "004")])
+    spells = ledger(*((h, "2023-02-01", None) for h in ("001", "002", "003", "004")))
+    register = make_register(tmp_path, records=records, assistance=help_given, spells=spells)
+    tables = report_assistance(asked(register, assistance={"estimate_effects": False})).tables
+    row = tables["help_measures"].iloc[0]
+    assert row[["offers", "answered", "taken_up", "refused"]].tolist() == [4, 3, 2, 1]
+    within = tables["help_timeliness"].set_index("within_days").loc[90]
+    assert (within["needs"], within["helped"]) == (4, 2)
+
+
 def test_help_that_shows_nothing_after_half_a_year_is_to_be_changed(small: Register) -> None:
     found = change_of_measure(asked(small), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
     assert found["household_id"].tolist() == ["001"], "002 rose, 003 and 004 had no help, that of 005 is too recent"

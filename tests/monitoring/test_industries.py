@@ -12,6 +12,7 @@ from benchmarks.industries import figures_of, leaning_world, listed_and_true
 from riskmodel.alerts.scoring import score
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
+from riskmodel.monitoring.known import read_known
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import IndustryRules, Rules
 from riskmodel.monitoring.support import loss_without_support, support_off, with_property_income, without_support
@@ -153,6 +154,19 @@ def test_help_promised_to_a_projects_households_and_not_paid_is_a_clue_about_its
     assert (told["stagnation"], told["responsible_unit"]) == ("unknown", "agriculture"), "nobody knows that it came late"
     taken_later = report(tmp_path / "d", projects=falling, assistance=late.assign(answered_on="2024-06-30"))
     assert taken_later.tables["projects"]["stagnation"].item() == "unknown"
+
+
+def test_what_is_told_of_help_after_the_day_of_the_report_is_not_known(tmp_path: Path) -> None:
+    """Answer, start, end and payment of one offer came in 2024; of the other the days were not written down."""
+    days = {"answered_on": "2024-01-05", "started_on": "2024-02-01", "ended_on": "2024-05-01", "paid_on": "2024-03-01"}
+    told = {"accepted": True, "completed": True, "amount_paid": 900.0}
+    offers = pd.DataFrame([days | told, dict.fromkeys(days) | told]).assign(
+        household_id=["001", "003"], measure="industry", offered_on="2023-05-01", known_at="2023-05-02", amount_planned=900.0
+    )
+    asked = Asked(make_register(tmp_path, **tables(assistance=offers)), DAY, Rules())
+    later, undated = (row for _, row in read_known(asked, "assistance", asked.register.counties[0]).iterrows())
+    assert later[[*days, *told]].isna().all() and later["amount_planned"] == 900.0
+    assert undated[[*told]].tolist() == [True, True, 900.0] and undated[[*days]].isna().all()
 
 
 def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:

@@ -64,6 +64,33 @@ def test_the_month_counts_as_it_was_known_on_its_last_day(register: Register) ->
     assert now["paid"] == 900.0
 
 
+def test_an_event_that_is_put_right_strikes_in_the_month_in_which_it_first_came_to_be_known(tmp_path: Path) -> None:
+    """001's loss is put right twice; 002's disaster is found not to be one in November; 003's is verified only then."""
+    told = [
+        ("001", "2023-09-20", 100.0, True), ("001", "2023-10-20", 900.0, True), ("001", "2023-12-20", 800.0, None),
+        ("002", "2023-09-20", 100.0, None), ("002", "2023-11-20", 100.0, False),
+        ("003", "2023-09-20", 100.0, False), ("003", "2023-11-20", 100.0, True), ("003", "2023-12-20", 50.0, True),
+        ("004", "2023-10-03", 100.0, True), ("004", "2023-10-20", 100.0, False),
+    ]  # fmt: skip
+    events = pd.DataFrame(told, columns=["household_id", "known_at", "loss", "verified"])
+    events = events.assign(kind="disaster", onset_on="2023-09-10")
+    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002", "003", "004")])
+    course = report(make_register(tmp_path, records=records, events=events)).tables["month_course"].set_index("as_of")
+    struck = course["struck"]["2023-08":].tolist()
+    assert struck == [0, 2, 0, 1, 0], "001 and 002 in September, 003 in November; 004's was none when October ended"
+
+
+def test_help_without_a_day_of_start_begins_with_its_answer_and_not_before(tmp_path: Path) -> None:
+    """Offered in November, 001 took it up in December, 002 on a day that nobody wrote down."""
+    help_given = pd.DataFrame({
+        "household_id": ["001", "002"], "measure": "health", "offered_on": "2023-11-20", "known_at": "2023-11-21",
+        "answered_on": ["2023-12-05", None], "accepted": True,
+    })  # fmt: skip
+    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002")])
+    course = report(make_register(tmp_path, records=records, assistance=help_given)).tables["month_course"]
+    assert course["helped"].tolist()[-2:] == [1, 1]
+
+
 def test_a_month_in_which_nothing_was_paid_is_one_of_no_yuan(register: Register) -> None:
     paid = report(register).tables["month_course"].set_index("as_of")["paid"]
     assert paid["2023-11"] == 0 and paid["2023-12"] == 900

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from benchmarks import reentry
+from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.reentry import _TERMS, _edges, _Hazard, _held, _known, _matrix
 
 LONGEST, STEP, MONTH = 12, 3, 24_000
@@ -111,3 +115,16 @@ def test_landmarks_of_one_household_are_no_further_evidence() -> None:
     once, often = (_Hazard.fit(pd.concat([seen] * times), "last", LONGEST, STEP) for times in (1, 4))
     width = [np.subtract(*hazard.interval(seen, LONGEST)[:0:-1]).mean() for hazard in (once, often)]
     assert width[1] == pytest.approx(width[0], rel=0.05)
+
+
+def test_what_re_entries_of_a_small_county_are_worth_is_not_told_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 60 households over 18 months too few left and came back."""
+    with pytest.raises(NotEnoughData, match="easy, seed 92, 60 households over 18 months: Re-entry into .*too few"):
+        reentry.evaluated("easy", 92, 60, 18, tmp_path)
+    asked = ["reentry.py", "--worlds", "easy", "--seeds", "92", "--households", "60", "--months", "18"]
+    monkeypatch.setattr("sys.argv", asked)
+    with pytest.raises(SystemExit, match="more --households or --months"):
+        reentry.main()
+    assert "60 households over 18 months" in capsys.readouterr().err

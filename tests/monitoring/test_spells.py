@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +326,20 @@ def test_too_few_re_entries_give_no_chance_and_a_note(small: Found) -> None:
 
 def test_the_shipped_rules_are_the_defaults() -> None:
     assert load_rules() == Rules()
+
+
+def test_a_file_that_only_lies_in_the_working_folder_is_no_rule(tmp_path: Path) -> None:
+    """A county's `monitoring.yaml` counts where it is named, and may leave out what it does not change."""
+    (tmp_path / "monitoring.yaml").write_text("spells: {long_stay_months: 12}", encoding="utf-8")
+    said = (
+        "from riskmodel.monitoring.rules import load_rules; rules, named = load_rules(), load_rules('monitoring.yaml'); "
+        "print(rules.spells.long_stay_months, named.spells.long_stay_months, named.assistance == rules.assistance)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        [sys.executable, "-c", said], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert told.stdout.split() == ["18", "12", "True"], told.stderr
 
 
 def test_a_misspelt_rule_is_named(tmp_path: Path) -> None:
