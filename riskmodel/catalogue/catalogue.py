@@ -193,7 +193,7 @@ def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[
     """The columns of a table that expressions over it are read from.
 
     `x_age` is told by the day `x`, where there is no column of that name: `n_working_age` is a count of its own. A later
-    fact needs the day that reveals it too; in a register that holds no such day none of these facts counts.
+    fact needs the day that reveals it too; without it none of these facts counts.
 
     Parameters
     ----------

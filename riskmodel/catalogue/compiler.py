@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
 from riskmodel.engine import known_last, rows_of
-from riskmodel.register.contract import Contract, Table, later_fact
+from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
 """Rows older than this count no more, but for those of `LASTING` tables: what they tell of may still go on."""
@@ -158,7 +158,7 @@ def _column(column: str, definition: Table, county: CountyFiles) -> str:
     known = definition.columns.get(column)
     value = f"CAST({column} AS DOUBLE)" if known is None or known.type in ("number", "integer") else column
     by = known.revealed_by if known else None
-    return f"{later_fact(value, _revealed(by, county)) if by else value} AS {column}"
+    return f"CASE WHEN {_revealed(by, county)} THEN {value} END AS {column}" if by else f"{value} AS {column}"
 
 
 def _joined(aggregates: Mapping[str, Sequence[Feature]], county: CountyFiles) -> str:

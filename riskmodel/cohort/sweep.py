@@ -682,7 +682,7 @@ class _Books:
 
         def revealed(by: str, valid: np.ndarray | None) -> np.ndarray:
             day = raw(by)
-            shown = ~day.known(len(months)) | (_month(day.values) <= last)
+            shown = day.known(len(months)) & (_month(day.values) <= last)
             return shown if valid is None else shown & valid
 
         def column(name: str) -> Vector:
@@ -694,7 +694,7 @@ class _Books:
                     raise NotCovered(f"{name} of what is no day is left to the engine")
                 known = definition.columns.get(name.removesuffix("_age"))
                 age = np.maximum(last - _month(date.values), 0).astype(np.float64)
-                return Vector("number", age, revealed(name.removesuffix("_age"), date.valid) if _late(known) else date.mask)
+                return Vector("number", age, revealed(name.removesuffix("_age"), None) if _late(known) else date.mask)
             found = raw(name)
             by = definition.columns[name].revealed_by if name in definition.columns else None
             return Vector(found.kind, found.values, revealed(by, found.valid), found.words) if by else found

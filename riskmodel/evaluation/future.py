@@ -151,12 +151,9 @@ def _changed(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> pd.DataFra
 
 
 def _later_values(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> dict[str, pd.Series]:
-    """For each column that is a later fact than its row, the rows in which it was not yet revealed.
-
-    Without its day on record it is known with the row, and no later fact.
-    """
+    """For each column that is a later fact than its row, the rows in which it was not yet revealed."""
     by = {c: table.columns[c].revealed_by for c in frame.columns if c in table.columns}
-    return {column: frame[date] > day for column, date in by.items() if date and date in frame.columns}
+    return {column: ~(frame[date] <= day) for column, date in by.items() if date and date in frame.columns}
 
 
 def _other(values: pd.Series, generator: np.random.Generator, furthest: bool = False) -> pd.Series:

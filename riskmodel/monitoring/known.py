@@ -20,7 +20,6 @@ from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
 from riskmodel.register import Register, load_contract
-from riskmodel.register.contract import later_fact
 from riskmodel.register.store import as_frame
 
 
@@ -34,6 +33,8 @@ def open_known(
 ) -> None:
     """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
 
+    A later fact whose day is not on record is known with its row, as in the books of today: help that was taken up on such a
+    day was taken up. (Features, which are asked for of days long past too, leave it out.)
     Of what was told again the version known last is there, and on request all `versions`; of `records` all always are, and
     who asks takes the last. Without a file of these counties the view holds no row; columns that the register lacks are
     NULL.
@@ -46,7 +47,7 @@ def open_known(
     for name, column in definition.columns.items():
         value = name if files and name in held else f"CAST(NULL AS {_SQL.get(column.type, 'VARCHAR')})"
         if files and name in held and column.revealed_by in held:
-            value = later_fact(name, f"{column.revealed_by} <= {day}")
+            value = f"CASE WHEN {column.revealed_by} > {day} THEN NULL ELSE {name} END"
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where

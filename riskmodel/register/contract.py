@@ -105,22 +105,6 @@ def load_contract() -> Contract:
     return Contract(MappingProxyType(tables), MappingProxyType(units), MappingProxyType(beside))
 
 
-def later_fact(value: str, revealed: str) -> str:
-    """SQL of a value that is a later fact than its row: unknown until it is `revealed`.
-
-    Parameters
-    ----------
-    value
-        SQL of the value.
-    revealed
-        SQL of the condition that its day has come. Where the register holds no such day, the value is known with its row.
-
-    >>> later_fact("accepted", "answered_on <= DATE '2023-12-31'")
-    "CASE WHEN coalesce(answered_on <= DATE '2023-12-31', true) THEN accepted END"
-    """
-    return f"CASE WHEN coalesce({revealed}, true) THEN {value} END"
-
-
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` where a known name is close, else nothing.
 

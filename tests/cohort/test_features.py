@@ -215,7 +215,7 @@ def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
     if "assistance" in tables:
         help_ = rows("assistance", "offered_on")
         day = pd.Timestamp(as_of_day(AS_OF, 1))
-        answered = ~(pd.to_datetime(help_["answered_on"]) > day)
+        answered = pd.to_datetime(help_["answered_on"]) <= day
         ended = pd.to_datetime(help_["ended_on"]) <= day
         started = pd.to_datetime(help_["started_on"]) <= day
         recent = help_["age"] < 12

@@ -150,17 +150,17 @@ def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path) -> 
     assert found["offers_12m"].tolist() == [1, 1] and found["suitable_offers_12m"].tolist() == [0, 1]
 
 
-def test_an_answer_whose_day_nobody_wrote_down_is_known_with_its_row(tmp_path: Path) -> None:
-    """Of two offers taken up and one refused only the first answer has a day; the second row came to be known in March."""
+def test_an_answer_whose_day_nobody_wrote_down_speaks_neither_for_a_household_nor_against_it(tmp_path: Path) -> None:
+    """Of two offers taken up and one refused only the first answer has a day; the others may have come after it."""
     help_ = pd.DataFrame({
         "household_id": "1", "measure": ["health", "training", "employment"], "offered_on": "2023-02-02",
-        "known_at": ["2023-02-03", "2023-03-10", "2023-02-03"], "suitable": True, "accepted": [True, True, False],
+        "known_at": "2023-02-03", "suitable": True, "accepted": [True, True, False],
         "answered_on": ["2023-04-05", None, None], "refusal_reason": [None, None, "none_given"],
     })  # fmt: skip
     register = make_register(tmp_path / "r", records=monthly("1", "2023-01", [150.0] * 4), assistance=help_)
     found = known(register, ["2023-01", "2023-02", "2023-03", "2023-04"])
-    assert found["accepted_12m"].tolist() == [0, 0, 1, 2]
-    assert found["refused_no_reason_12m"].tolist() == [0, 1, 1, 1]
+    assert found["accepted_12m"].tolist() == [0, 0, 0, 1]
+    assert found["refused_no_reason_12m"].tolist() == [0, 0, 0, 0]
 
 
 def test_an_event_of_a_household_and_one_of_its_village_are_two(tmp_path: Path) -> None:
