@@ -17,6 +17,7 @@ from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
 from riskmodel.monitoring.drift import INPUTS
 from riskmodel.monitoring.funds import EXCEPTIONS
+from riskmodel.monitoring.known import late_records
 from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
@@ -113,10 +114,12 @@ _SIZE = ("recorded",)
 
 
 def not_told(report: Findings) -> list[Words]:
-    """Why figures of the month are missing, each reason once, and which scored months have no list."""
+    """Why figures of the month are missing or older, each reason once, and which scored months have no list."""
     unlisted = [Words(*note)] if (note := without_list(report.asked)) else []
     if "month" not in report.found:
         return [report.why("month"), *unlisted]
+    if late := report.found["month"].figures.get("records_late_months"):
+        unlisted.append(Words(*late_records(late)))
     return [*(Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())), *unlisted]
 
 

@@ -157,6 +157,12 @@ def test_without_monitoring_the_numbers_are_those_of_the_line() -> None:
     assert "Nobody is monitored." in front(Page(bulletin(asked(), report.found)))
 
 
+def test_the_first_page_says_that_the_line_is_told_by_the_month_before_where_records_come_late() -> None:
+    late = Found({"month_course": course()}, {"monitored": 189, "records_late_months": 1}, [])
+    said = front(Page(bulletin(asked(), found(month=late))))
+    assert "Records come to be known after the last day of their period" in said
+
+
 def test_no_number_speaks_for_a_few_households() -> None:
     few = found()
     few["assistance"].tables["help_timeliness"].loc[0, ["needs", "helped"]] = [255, 4]
