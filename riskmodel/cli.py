@@ -628,7 +628,7 @@ def sheets(
             folder, out, level=by.value, lang=lang.value, earlier=earlier or (), register_path=register,
             decisions_at=decisions, notice=public_notice, tracking_uri=tracking_uri, step=step,
         )  # fmt: skip
-    typer.echo(f"Alerts: {done.alerts:,}, pages to print: {done.pages:,}, workbooks: {done.workbooks:,}. Open {out}")
+    typer.echo(f"Alerts: {done.alerts:,}, files to print: {done.pages:,}, workbooks: {done.workbooks:,}. Open {out}")
     if done.earlier:
         typer.echo(f"Earlier months: {', '.join(done.earlier)}.")
     if done.unsaid:
