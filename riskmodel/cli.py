@@ -666,6 +666,8 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
         typer.echo(f"warning: {rule}: {count:,} rows (kept; {out / 'warnings.parquet'})")
     for name, lost in report.not_found.items():
         typer.echo(f"Columns mapped and not in the data: {name}: {', '.join(lost)}.")
+    for name, unused in report.unused.items():
+        typer.echo(f"Columns left out, with no name of the contract and no mapping: {name}: {', '.join(unused)}.")
     if report.absent:
         typer.echo(f"Tables not in the data: {', '.join(report.absent)}.")
 

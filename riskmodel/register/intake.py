@@ -90,6 +90,8 @@ class IntakeReport:
         Tables that the source names and the data do not hold.
     not_found
         For each table, mapped columns that the files, or some of them, do not have.
+    unused
+        For each table without a mapping of columns, those of its files that bear no name of the contract.
     missing
         For each table of the register, contract columns without values: features that need them are left out.
     """
@@ -99,6 +101,7 @@ class IntakeReport:
     warnings: dict[str, int] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     not_found: dict[str, list[str]] = field(default_factory=dict)
+    unused: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -282,6 +285,9 @@ class _Intake:
         lost += self._in_some_files(table, found, raw)
         if lost:
             self.report.not_found[table.name] = lost
+        read = {name for f in found for name in f.reads} | set(columns_read(origin.where) if origin.where else ())
+        if origin.fields is None and (unused := [name for name in raw.columns if name not in read]):
+            self.report.unused[table.name] = unused
         return [self._on_its_clock(f, table.name, raw) for f in found]
 
     def _in_some_files(self, table: Table, found: Sequence[Field], raw: Raw) -> list[str]:

@@ -81,9 +81,9 @@ class TableSource:
         if fields is None:
             raw = set(raw_columns)
             fields = tuple(
-                Field(table, column, raw=name if name in raw else column.zh)
+                Field(table, column, raw=label)
                 for name, (table, column) in destinations(self.name).items()
-                if name in raw or column.zh in raw
+                if (label := next((label for label in (name, column.zh, column.zh.split("(")[0]) if label in raw), None))
             )
         return tuple({(f.table, f.name): f for f in (*fields, *self.extra, *self.of_household)}.values())
 

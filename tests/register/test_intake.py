@@ -227,6 +227,21 @@ def test_one_record_between_the_quarters_moves_no_other(tmp_path):
     assert (register.first_month, register.last_month) == ("2023-01", "2023-04")
 
 
+def test_a_column_that_is_nowhere_mapped_and_has_no_name_of_the_contract_is_told(tmp_path):
+    frame = records(("a", "2023-01", 1.0, "2023-03-09"), columns="household_id month welfare 录入日期")
+    assert ingest(PLAIN, frame, tmp_path / "r").unused == {"records": ["录入日期"]}
+    columns = {"household_id": "household_id", "month": "month", "welfare": "welfare"}
+    chosen = {"source": "chosen", "tables": {"records": {"columns": columns}}}
+    assert ingest(chosen, frame, tmp_path / "r").unused == {}, "who maps columns has chosen"
+
+
+def test_the_area_of_a_line_may_bear_its_plain_chinese_name(tmp_path):
+    lines = pd.DataFrame({"地区": ["*"], "生效日期": ["2020-01-01"], "标准": [6600]})
+    data = {"records": records(("a", "2023-01", 1.0)), "lines": lines}
+    register = register_of(tmp_path, {"source": "t", "tables": {"records": {}, "lines": {}}}, data)
+    assert register.read("records").line.tolist() == [6600]
+
+
 def test_an_all_blank_column_counts_as_missing(tmp_path):
     frame = records(("a", "2023-01", 1.0, None), columns="household_id month welfare debt")
     report = ingest(PLAIN, frame, tmp_path / "r")
