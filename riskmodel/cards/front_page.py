@@ -215,12 +215,15 @@ def _paid(report: Findings) -> Number:
 
 
 def _seen_coming(report: Findings) -> Number:
-    """Of those that returned, those on the list; the last scored month whose horizon is over."""
+    """Of those that returned, those on the list; of the last scored month of whose horizon the model had learned nothing."""
     title = Words("Returns that the list had seen", "返贫致贫前已在名单")
     told = report.table("misses", "miss_months")
     if told is None:
         return Number(title, why=report.why("misses"))
-    row = told.iloc[-1]
+    news = told[~told["had_learned"].astype(bool)]
+    if not len(news):
+        return Number(title, why=report.why("misses", "seen_coming"))
+    row = news.iloc[-1]
     found, returned = int(row["found"]), int(row["returned"])
     if not returned or not tells(found, returned, report.least):
         return Number(title, why=_TOO_FEW)
