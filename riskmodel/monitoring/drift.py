@@ -225,10 +225,12 @@ def _training_month(asked: Asked, first: int) -> int | None:
 
 
 def _rows(sample: Sample, now: int, month: int, reference: str, least: float) -> Comparison:
-    """Whether households are there as they were."""
+    """Whether households are there as they were.
+
+    Each stands for itself: that all of a village are missing is what is asked about, and no accident of that village.
+    """
     a, b = sample.months[now].there, sample.months[month].there
-    number = sample.cluster.max(initial=0) + 1
-    more = np.bincount(sample.cluster, weights=a.astype(float) - b, minlength=number)
+    more = a.astype(float) - b
     whole = max(int(b.sum()), 1)
     return Comparison(
         INPUTS, "*", ROWS, reference, month_text(month), float(a.sum()), float(b.sum()),

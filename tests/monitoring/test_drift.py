@@ -100,6 +100,17 @@ def test_fen_for_yuan_alarm_also_where_records_come_after_their_month(tmp_path: 
     assert (there["now"], there["then"], there["reference_month"]) == (HOUSEHOLDS, HOUSEHOLDS, "2022-12")
 
 
+def test_whole_villages_that_have_not_reported_are_no_chance(tmp_path: Path) -> None:
+    rows = records()
+    number = rows["household_id"].astype(int)
+    rows["village_id"] = "v" + (number % 24).astype(str)
+    silent = number.mod(24).lt(4) & last(rows)
+    found = report(tmp_path, rows[~silent])
+    assert found.tables["alarms"][["check", "name"]].to_numpy().tolist() == [["rows", "*"]]
+    few = number.mod(24).lt(1) & last(rows)
+    assert report(tmp_path / "few", rows[~few]).tables["alarms"].empty, "one village of 24 is no tenth of the households"
+
+
 def test_a_fixed_sum_that_a_quarter_of_the_households_get_is_no_drift_where_the_sums_of_others_grow(tmp_path: Path) -> None:
     rows = records()
     fixed = rows["household_id"] < "100"
