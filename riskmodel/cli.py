@@ -643,7 +643,7 @@ def sheets(
             folder, out, level=by.value, lang=lang.value, earlier=earlier or (), register_path=register,
             decisions_at=decisions, notice=public_notice, tracking_uri=tracking_uri, step=step,
         )  # fmt: skip
-    typer.echo(f"Alerts: {done.alerts:,}, pages to print: {done.pages:,}, workbooks: {done.workbooks:,}. Open {out}")
+    typer.echo(f"Alerts: {done.alerts:,}, files to print: {done.pages:,}, workbooks: {done.workbooks:,}. Open {out}")
     if done.earlier:
         typer.echo(f"Earlier months: {', '.join(done.earlier)}.")
     if done.unsaid:
@@ -718,6 +718,8 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
         typer.echo(f"warning: {rule}: {count:,} rows (kept; {out / 'warnings.parquet'})")
     for name, lost in report.not_found.items():
         typer.echo(f"Columns mapped and not in the data: {name}: {', '.join(lost)}.")
+    for name, unused in report.unused.items():
+        typer.echo(f"Columns left out, with no name of the contract and no mapping: {name}: {', '.join(unused)}.")
     if report.absent:
         typer.echo(f"Tables not in the data: {', '.join(report.absent)}.")
 

@@ -1,8 +1,12 @@
-"""Text that others wrote, made harmless where people read it: on a page, in a workbook, in a CSV file."""
+"""Text that others wrote, made harmless where people read it: on a page, in a workbook, in a CSV file, as a file's name."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
+from hashlib import sha256
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -10,6 +14,7 @@ _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _LONE_SURROGATES = r"\ud800-\udfff"
 _TURNS_TEXT = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _HARMFUL = re.compile(f"[{_CONTROLS}{_LONE_SURROGATES}{_TURNS_TEXT}]")
+_LONGEST_FILE, _KEPT_OF_IT = 120, 80
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -39,3 +44,23 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     changed = {c: {v: safe for v in table[c].unique() if isinstance(v, str) and (safe := cell(v)) != v} for c in texts}
     safe = {c: table[c].map(lambda v, c=c: changed[c].get(v, v)) for c in texts if changed[c]}
     return table.assign(**safe)
+
+
+def file_name(parts: Sequence[str], ending: str) -> str:
+    """A file name for a place or household, safe on every system and another one for each; 中文 stays as it is.
+
+    >>> file_name(("330100", "a/b"), ".html"), file_name(("甲县", ""), ".html")
+    ('330100_a%2Fb.html', '甲县_-.html')
+    """
+    name = "_".join("".join(map(_in_file_name, part)) or "-" for part in parts)
+    if len(name.encode()) > _LONGEST_FILE:
+        start = name.encode()[:_KEPT_OF_IT].decode(errors="ignore")
+        name = f"{start}~{sha256(name.encode()).hexdigest()[:16]}"
+    return name + ending
+
+
+def _in_file_name(letter: str) -> str:
+    """A letter that no system folds into another (no case, no accent) stays; all but plain digits and letters are quoted."""
+    if unicodedata.category(letter) == "Lo" and unicodedata.normalize("NFKD", letter) == letter:
+        return letter
+    return quote(letter, safe="").replace("_", "%5F").replace(".", "%2E")

@@ -359,9 +359,11 @@ def explain_household(
         If the household is not on the list, or there is no such month.
     """
     from riskmodel.alerts.month import read_alert
-    from riskmodel.cards.alert_sheet import file_name
     from riskmodel.cards.charts import waterfall_svg
+    from riskmodel.cards.rendering import ABSENT, percent
+    from riskmodel.cards.wording import NATURES
     from riskmodel.catalogue import load_catalogue
+    from riskmodel.display import file_name
     from riskmodel.errors import UsageError
     from riskmodel.explain.causes import verdict_words
     from riskmodel.register import commit_file
@@ -383,14 +385,15 @@ def explain_household(
         "en": ("household", "county", "as of", "risk", "rank", "verdict", "confidence"),
         "zh": ("户编号", "县", "月份", "风险", "排名", "原因判断", "把握"),
     }[lang]
+    sure = alert["verdict_confidence"]
     values = (
-        household_id, alert["county_id"], alert["as_of"], f"{alert['risk']:.0%}", alert["rank"],
-        verdict_words(alert["verdict"])[number], f"{alert['verdict_confidence']:.0%}",
+        household_id, alert["county_id"], alert["as_of"], percent(alert["risk"], 0), alert["rank"],
+        verdict_words(alert["verdict"])[number], percent(sure, 0) if sure else ABSENT,
     )  # fmt: skip
     lines = [f"{name:<12}{value}" for name, value in zip(said, values, strict=True)]
     lines += ["", alert[f"reason_{lang}"], ""]
     drivers = sorted(found["drivers"].items(), key=lambda item: -abs(item[1]))
-    told = [(labels[d][number], natures[d], v) for d, v in drivers if abs(v) >= 0.005]
+    told = [(labels[d][number], NATURES[natures[d]][number], v) for d, v in drivers if abs(v) >= 0.005]
     if register_path is None:
         return Story(lines, told, picture)
     earlier, said, parts = _story_of_change(folder, household_id, labels, number, since, register_path, tracking_uri)
@@ -469,9 +472,10 @@ def write_sheets(
     from collections import defaultdict
 
     from riskmodel.alerts.history import ScoredMonth, earlier_months
-    from riskmodel.cards.alert_sheet import file_name, notice_page, sheets_of, sheets_page
+    from riskmodel.cards.alert_sheet import notice_page, sheets_of, sheets_page
     from riskmodel.cards.workbook import write_workbook
     from riskmodel.catalogue import load_catalogue
+    from riskmodel.display import file_name
     from riskmodel.errors import UsageError
     from riskmodel.register import checked_target, commit_directory
     from riskmodel.review.rules import load_rules

@@ -24,6 +24,7 @@ from riskmodel.alerts.alerts import ALERT_COLUMNS, explain_alerts, read_capacity
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.month import read_alert, write_month
 from riskmodel.alerts.scoring import score
+from riskmodel.cards.wording import NATURES
 from riskmodel.cli import _apart, app
 from riskmodel.errors import NotFound, RiskmodelError, UsageError, refused_by_disk
 from riskmodel.model.tracking import load_model, promote, promotion_of
@@ -562,6 +563,7 @@ def test_one_households_story(county: County) -> None:
         story = explain_household(county.alerts, household, lang)
         assert any(line.startswith(word) for line in story.lines)
         assert story.waterfall.read_text(encoding="utf-8").startswith("<?xml")
+        assert {nature for _, nature, _ in story.drivers} <= {words._asdict()[lang] for words in NATURES.values()}
     scores = pd.read_parquet(county.alerts / "scores.parquet")
     last = scores.sort_values("rank")["household_id"].iloc[-1]
     with pytest.raises(NotFound, match="is not on the list"):

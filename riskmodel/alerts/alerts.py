@@ -354,7 +354,8 @@ def _reasons(
         guarded = [n for n in shield_names[i].split(", ") if n]
         texts = []
         for lang, said in (("en", _EN), ("zh", _ZH)):
-            parts = [said["risk"].format(of=round(risks[i] * 100))]
+            of = round(risks[i] * 100)
+            parts = [said["risk"].format(of=of) if of else said["small_risk"]]
             if leading:
                 parts.append(said["drivers"] + said["sep"].join(getattr(d, lang) for d in leading))
             told = [words(getattr(f, lang), values[i]) for f in held]
@@ -377,6 +378,7 @@ def _reasons(
 
 _EN = {
     "risk": "Of 100 such households about {of} fall",
+    "small_risk": "Of 100 such households fewer than one falls",
     "drivers": "The score relies on: ",
     "facts": "Facts on record: ",
     "no_fact": "No dated fact on record: the visit should find out",
@@ -392,6 +394,7 @@ _EN = {
 }
 _ZH = {
     "risk": "此类农户每100户约{of}户返贫致贫",
+    "small_risk": "此类农户每100户返贫致贫不足1户",
     "drivers": "评分依据：",
     "facts": "记录在案的事实：",
     "no_fact": "无有日期的事实记录，请走访查明",

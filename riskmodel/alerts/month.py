@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from riskmodel.alerts.alerts import Explained
 from riskmodel.alerts.scoring import Scores
 from riskmodel.alerts.spreadsheet import write_excel
 from riskmodel.catalogue import Feature
-from riskmodel.display import cells
+from riskmodel.display import cells, file_name
 from riskmodel.errors import NotFound
 from riskmodel.evaluation.capacity import actions
 from riskmodel.explain.causes import missing_drivers
@@ -149,7 +148,7 @@ def write_lists(stage: Path) -> None:
     (stage / "workbooks").mkdir()
     alerts = file.read().to_pandas()
     for county, rows in alerts.groupby("county_id", sort=True):
-        write_excel(rows, stage / "workbooks" / f"{quote(str(county), safe='')}.xlsx")
+        write_excel(rows, stage / "workbooks" / file_name([str(county)], ".xlsx"))
 
 
 def has_list(manifest: Mapping[str, Any]) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -40,7 +38,7 @@ STATES = {
 _MIXED = Words("mixed; its subjective part is only a clue, to be verified", "主客观综合，其中主观因素仅为线索，待核实")
 _FACTS, _QUESTIONS, _MEASURES, _PARTS = 4, 4, 3, 3
 _LEAST = 0.05
-_LONGEST_ID, _LONGEST_FILE = 80, 120
+_LONGEST_ID = 80
 
 
 @dataclass(frozen=True)
@@ -254,20 +252,6 @@ def notice_page(month: ScoredMonth, households: Sequence[tuple[str, str]], lang:
     shown = rows[confirmed & with_adult].astype(str).sort_values(list(rows.columns)).map(plain)
     page = render("notice.html.j2", rows=shown.to_dict("records"), as_of=month.as_of, lang=lang)
     return page, int((confirmed & ~with_adult).sum())
-
-
-def file_name(area: Sequence[str], ending: str) -> str:
-    """A file name for a place, safe on every system and another one for every place.
-
-    >>> file_name(("330100", "a/b"), ".html")
-    '330100_a%2Fb.html'
-    >>> file_name(("330100", ""), ".html")
-    '330100_-.html'
-    """
-    name = "_".join(quote(part, safe="").replace("_", "%5F").replace(".", "%2E") or "-" for part in area)
-    if len(name) > _LONGEST_FILE:
-        name = f"{name[:80]}~{sha256(name.encode()).hexdigest()[:16]}"
-    return name + ending
 
 
 def _drivers(month: ScoredMonth, alerts: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:

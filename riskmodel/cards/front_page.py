@@ -17,6 +17,7 @@ from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring import writing
 from riskmodel.monitoring.drift import INPUTS
 from riskmodel.monitoring.funds import EXCEPTIONS
+from riskmodel.monitoring.known import late_records
 from riskmodel.monitoring.part import without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
@@ -113,10 +114,12 @@ _SIZE = ("recorded",)
 
 
 def not_told(report: Findings) -> list[Words]:
-    """Why figures of the month are missing, each reason once, and which scored months have no list."""
+    """Why figures of the month are missing or older, each reason once, and which scored months have no list."""
     unlisted = [Words(*note)] if (note := without_list(report.asked)) else []
     if "month" not in report.found:
         return [report.why("month"), *unlisted]
+    if late := report.found["month"].figures.get("records_late_months"):
+        unlisted.append(Words(*late_records(late)))
     return [*(Words(*note) for note in dict.fromkeys(report.found["month"].lacks.values())), *unlisted]
 
 
@@ -212,12 +215,15 @@ def _paid(report: Findings) -> Number:
 
 
 def _seen_coming(report: Findings) -> Number:
-    """Of those that returned, those on the list; the last scored month whose horizon is over."""
+    """Of those that returned, those on the list; of the last scored month of whose horizon the model had learned nothing."""
     title = Words("Returns that the list had seen", "返贫致贫前已在名单")
     told = report.table("misses", "miss_months")
     if told is None:
         return Number(title, why=report.why("misses"))
-    row = told.iloc[-1]
+    news = told[~told["had_learned"].astype(bool)]
+    if not len(news):
+        return Number(title, why=report.why("misses", "seen_coming"))
+    row = news.iloc[-1]
     found, returned = int(row["found"]), int(row["returned"])
     if not returned or not tells(found, returned, report.least):
         return Number(title, why=_TOO_FEW)

@@ -32,7 +32,7 @@ from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
-from riskmodel.monitoring.known import drawn_counties
+from riskmodel.monitoring.known import drawn_counties, late_records, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules
 from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
@@ -147,10 +147,13 @@ def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) ->
 
 def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
     register, rules, now = asked.register, asked.rules.drift, asked.as_of
-    first, step = month_number(register.first_month), register.step_months
+    late, step = reported_late(asked), register.step_months
+    first = month_number(register.first_month) + late
     references = _last_year(asked, first)
     if not references:
         notes.append(_NO_YEAR)
+    if late:
+        notes.append(late_records(late))
     trained = _training_month(asked, first)
     if trained is not None and trained not in references.values():
         references[TRAINING] = trained
@@ -159,7 +162,7 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     looked_at = sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)})
     steps = _steps_looked_at(now, first, step)
     of_units = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
-    sample = sampled(asked, looked_at, of_units)
+    sample = sampled(asked, looked_at, of_units, late)
     if sample.drawn:
         notes.append(_drawn(len(sample.counties)))
     tables = [table for table in _DELIVERED if references and register.has(table)]
@@ -222,10 +225,12 @@ def _training_month(asked: Asked, first: int) -> int | None:
 
 
 def _rows(sample: Sample, now: int, month: int, reference: str, least: float) -> Comparison:
-    """Whether households are there as they were."""
+    """Whether households are there as they were.
+
+    Each stands for itself: that all of a village are missing is what is asked about, and no accident of that village.
+    """
     a, b = sample.months[now].there, sample.months[month].there
-    number = sample.cluster.max(initial=0) + 1
-    more = np.bincount(sample.cluster, weights=a.astype(float) - b, minlength=number)
+    more = a.astype(float) - b
     whole = max(int(b.sum()), 1)
     return Comparison(
         INPUTS, "*", ROWS, reference, month_text(month), float(a.sum()), float(b.sum()),

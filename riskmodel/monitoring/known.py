@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import md5
+from statistics import median_low
 from typing import Any
 
 import duckdb
@@ -19,6 +20,7 @@ from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
+from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import as_frame
 
@@ -67,6 +69,33 @@ def read_known(asked: Asked, table: str, county: str) -> pd.DataFrame:
         open_known(connection, asked, table, [county])
         rows = f"SELECT {', '.join(columns)} FROM sorted_{table} ORDER BY {', '.join(definition.order)}"
         return as_frame(connection.sql(rows).to_arrow_table())
+
+
+def reported_late(asked: Asked) -> int:
+    """Months by which the newest period with known records lags behind, as a rule: 0 where they come within their period.
+
+    The median over the periods up to that of the report: one in which nothing came makes no rule.
+    """
+    files = [str(file) for county in asked.counties if (file := asked.register.file("records", county)) is not None]
+    with engine() as connection:
+        found = connection.execute(f"SELECT month, min(known_at) FROM {rows_of(*files)} GROUP BY month").fetchall()
+    came = {month_number(month): known for month, known in found}
+    step = asked.register.step_months
+    behind = []
+    for period in range(asked.as_of, month_number(asked.register.first_month) - 1, -step):
+        day = as_of_day(period, step)
+        known = [month for month, known_at in came.items() if month <= period and known_at <= day]
+        behind += [period - max(known)] if known else []
+    return median_low(behind) if behind else 0
+
+
+def late_records(months: int) -> tuple[str, str]:
+    """That each month is told by the records of so many months before, in English and Chinese."""
+    return (
+        "Records come to be known after the last day of their period: each month is told by the records of the period that "
+        f"began {months} month(s) before it.",
+        f"记录在期末之后才报送：各期均以{months}个月前的一期记录统计。",
+    )
 
 
 _SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}

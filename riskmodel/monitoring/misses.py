@@ -72,7 +72,8 @@ def report_misses(asked: Asked) -> Found:
     Returns
     -------
     Found
-        Tables `misses` (one row a miss, with its `miss_class`), `miss_classes`, `miss_months` and `miss_townships` (counts
+        Tables `misses` (one row a miss, with its `miss_class`), `miss_classes`, `miss_months` (`had_learned`: the model knew
+        of outcomes after the month, so that its list is no test) and `miss_townships` (counts
         in texts, none below ten); without scored months, without a model or before any horizon is over, none and a note.
 
     Raises
@@ -90,6 +91,8 @@ def report_misses(asked: Asked) -> Found:
     lacking = [name for name in HUMAN if name not in steps_of(asked.register)]
     if lacking:
         notes.append(_lacking(lacking))
+    if foreseen := [month.as_of for month in over if _had_learned(asked.model, month)]:
+        notes.append(_learned(foreseen))
     pairs = [_month(asked, asked.model, month) for month in over]
     misses = _worst_first(pd.concat([found for found, _ in pairs], ignore_index=True))
     tables = {
@@ -98,13 +101,20 @@ def report_misses(asked: Asked) -> Found:
         "miss_townships": _by_township(misses),
         "misses": misses,
     }
+    lacks = {"seen_coming": _learned(foreseen)} if len(foreseen) == len(over) else {}
     shares = misses["miss_class"].value_counts(normalize=True)
     figures: dict[str, Any] = {"missed_returns": int(misses["miss"].eq(MISSED).sum())}
     figures["false_alerts"] = int(misses["miss"].eq(FALSE).sum())
     if len(misses):
         figures["sure_share"] = float(misses["sure"].mean())
         figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES}
-    return Found(tables, figures, notes)
+    return Found(tables, figures, notes, lacks)
+
+
+def _had_learned(model: RiskModel, month: ScoredMonth) -> bool:
+    """Whether the training of the model knew of outcomes after the month that it scored."""
+    trained_to = model.evidence.get("trained_to")
+    return trained_to is not None and month.number < month_number(trained_to) + model.run.label.horizon_months
 
 
 def _worst_first(misses: pd.DataFrame) -> pd.DataFrame:
@@ -137,6 +147,7 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     )
     counts = {
         "as_of": month.as_of,
+        "had_learned": _had_learned(model, month),
         "scored": len(scores),
         "listed": int(scores["listed"].sum()),
         "not_known": int((~known).sum()),
@@ -340,6 +351,15 @@ def _lacking(lacking: list[str]) -> tuple[str, str]:
         f"The register's columns do not tell these classes: {', '.join(_SAID[name][0] for name in lacking)}. "
         "Such misses go to a later class.",
         f"登记数据的字段不足以判断下列类别：{'、'.join(_SAID[name][1] for name in lacking)}，此类偏差归入其后的类别。",
+    )
+
+
+def _learned(months: list[str]) -> tuple[str, str]:
+    return (
+        "The model that scored these months had learned from what became known after them, so that their lists look better "
+        f"than any drawn beforehand: {', '.join(months)}. Lists of months after its training tell what it is worth.",
+        f"对以下月份评分的模型，训练时已用到其后的结果，名单效果好于事先所能做到的：{'、'.join(months)}。"
+        "实际效果须看训练之后月份的名单。",
     )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
-from riskmodel.monitoring.known import open_known
+from riskmodel.monitoring.known import late_records, open_known, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 from riskmodel.register import load_contract
@@ -31,10 +31,11 @@ def report_month(asked: Asked) -> Found:
     -------
     Found
         Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
-        record of the period, and of these below the line), `monitored` (in open monitoring on the last day), `entered`
-        and `left` (monitoring), `struck` (households with an event that first came to be known, leaving out what was
-        known to be unverified), `helped` (help begun), `paid` (yuan), `listed` and `new_on_list` (scored months: on the
-        list, and of these not on the list scored before). What the register cannot give has no column and a note.
+        record of the period, or of the newest that is known by then as a rule, and of these below the line), `monitored` (in
+        open monitoring on the last day), `entered` and `left` (monitoring), `struck` (households with an event that first
+        came to be known, leaving out what was known to be unverified), `helped` (help begun), `paid` (yuan), `listed` and
+        `new_on_list` (scored months: on the list, and of these not on the list scored before). Figure
+        `records_late_months` where records come after their period. What the register cannot give has no column and a note.
     """
     step = asked.register.step_months
     first = max(month_number(asked.register.first_month), asked.as_of - _BACK)
@@ -42,7 +43,8 @@ def report_month(asked: Asked) -> Found:
     table = pd.DataFrame({"as_of": [month_text(period) for period in periods]})
     lacks: dict[str, tuple[str, str]] = {}
     with engine() as connection:
-        counted = [dict(_counts(connection, replace(asked, as_of=period))) for period in periods]
+        late = reported_late(asked)
+        counted = [dict(_counts(connection, replace(asked, as_of=period), late)) for period in periods]
     table = pd.concat([table, pd.DataFrame(counted, dtype=object)], axis=1)
     if asked.scored:
         table = table.merge(_lists(asked), "left", on="as_of")
@@ -55,11 +57,14 @@ def report_month(asked: Asked) -> Found:
     figures = {
         name: None if pd.isna(value) else float(value) if name == "paid" else int(value) for name, value in now.items()
     }
-    return Found({"month_course": table}, figures, [_READING, *dict.fromkeys(lacks.values())], lacks)
+    if late:
+        figures["records_late_months"] = late
+    notes = [_READING, *([late_records(late)] if late else []), *([] if now["recorded"] else [_NO_RECORDS])]
+    return Found({"month_course": table}, figures, [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tuple[str, Any]]:
-    """The figures of one period as known on its last day."""
+def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked, late: int) -> Iterator[tuple[str, Any]]:
+    """The figures of one period as known on its last day; its records are those of so many months before."""
     register, counties = asked.register, asked.counties
     since = as_of_day(asked.as_of - register.step_months, register.step_months)
     within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
@@ -67,14 +72,15 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
     def count(sql: str) -> Any:
         return connection.execute(sql).fetchone()[0]
 
-    begins = f"month >= DATE '{first_day(asked.as_of)}' AND month <= DATE '{asked.day}'"
-    open_known(connection, asked, "records", counties, begins)
+    open_known(connection, asked, "records", counties, f"month = DATE '{first_day(asked.as_of - late)}'")
     last = (
         "SELECT household_id, arg_max(welfare < line, (month, known_at)) AS below FROM sorted_records GROUP BY household_id"
     )
-    yield "recorded", count("SELECT count(DISTINCT household_id) FROM sorted_records")
+    recorded = count("SELECT count(DISTINCT household_id) FROM sorted_records")
+    yield "recorded", recorded
     if {"welfare", "line"} <= set(register.columns("records")):
-        yield "below_line", count(f"SELECT count(*) FILTER (WHERE below) FROM ({last})")
+        below = count(f"SELECT count(*) FILTER (WHERE below) FROM ({last})")
+        yield "below_line", below if recorded else None
     if register.has("spells"):
         open_known(connection, asked, "spells", counties)
         distinct = "SELECT count(DISTINCT household_id) FROM sorted_spells WHERE"
@@ -136,6 +142,11 @@ _READING = (
     "本月：各月均按当月最后一天已知的情况统计。低于监测线的户数以当月有记录的农户为限。"
     "遭遇突发事件的农户按当月首次知悉的事件统计，不论事件何时发生；更正不重复计算，已知未核实的不计。"
     "名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
+)
+
+_NO_RECORDS = (
+    "No record of the month was known on its last day: who is below the line cannot be told.",
+    "截至期末没有已知的当期记录，无法统计低于监测线的户数。",
 )
 _NO_SPELLS = (
     "The register holds no monitoring spells: who is monitored, who came and who left cannot be told.",

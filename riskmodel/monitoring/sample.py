@@ -86,8 +86,10 @@ class Sample:
     for_units: np.ndarray
 
 
-def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int]) -> Sample:
+def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int], late: int = 0) -> Sample:
     """Read the columns of some months, and of those that units are told by for the households that are drawn for it.
+
+    The rows of a month are of the period so many months before (`late`), each as known at the end of the month.
 
     Of a larger register every k-th group of rows of each county is read, so that about as many households are seen as the
     rules say.
@@ -110,7 +112,7 @@ def sampled(asked: Asked, months: Sequence[int], of_units: Sequence[int]) -> Sam
     share = min(1.0, rules.unit_households / max(seen, 1.0))
 
     def one(file: Path) -> dict[str, np.ndarray]:
-        return _rows_of(register, file, groups[file], months, of_units, share, list(kinds))
+        return _rows_of(register, file, groups[file], months, of_units, share, list(kinds), late)
 
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(one, groups))
@@ -140,10 +142,11 @@ def _rows_of(
     of_units: Sequence[int],
     share: float,
     columns: list[str],
+    late: int,
 ) -> dict[str, np.ndarray]:
     """Columns of the rows of the months in some groups of rows, each as known at the end of its month, its last version.
 
-    Of months that are `of_units` alone, a share of the households.
+    Of months that are `of_units` alone, a share of the households. A month has the rows of the period so many months before.
     """
     source = pq.ParquetFile(file)
     known = ["known_at"] if "known_at" in source.schema_arrow.names else []
@@ -154,7 +157,7 @@ def _rows_of(
         some = pa.array(drawn(ids.dictionary.to_pylist(), share)).take(ids.indices)
         keep = None
         for month in sorted({*months, *of_units}):
-            this = pc.equal(piece["month"], pa.scalar(first_day(month), pa.date32()))
+            this = pc.equal(piece["month"], pa.scalar(first_day(month - late), pa.date32()))
             if known:
                 day = pa.scalar(as_of_day(month, register.step_months), pa.date32())
                 this = pc.and_(this, pc.less_equal(piece["known_at"], day))
@@ -168,7 +171,7 @@ def _rows_of(
     table = pa.concat_tables(pieces)
     del pieces
     day = pd.to_datetime(table["month"].to_pandas())
-    month_no = (day.dt.year * 12 + day.dt.month - 1).to_numpy()
+    month_no = (day.dt.year * 12 + day.dt.month - 1 + late).to_numpy()
     if known:
         order = np.argsort(table["known_at"].cast(pa.int32()).to_numpy(), kind="stable")
         ordered = pd.DataFrame({"household_id": table["household_id"].to_pandas(), "month_no": month_no}).iloc[order]

@@ -73,7 +73,8 @@ def report_spells(asked: Asked) -> Found:
             rows[["alerts", *VERDICTS]] = rows[["alerts", *VERDICTS]].fillna(0).astype(int)
         tables["list_makeup"] = _makeup(listed, alerts)
         if len(listed["long_stays"]) and not listed["long_stays"]["alerts"].any():
-            notes.append(_STAYED_UNRANKED)
+            below = listed["long_stays"]["kind"].eq(POVERTY).all()
+            notes.append(_STAYED_BELOW if below else _STAYED_UNRANKED)
     tables |= listed
     if "removed" in found:
         tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
@@ -579,6 +580,12 @@ _STAYED_UNRANKED = (
     "Nobody who stays long was on a list of the scored months named: who is in open monitoring is not ranked, so that only "
     "months from before they came into monitoring know their causes. Name those months too (--alerts DIR).",
     "长期监测户均不在所提供评分月份的名单上：正在监测的农户不参与排序，只有其纳入监测之前的评分月份才有原因判定。"
+    "请一并提供这些月份（--alerts 目录）。",
+)
+_STAYED_BELOW = (
+    "Nobody who stays long was on a list of the scored months named: who is below the line already is not ranked, so that "
+    "only months from before they fell know their causes. Name those months too (--alerts DIR).",
+    "长期低于监测线的农户均不在所提供评分月份的名单上：已低于监测线的农户不参与排序，只有其跌落之前的评分月份才有原因判定。"
     "请一并提供这些月份（--alerts 目录）。",
 )
 _NO_ALERTS = (

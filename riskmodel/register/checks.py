@@ -16,6 +16,7 @@ above_maximum          more than the contract's upper bound, or more than any fi
 in_the_future          after the day on which the row was known, or after the data end
 more_than_<column>     a part that exceeds its whole
 before_<column>        an end before its beginning
+between_periods        a month in which no period begins: the periods are those of most rows
 conflicting_duplicate  the same key, known on the same day, with different values
 unknown_household      the household has no record
 unknown_village        no household lives in the village
@@ -55,6 +56,7 @@ IN_WORDS = {
     "below_minimum": "below the smallest allowed value",
     "above_maximum": "above the largest allowed value",
     "in_the_future": "a date in the future",
+    "between_periods": "a month between two periods",
     "conflicting_duplicate": "the same key again with different values",
     "unknown_household": "a household without any record",
     "unknown_village": "a village in which no household lives",
@@ -73,6 +75,13 @@ _ERROR = r"[#＃](N/A|NV|[^#＃\s]+[!?！？]|[#＃]+)|(ERR|错误)[:：][0-9]{3
 _COMPACT_DAY = r"'^([0-9]{4})([0-9]{2})([0-9]{2})$', '\1-\2-\3'"
 _DAY = r"'^([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?$', '\1-\2-\3'"
 _MONTH = r"'^([0-9]{4})(?:[-/年]([0-9]{1,2})月?|[.]([0-9]{2}|[2-9])|([0-9]{2}))$', '\1-\2\3\4-01'"
+_QUARTER = "[0-9]{4}(?:-?[Qq]|年第?)([1-4一二三四])(?:季度?)?"
+
+# A quarter or a year that is named as such, in a register of quarters or of years.
+_WHOLE_PERIODS = {
+    3: "quarter_month({x})",
+    12: "CASE WHEN regexp_full_match({x}, '[0-9]{{4}}年?') THEN try_cast(left({x}, 4) || '-01-01' AS DATE) END",
+}
 
 
 def reading_numbers(decimal: str) -> str:
@@ -105,6 +114,9 @@ CREATE MACRO iso_day(x) AS CASE WHEN regexp_full_match(x, '[0-9]{{4}}-[0-9]{{1,2
 CREATE MACRO plain_date(x) AS
     iso_day(regexp_replace(regexp_replace(without_time(x), {_COMPACT_DAY}), {_DAY}));
 CREATE MACRO plain_month(x) AS coalesce(plain_date(x), iso_day(regexp_replace(without_time(x), {_MONTH})));
+CREATE MACRO quarter_of(x) AS translate(regexp_extract(x, '{_QUARTER}', 1), '一二三四', '1234')::INTEGER;
+CREATE MACRO quarter_month(x) AS CASE WHEN regexp_full_match(x, '{_QUARTER}')
+    THEN iso_day(concat(left(x, 4), '-', 3 * quarter_of(x) - 2, '-01')) END;
 CREATE MACRO number(x) AS plain_number(plain(trimmed(x)));
 CREATE MACRO yes(x) AS plain_yes(plain(trimmed(x)));
 CREATE MACRO as_date(x) AS plain_date(plain(trimmed(x)));
@@ -183,6 +195,8 @@ class Compiler:
         `auto`, or a strptime format.
     data_until
         Last day on which anything can have happened.
+    named_by_last
+        Whether a month in a file is the last of its period; a register names a period by its first.
     """
 
     table: Table
@@ -194,6 +208,7 @@ class Compiler:
     lag_days: int
     date_format: str
     data_until: date
+    named_by_last: bool = False
 
     def select(self, view: str, where: str | None) -> str:
         """SELECT of each row as `__file, __row, <column> ..., __reasons`.
@@ -304,7 +319,13 @@ class Compiler:
         else:
             day = f"plain_month({g})" if column.type == "month" else f"plain_date({g})"
         day = f"CASE WHEN {day} >= DATE '1900-01-01' THEN {day} END"
-        return f"CAST(date_trunc('month', {day}) AS DATE)" if column.type == "month" else day
+        if column.type != "month":
+            return day
+        before = f" - INTERVAL {self.step_months - 1} MONTH" if self.named_by_last else ""
+        month = f"CAST(date_trunc('month', {day}){before} AS DATE)"
+        if native or self.date_format != "auto" or self.step_months not in _WHOLE_PERIODS:
+            return month
+        return f"coalesce({_WHOLE_PERIODS[self.step_months].format(x=g)}, {month})"
 
     def _known_at(self) -> str:
         about = self.table.dated_by

@@ -53,6 +53,7 @@ _ORDER = (
     "lines", "records", "households", "villages", "household_projects", "projects", "events", "spells",
     "assistance", "visits",
 )  # fmt: skip
+_CALENDAR = (3, 6, 12)  # quarters, half-years and years, which books name by their beginning or by their end
 _ONE_COLUMN = " It has a single column: fields are told apart by commas, tabs or semicolons."
 
 
@@ -89,6 +90,8 @@ class IntakeReport:
         Tables that the source names and the data do not hold.
     not_found
         For each table, mapped columns that the files, or some of them, do not have.
+    unused
+        For each table without a mapping of columns, those of its files that bear no name of the contract.
     missing
         For each table of the register, contract columns without values: features that need them are left out.
     """
@@ -98,6 +101,7 @@ class IntakeReport:
     warnings: dict[str, int] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     not_found: dict[str, list[str]] = field(default_factory=dict)
+    unused: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -243,7 +247,7 @@ class _Intake:
         self._refuse_identities(name, raw, fields, kinds)
         compiler = Compiler(
             table, fields, kinds, not raw.text, texts_of(raw), self.source.step_months, self.source.reporting_lag_days,
-            self.source.date_format, self.source.data_until or dt.date.today(),
+            self.source.date_format, self.source.data_until or dt.date.today(), self.source.period_named_by == "last",
         )  # fmt: skip
         self._refuse_unknown_filter(origin, raw)
         select = f"CREATE TABLE read_{name} AS {compiler.select(raw.view, origin.where)}"
@@ -253,6 +257,8 @@ class _Intake:
         self.report.tables[name] = TableReport(rows_in=rows, filtered=everything - rows)
         if rows == 0 and name == "records":
             raise ContractError(f"{self._files(name)}: there are no rows to take in.")
+        if name == "records":
+            self._hold_to_periods(raw)
         self._accept(table, fields)
 
     def _found_fields(self, table: Table, origin: TableSource, raw: Raw) -> list[Field]:
@@ -279,6 +285,9 @@ class _Intake:
         lost += self._in_some_files(table, found, raw)
         if lost:
             self.report.not_found[table.name] = lost
+        read = {name for f in found for name in f.reads} | set(columns_read(origin.where) if origin.where else ())
+        if origin.fields is None and (unused := [name for name in raw.columns if name not in read]):
+            self.report.unused[table.name] = unused
         return [self._on_its_clock(f, table.name, raw) for f in found]
 
     def _in_some_files(self, table: Table, found: Sequence[Field], raw: Raw) -> list[str]:
@@ -393,6 +402,33 @@ class _Intake:
                     f"{self.source.label}, tables.{origin.name}.where: no column {name!r} in "
                     f"{self._labels(raw, origin.name)}{meant(name, raw.columns)}."
                 )
+
+    def _hold_to_periods(self, raw: Raw) -> None:
+        """Refuse records between the periods of most; also periods named by the ends of quarters, until that is said.
+
+        A period is looked at on its last day, and a wrong name or a stray first month would make every such day wrong.
+        """
+        step = self.source.step_months
+        number = "year(month) * 12 + month(month) - 1"
+        good = "FROM read_records WHERE len(__reasons) = 0"
+        usual = self.connection.execute(
+            f"SELECT ({number}) % {step} AS place, min(month) {good} GROUP BY place ORDER BY count(*) DESC, place LIMIT 1"
+        ).fetchall()
+        if step == 1 or not usual:
+            return
+        place, first = usual[0]
+        if self.source.period_named_by is None and step in _CALENDAR and place == step - 1:
+            name = f"{first:%Y-%m}"
+            after = month_text(month_number(first) + step - 1)
+            raise ContractError(
+                f"{self._labels(raw, 'records')}: the periods of {step} months are named by months in which a calendar "
+                f"period ends, such as {name}, and nobody has told whether that is the period that ends with {name} or the "
+                f"one that begins with it (up to {after}). Write `period_named_by: last` or `period_named_by: first` in "
+                f"{self.source.label}."
+            )
+        self.connection.execute(f"""
+            UPDATE read_records SET __reasons = list_append(__reasons, 'between_periods:month')
+            WHERE ({number}) % {step} <> {place}""")
 
     def _with_expressions(self, sql: str, name: str, raw: Raw, fields: Sequence[Field]) -> list[tuple]:
         """Run SQL with the source's own expressions in it; a failure names the expression, not the value."""

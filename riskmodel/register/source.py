@@ -81,9 +81,9 @@ class TableSource:
         if fields is None:
             raw = set(raw_columns)
             fields = tuple(
-                Field(table, column, raw=name if name in raw else column.zh)
+                Field(table, column, raw=label)
                 for name, (table, column) in destinations(self.name).items()
-                if name in raw or column.zh in raw
+                if (label := next((label for label in (name, column.zh, column.zh.split("(")[0]) if label in raw), None))
             )
         return tuple({(f.table, f.name): f for f in (*fields, *self.extra, *self.of_household)}.values())
 
@@ -104,6 +104,7 @@ class Source:
     sha256: str
     tables: Mapping[str, TableSource]
     step_months: int = 1
+    period_named_by: str | None = None
     reporting_lag_days: int = 0
     pseudonymised: bool = False
     encoding: str = "auto"
@@ -115,8 +116,8 @@ class Source:
 _LONGEST_LAG_DAYS = 3660
 _MOST_ROWS_ABOVE = 1000
 _SOURCE_KEYS = {
-    "source": str, "step_months": int, "reporting_lag_days": int, "pseudonymised": bool, "encoding": str,
-    "date_format": str, "max_quarantined_share": (int, float), "data_until": dt.date, "tables": dict,
+    "source": str, "step_months": int, "period_named_by": str, "reporting_lag_days": int, "pseudonymised": bool,
+    "encoding": str, "date_format": str, "max_quarantined_share": (int, float), "data_until": dt.date, "tables": dict,
 }  # fmt: skip
 _TABLE_KEYS = {
     "file": str, "sheet": str, "header_row": int, "decimal": str, "table": str, "query": str, "where": str, "same_as": str,
@@ -225,6 +226,8 @@ class _Reader:
             raise self.refuse("tables", "there is no table 'records', the one that a register cannot do without")
         if not 1 <= content.get("step_months", 1) <= 12:
             raise self.refuse("top level", "step_months must lie between 1 and 12")
+        if content.get("period_named_by", "first") not in ("first", "last"):
+            raise self.refuse("top level", "period_named_by must be first or last, the month that names a period")
         if not 0 <= content.get("max_quarantined_share", 0.5) <= 1:
             raise self.refuse("top level", "max_quarantined_share must lie between 0 and 1")
         if not 0 <= content.get("reporting_lag_days", 0) <= _LONGEST_LAG_DAYS:

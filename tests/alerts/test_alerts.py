@@ -11,9 +11,9 @@ from tests.explain.test_causes import CATALOGUE, DRIVERS, IDLE, PEERS
 SUBJECTIVE = {d.name for d in CATALOGUE.drivers if d.nature == "subjective"}
 
 
-def told(**pushes: float) -> Explained:
+def told(risk: float = 0.4, **pushes: float) -> Explained:
     """The alert of an able household that works and farms far less than its peers, with these log-odds."""
-    row = {"household_id": "0412", "county_id": "k1", "as_of": "2023-06", "risk": 0.4, "rank": 1, "model_version": "1"}
+    row = {"household_id": "0412", "county_id": "k1", "as_of": "2023-06", "risk": risk, "rank": 1, "model_version": "1"}
     effects = pd.DataFrame({d.name: [1.0] for d in CATALOGUE.drivers if d.nature == "objective"} | {BEHAVIOUR: [1.0]})
     drivers = pd.DataFrame([{d: pushes.get(d, 0.0) for d in DRIVERS}])
     return in_words(
@@ -40,6 +40,13 @@ def test_behaviour_is_a_reason_where_the_verdict_judges_it() -> None:
     assert alert["verdict"] == "subjective" and alert["subjective_share"] > 0
     assert list(alert[["driver_1", "driver_2"]]) == ["level", "work"]
     assert CATALOGUE.driver_by_name["work"].en in alert["reason_en"]
+
+
+def test_a_risk_below_one_in_a_hundred_is_not_told_as_nobody() -> None:
+    alert = told(risk=0.003).frame.iloc[0]
+    assert alert["reason_en"].startswith("Of 100 such households fewer than one falls.")
+    assert alert["reason_zh"].startswith("此类农户每100户返贫致贫不足1户。")
+    assert told(risk=0.012).frame.iloc[0]["reason_en"].startswith("Of 100 such households about 1 fall.")
 
 
 def measures_of(driver: str) -> set[str]:

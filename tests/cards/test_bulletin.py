@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_without_monitoring_the_numbers_are_those_of_the_line() -> None:
     ]
     assert lists(report)[0].title.en == "Long or again below the line"
     assert "Nobody is monitored." in front(Page(bulletin(asked(), report.found)))
+
+
+def test_the_first_page_says_that_the_line_is_told_by_the_month_before_where_records_come_late() -> None:
+    late = Found({"month_course": course()}, {"monitored": 189, "records_late_months": 1}, [])
+    said = front(Page(bulletin(asked(), found(month=late))))
+    assert "Records come to be known after the last day of their period" in said
+
+
+def test_a_list_that_the_model_had_learned_from_is_no_number_of_the_first_page() -> None:
+    misses = found()["misses"]
+    months = pd.concat(
+        [misses.tables["miss_months"], misses.tables["miss_months"].assign(as_of="2024-03", had_learned=True)]
+    )
+    assert numbers(Findings(asked(), found(misses=replace(misses, tables={"miss_months": months}))))[4].value == "75"
+    reason = ("The model had learned from them.", "模型训练时已用到。")
+    learned = replace(misses, tables={"miss_months": months.iloc[1:]}, lacks={"seen_coming": reason})
+    assert numbers(Findings(asked(), found(misses=learned)))[4].why == reason
 
 
 def test_no_number_speaks_for_a_few_households() -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from riskmodel.alerts.change import SPLIT, Changes
 from riskmodel.alerts.history import ScoredMonth, earlier_months
-from riskmodel.cards.alert_sheet import Sheet, file_name, notice_page, sheets_of, sheets_page
+from riskmodel.cards.alert_sheet import Sheet, notice_page, sheets_of, sheets_page
 from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, write_workbook
 from riskmodel.catalogue import load_catalogue
+from riskmodel.display import file_name
 from riskmodel.errors import UsageError
 from riskmodel.register import verify
 from riskmodel.results import explain_household, write_sheets
@@ -213,9 +214,21 @@ def test_hostile_contents_name_no_file_elsewhere(hostile: ScoredMonth, tmp_path:
 
 
 def test_places_with_like_names_have_files_of_their_own() -> None:
-    names = [("a", "b"), ("a_b",), ("a%5Fb",), ("a", ""), ("..",), ("x" * 300,), ("x" * 301,), ("村",)]
+    names = [
+        ("a", "b"),
+        ("a_b",),
+        ("a%5Fb",),
+        ("a", ""),
+        ("..",),
+        ("x" * 300,),
+        ("x" * 301,),
+        ("村",),
+        ("村" * 90,),
+        ("村" * 91,),
+    ]
     files = [file_name(name, ".html") for name in names]
     assert len(set(files)) == len(names)
+    assert file_name(("甲县", "一乡/东村"), ".html") == "甲县_一乡%2F东村.html"
     assert all("/" not in f and not f.startswith(".") and len(f.encode()) < 200 for f in files)
 
 

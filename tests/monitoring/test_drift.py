@@ -89,6 +89,28 @@ def test_a_season_is_no_drift(tmp_path: Path) -> None:
     assert wages["reference_month"] == "2022-12" and wages["effect"] < 1.1
 
 
+def test_fen_for_yuan_alarm_also_where_records_come_after_their_month(tmp_path: Path) -> None:
+    rows = records().assign(debt=5000.0)
+    months = pd.to_datetime(rows["month"])
+    rows["known_at"] = months + pd.offsets.MonthEnd() + pd.Timedelta(days=10)
+    rows.loc[months.eq("2023-11-01") & rows["household_id"].lt("040"), "debt"] *= 100
+    found = report(tmp_path, rows)
+    assert found.tables["alarms"][["name", "check", "detail"]].to_numpy().tolist() == [["debt", "units", "x 100"]]
+    there = found.tables["comparisons"].query("check == 'rows'").iloc[0]
+    assert (there["now"], there["then"], there["reference_month"]) == (HOUSEHOLDS, HOUSEHOLDS, "2022-12")
+
+
+def test_whole_villages_that_have_not_reported_are_no_chance(tmp_path: Path) -> None:
+    rows = records()
+    number = rows["household_id"].astype(int)
+    rows["village_id"] = "v" + (number % 24).astype(str)
+    silent = number.mod(24).lt(4) & last(rows)
+    found = report(tmp_path, rows[~silent])
+    assert found.tables["alarms"][["check", "name"]].to_numpy().tolist() == [["rows", "*"]]
+    few = number.mod(24).lt(1) & last(rows)
+    assert report(tmp_path / "few", rows[~few]).tables["alarms"].empty, "one village of 24 is no tenth of the households"
+
+
 def test_a_fixed_sum_that_a_quarter_of_the_households_get_is_no_drift_where_the_sums_of_others_grow(tmp_path: Path) -> None:
     rows = records()
     fixed = rows["household_id"] < "100"

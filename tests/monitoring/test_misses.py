@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight,
 from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _help, _worst_first, report_misses
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import MissRules, Rules
-from riskmodel.months import month_number
+from riskmodel.months import month_number, month_text
 from riskmodel.register import Register
 from tests.cohort.registers import make_register, monthly
 from tests.county import County
@@ -55,6 +56,17 @@ def test_a_class_is_sure_where_no_small_error_of_hindsight_makes_it_another(coun
     assert found.figures["sure_share"] == misses["sure"].mean()
 
 
+def test_a_list_whose_outcomes_the_model_had_learned_from_is_no_test_of_it(county: County, found: Found) -> None:
+    register, model = Register.open(county.register), load_model("models:/return-risk@champion", county.tracking.uri)
+    scored = scored_months([county.alerts], LAST)
+    assert month_number(model.evidence["trained_to"]) >= scored[0].number
+    assert found.tables["miss_months"]["had_learned"].tolist() == [True]
+    assert "had learned from what became known after them" in found.lacks["seen_coming"][0]
+    trained_before = replace(model, evidence={**model.evidence, "trained_to": month_text(scored[0].number - 6)})
+    honest = report_misses(Asked(register, LAST, Rules(), scored, trained_before))
+    assert honest.tables["miss_months"]["had_learned"].tolist() == [False] and not honest.lacks
+
+
 def test_townships_show_no_cell_below_ten(found: Found) -> None:
     cells = found.tables["miss_townships"][list(CLASSES)].to_numpy().ravel()
     assert {c for c in cells if c.isdigit()} <= {"0", *map(str, range(10, 1000))}
@@ -90,8 +102,6 @@ def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_pa
 
 
 def test_another_model_than_the_one_that_scored_is_refused(county: County) -> None:
-    from dataclasses import replace
-
     model = replace(load_model("models:/return-risk@champion", county.tracking.uri), version="7")
     asked = Asked(Register.open(county.register), LAST, Rules(), scored_months([county.alerts], LAST), model)
     with pytest.raises(UsageError, match="name the model that scored the month"):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from riskmodel.monitoring.known import late_records
 from riskmodel.monitoring.month import report_month
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules
@@ -117,6 +118,21 @@ def test_what_the_register_does_not_hold_has_no_column_and_a_reason(tmp_path: Pa
     assert set(found.lacks) == {"monitored", "struck", "helped", "paid", "listed"}
     assert all(note in found.notes for note in found.lacks.values())
     assert found.figures == {"recorded": 1, "below_line": 0}
+
+
+def test_where_records_come_after_their_month_each_month_is_told_by_the_month_before(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2022-01", [150] * 22 + [80, 80]), monthly("002", "2022-01", [150] * 23 + [70])])
+    register = make_register(tmp_path, lag_days=10, records=records)
+    found = report(register)
+    assert found.figures == {"recorded": 2, "below_line": 1, "records_late_months": 1}, "nobody knows of December yet"
+    assert found.tables["month_course"].set_index("as_of")["below_line"].tolist()[-3:] == [0, 0, 1]
+    assert late_records(1) in found.notes
+
+
+def test_before_any_record_is_known_nobody_can_say_who_is_below_the_line(tmp_path: Path) -> None:
+    found = report(make_register(tmp_path, lag_days=10, records=monthly("001", "2022-01", [80, 80])), "2022-01")
+    assert found.figures == {"recorded": 0, "below_line": None}
+    assert any("who is below the line cannot be told" in english for english, _ in found.notes)
 
 
 def test_a_report_reads_the_manifest_of_a_scored_month_once(

@@ -280,6 +280,19 @@ def test_lists_carry_the_causes_of_their_alerts(county: County) -> None:
     assert any("--alerts" in en for en, _ in silent.notes)
 
 
+def test_who_was_below_the_line_when_lists_were_drawn_is_not_said_to_have_been_monitored(
+    county: County, tmp_path: Path
+) -> None:
+    known, as_of = Register.open(county.register), month_number("2023-12")
+    register = make_register(tmp_path, records=known.read("records"), households=known.read("households"))
+    found = report_spells(
+        Asked(register, as_of, Rules(spells={"long_stay_months": 12}), scored_months([county.alerts], as_of))
+    )
+    assert len(found.tables["long_stays"])
+    assert any("who is below the line already is not ranked" in en for en, _ in found.notes)
+    assert not any("in open monitoring is not ranked" in en for en, _ in found.notes)
+
+
 def test_a_month_after_the_report_is_refused(county: County) -> None:
     with pytest.raises(UsageError, match=f"scored for {AS_OF}"):
         scored_months([county.alerts], month_number("2023-05"))

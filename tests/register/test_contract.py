@@ -78,6 +78,7 @@ def test_the_survey_source_keeps_protected_attributes_out_of_the_inputs():
         (source(extra={"rooms": {"from": "户主民族"}}), "protected attribute"),
         (source(extra={"hh_size": {"from": "x"}}), "map it under columns"),
         ({**source(), "step_months": 0}, "step_months"),
+        ({**source(), "period_named_by": "end"}, "period_named_by must be first or last"),
         ({**source(), "encoding": "utf-99"}, "encoding"),
         ({**source(), "pseudonymised": "yes"}, "pseudonymised must be bool"),
         ({**source(), "encoding": "rot13"}, "encoding"),

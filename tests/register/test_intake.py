@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from riskmodel.errors import ContractError
 from riskmodel.register import Register, ingest, verify
 
 CHINESE = """\
@@ -190,6 +191,55 @@ def test_units_codes_and_extra_columns(tmp_path):
     assert "rooms" in register.columns("records") and "head_sex" not in register.columns("records")
     assert list(register.read("households").head_sex) == ["male", "female"]
     assert str(rows.known_at[0].date()) == "2023-04-10"
+
+
+@pytest.mark.parametrize("march", ["2023-03", "2023年3月31日", pd.Timestamp("2023-03-31")])
+def test_a_quarter_that_is_named_by_its_end_is_looked_at_on_its_last_day(tmp_path, march):
+    frame = records(("a", march, 1.0), ("b", march, 2.0))
+    quarterly = {**PLAIN, "step_months": 3}
+    with pytest.raises(ContractError, match="whether that is the period that ends with 2023-03 .*`period_named_by: last`"):
+        ingest(quarterly, frame, tmp_path / "register")
+    ends = register_of(tmp_path, {**quarterly, "period_named_by": "last"}, frame)
+    assert (ends.first_month, ends.last_month) == ("2023-01", "2023-01")
+    assert {str(day.date()) for day in ends.read("records").known_at} == {"2023-03-31"}
+    begins = register_of(tmp_path, {**quarterly, "period_named_by": "first"}, frame)
+    assert {str(day.date()) for day in begins.read("records").known_at} == {"2023-05-31"}
+
+
+@pytest.mark.parametrize("named_by", ["first", "last"])
+def test_a_quarter_or_a_year_may_be_named_as_such(tmp_path, named_by):
+    quarters = ["2023Q2", "2023-q2", "2023年第二季度", "2023年2季度"]
+    frame = records(*((str(number), quarter, 1.0) for number, quarter in enumerate(quarters)))
+    rows = register_of(tmp_path, {**PLAIN, "step_months": 3, "period_named_by": named_by}, frame).read("records")
+    assert {str(month.date()) for month in rows.month} == {"2023-04-01"}
+    assert {str(day.date()) for day in rows.known_at} == {"2023-06-30"}
+    frame = records(("a", "2022", 1.0), ("b", "2022年", 1.0))
+    rows = register_of(tmp_path, {**PLAIN, "step_months": 12, "period_named_by": named_by}, frame).read("records")
+    assert {str(day.date()) for day in rows.known_at} == {"2022-12-31"}
+    with pytest.raises(ContractError, match="column month: not a date"):
+        ingest(PLAIN, frame, tmp_path / "monthly")
+
+
+def test_one_record_between_the_quarters_moves_no_other(tmp_path):
+    frame = records(("a", "2022-12", 1.0), ("a", "2023-01", 1.0), ("a", "2023-04", 1.0), ("b", "2023-01", 2.0))
+    register = register_of(tmp_path, {**PLAIN, "step_months": 3}, frame)
+    assert [(row["row"], row["reasons"]) for row in quarantine(register)] == [(1, ["between_periods:month"])]
+    assert (register.first_month, register.last_month) == ("2023-01", "2023-04")
+
+
+def test_a_column_that_is_nowhere_mapped_and_has_no_name_of_the_contract_is_told(tmp_path):
+    frame = records(("a", "2023-01", 1.0, "2023-03-09"), columns="household_id month welfare 录入日期")
+    assert ingest(PLAIN, frame, tmp_path / "r").unused == {"records": ["录入日期"]}
+    columns = {"household_id": "household_id", "month": "month", "welfare": "welfare"}
+    chosen = {"source": "chosen", "tables": {"records": {"columns": columns}}}
+    assert ingest(chosen, frame, tmp_path / "r").unused == {}, "who maps columns has chosen"
+
+
+def test_the_area_of_a_line_may_bear_its_plain_chinese_name(tmp_path):
+    lines = pd.DataFrame({"地区": ["*"], "生效日期": ["2020-01-01"], "标准": [6600]})
+    data = {"records": records(("a", "2023-01", 1.0)), "lines": lines}
+    register = register_of(tmp_path, {"source": "t", "tables": {"records": {}, "lines": {}}}, data)
+    assert register.read("records").line.tolist() == [6600]
 
 
 def test_an_all_blank_column_counts_as_missing(tmp_path):
