@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
+from riskmodel.cohort.spells import open_monitoring
 from riskmodel.engine import known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
@@ -32,9 +33,10 @@ def open_known(
 ) -> None:
     """View `sorted_<table>`: all columns of the contract as known on the day; what was a later fact is unknown.
 
-    Of what was told again the version known last is there; of `records` all versions are, and who asks takes the last.
-    Without a file of these counties the view holds no row; columns that the register lacks are NULL. Of the `undated`
-    columns a value counts as known with its row where the day that would reveal it is not on record.
+    Of what was told again the version known last is there: what it takes back is unknown. `where` is a condition over
+    the key, which all versions share. Without a file of these counties the view holds no row; columns that the register
+    lacks are NULL. An answer whose day is not on record counts as known with its row, as where the register holds no days of
+    answers at all; so does a value of the `undated` columns.
     """
     definition = load_contract().tables[table]
     held = set(asked.register.columns(table)) | set(definition.key) | ({"known_at"} & set(definition.columns))
@@ -42,19 +44,27 @@ def open_known(
     day = f"DATE '{asked.day}'"
     columns = []
     for name, column in definition.columns.items():
+        undated_too = name in undated or column.revealed_by == "answered_on"
         value = name if files and name in held else f"CAST(NULL AS {_SQL.get(column.type, 'VARCHAR')})"
         if files and name in held and column.revealed_by in held:
-            known = f"coalesce({column.revealed_by} <= {day}, {name in undated})"
+            known = f"coalesce({column.revealed_by} <= {day}, {undated_too})"
             value = f"CASE WHEN {known} THEN {name} END"
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
-    if files and table in asked.register.revised - {"records"}:
-        source = f"(FROM {source} WHERE known_at <= {day} {known_last(*definition.key)})"
+    if files and table in asked.register.revised:
+        source, known = f"(FROM {source} WHERE {known} {known_last(*definition.key)})", "true"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
         f"WHERE {known if files else 'false'}"
     )
+
+
+def open_spells(connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int]) -> None:
+    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, as known at the end of each period."""
+    for number, county in enumerate(asked.register.counties):
+        open_monitoring(connection, asked.register, county, as_of)
+        connection.execute("INSERT INTO spells FROM every_spell" if number else "CREATE TABLE spells AS FROM every_spell")
 
 
 _SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}

@@ -15,7 +15,7 @@ import pandas as pd
 
 from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
-from riskmodel.monitoring.known import open_known
+from riskmodel.monitoring.known import open_known, open_spells
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 
@@ -41,7 +41,8 @@ def report_month(asked: Asked) -> Found:
     table = pd.DataFrame({"as_of": [month_text(period) for period in periods]})
     lacks: dict[str, tuple[str, str]] = {}
     with engine() as connection:
-        counted = [dict(_counts(connection, replace(asked, as_of=period))) for period in periods]
+        monitored = _monitored(connection, asked, periods)
+        counted = [dict(_counts(connection, replace(asked, as_of=period), monitored.loc[period])) for period in periods]
     table = pd.concat([table, pd.DataFrame(counted, dtype=object)], axis=1)
     if asked.scored:
         table = table.merge(_lists(asked), "left", on="as_of")
@@ -57,8 +58,8 @@ def report_month(asked: Asked) -> Found:
     return Found({"month_course": table}, figures, [_READING, *dict.fromkeys(lacks.values())], lacks)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tuple[str, Any]]:
-    """The figures of one period as known on its last day."""
+def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked, monitored: pd.Series) -> Iterator[tuple[str, Any]]:
+    """The figures of one period as known on its last day; those of monitoring are made."""
     register, counties = asked.register, asked.counties
     since = as_of_day(asked.as_of - register.step_months, register.step_months)
     within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
@@ -68,27 +69,25 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
 
     begins = f"month >= DATE '{first_day(asked.as_of)}' AND month <= DATE '{asked.day}'"
     open_known(connection, asked, "records", counties, begins)
-    last = (
-        "SELECT household_id, arg_max(welfare < line, (month, known_at)) AS below FROM sorted_records GROUP BY household_id"
-    )
+    last = "SELECT household_id, arg_max(welfare < line, month) AS below FROM sorted_records GROUP BY household_id"
     yield "recorded", count("SELECT count(DISTINCT household_id) FROM sorted_records")
     if {"welfare", "line"} <= set(register.columns("records")):
         yield "below_line", count(f"SELECT count(*) FILTER (WHERE below) FROM ({last})")
-    if register.has("spells"):
-        open_known(connection, asked, "spells", counties)
-        distinct = "SELECT count(DISTINCT household_id) FROM sorted_spells WHERE"
-        yield "monitored", count(f"{distinct} eliminated_on IS NULL")
-        yield "entered", count(f"{distinct} identified_on {within.format('identified_on')}")
-        yield "left", count(f"{distinct} eliminated_on {within.format('eliminated_on')}")
+    yield from monitored.items()
     if register.has("events"):
-        open_known(connection, asked, "events", counties)
         open_known(connection, asked, "households", counties)
+        events = f"SELECT {_EVENT} FROM sorted_events WHERE {NOT_UNVERIFIED}"
+        new = f"{events} AND known_at {within.format('known_at')}"
+        if "events" in register.revised:
+            open_known(connection, replace(asked, as_of=asked.as_of - register.step_months), "events", counties)
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE told_before AS {events}")
+            new += " EXCEPT FROM told_before"
+        open_known(connection, asked, "events", counties)
         yield (
             "struck",
             count(
                 f"""
-                WITH new AS (SELECT household_id, village_id FROM sorted_events
-                             WHERE known_at {within.format("known_at")} AND {NOT_UNVERIFIED})
+                WITH new AS ({new})
                 SELECT count(*) FROM (
                     SELECT household_id FROM new WHERE household_id IS NOT NULL
                     UNION SELECT h.household_id FROM new JOIN sorted_households h USING (village_id)
@@ -97,12 +96,32 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
         )
     held = set(register.columns("assistance"))
     if "accepted" in held:
-        open_known(connection, asked, "assistance", counties, "accepted")
-        begun = f"{asked.begun} {within.format(asked.begun)}"
+        open_known(connection, asked, "assistance", counties)
+        begun = f"accepted AND {asked.begun} {within.format(asked.begun)}"
         yield "helped", count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {begun}")
         if {"amount_paid", "paid_on"} <= held:
             paid = "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END"
-            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE paid_on {within.format('paid_on')}")
+            then = f"accepted AND paid_on {within.format('paid_on')}"
+            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE {then}")
+
+
+_EVENT = "household_id, village_id, kind, onset_on"
+
+
+def _monitored(connection: duckdb.DuckDBPyConnection, asked: Asked, periods: list[int]) -> pd.DataFrame:
+    """Households in open monitoring at the end of each period, and who came and went in it; no columns without spells."""
+    if not asked.register.has("spells"):
+        return pd.DataFrame(index=periods)
+    open_spells(connection, asked, periods)
+    within = f"BETWEEN as_of_no AND as_of_no + {asked.register.step_months - 1}"
+    found = connection.execute(
+        f"""
+        SELECT as_of_no, count(DISTINCT household_id) FILTER (WHERE until_no IS NULL) AS monitored,
+               count(DISTINCT household_id) FILTER (WHERE from_no {within}) AS entered,
+               count(DISTINCT household_id) FILTER (WHERE until_no {within}) AS left
+        FROM spells GROUP BY as_of_no"""
+    ).df()
+    return found.set_index("as_of_no").reindex(periods, fill_value=0)
 
 
 def _lists(asked: Asked) -> pd.DataFrame:

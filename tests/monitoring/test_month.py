@@ -64,6 +64,52 @@ def test_the_month_counts_as_it_was_known_on_its_last_day(register: Register) ->
     assert now["paid"] == 900.0
 
 
+def retold(row: dict[str, object], **again: object) -> list[dict[str, object]]:
+    """A row and what was told of it later."""
+    return [row, row | again]
+
+
+def test_help_that_is_accepted_after_the_last_day_has_not_begun(tmp_path: Path) -> None:
+    help_given = pd.DataFrame({
+        "household_id": ["001", "002", "003"], "measure": "health", "offered_on": "2023-11-20", "known_at": "2023-11-20",
+        "answered_on": ["2023-11-25", "2023-12-05", None], "accepted": True,
+    })  # fmt: skip
+    records = pd.concat([monthly(h, "2022-12", [150] * 13) for h in ("001", "002", "003")])
+    course = report(make_register(tmp_path, records=records, assistance=help_given)).tables["month_course"]
+    helped = course.set_index("as_of")["helped"]
+    assert helped["2023-11"] == 2, "002 had not answered; 003 took it up on a day that nobody wrote down, after the offer"
+    assert helped["2023-12"] == 1
+
+
+def test_an_event_that_is_told_again_strikes_nobody_anew(tmp_path: Path) -> None:
+    illness = {"household_id": "001", "kind": "illness", "onset_on": "2023-10-20", "known_at": "2023-11-03"}
+    accident = {"household_id": "002", "kind": "accident", "onset_on": "2023-10-20", "known_at": "2023-11-03"}
+    events = pd.DataFrame([
+        *retold(illness | {"loss": 100.0, "verified": None}, loss=900.0, known_at="2023-12-03"),
+        *retold(accident | {"loss": 100.0, "verified": False}, verified=True, known_at="2023-12-03"),
+    ])  # fmt: skip
+    records = pd.concat([monthly(h, "2022-12", [150] * 13) for h in ("001", "002")])
+    register = make_register(tmp_path, records=records, events=events.assign(village_id=None))
+    struck = report(register).tables["month_course"].set_index("as_of")["struck"]
+    assert struck["2023-11"] == 1, "nobody had verified the accident of 002 yet"
+    assert struck["2023-12"] == 1, "the accident of 002; the illness of 001 was known"
+
+
+def test_a_household_whose_income_was_taken_back_is_not_below_the_line(tmp_path: Path) -> None:
+    records = monthly("001", "2022-12", [150] * 12 + [80]).assign(known_at=lambda f: f["month"].str[:-2] + "25")
+    back = records.iloc[[-1]].assign(welfare=None, known_at="2023-12-28")
+    now = report(make_register(tmp_path, records=pd.concat([records, back]))).tables["month_course"].iloc[-1]
+    assert now[["recorded", "below_line"]].tolist() == [1, 0]
+
+
+def test_who_is_entered_twice_in_the_book_comes_once_and_leaves_with_the_last_entry(tmp_path: Path) -> None:
+    twice = ledger(("001", "2023-06-01", "2023-12-10"), ("001", "2023-11-05", None), ("002", "2023-11-05", None))
+    records = pd.concat([monthly(h, "2022-12", [150] * 13) for h in ("001", "002")])
+    course = report(make_register(tmp_path, records=records, spells=twice)).tables["month_course"].set_index("as_of")
+    assert course.loc["2023-11", ["monitored", "entered", "left"]].tolist() == [2, 1, 0]
+    assert course.loc["2023-12", ["monitored", "entered", "left"]].tolist() == [2, 0, 0]
+
+
 def test_a_month_in_which_nothing_was_paid_is_one_of_no_yuan(register: Register) -> None:
     paid = report(register).tables["month_course"].set_index("as_of")["paid"]
     assert paid["2023-11"] == 0 and paid["2023-12"] == 900
