@@ -142,9 +142,11 @@ def open_runs(connection: duckdb.DuckDBPyConnection, held: Assessments, as_of: S
 
 
 def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, county: str, as_of: Sequence[int]) -> None:
-    """Tables `monitoring` and `left_before` of one county, as known at the end of each period.
+    """Tables `every_spell`, `monitoring` and `left_before` of one county, as known at the end of each period.
 
-    `monitoring`: `as_of_no, household_id, spell_no, from_no, until_no, identified_on, eliminated_on, mode, entry`.
+    `every_spell`: `as_of_no, household_id, spell_no, from_no, until_no, identified_on, eliminated_on, mode, entry`.
+
+    `monitoring`: of these what did not end before the register begins.
 
     `left_before`: `as_of_no, household_id` of those who had a spell that ended before the register begins.
 
@@ -158,9 +160,10 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
     held, file = set(register.columns("spells")), register.file("spells", county)
     if file is None:
         connection.execute(
-            "CREATE OR REPLACE TABLE monitoring AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS spell_no, 0 AS from_no, "
+            "CREATE OR REPLACE TABLE every_spell AS SELECT 0 AS as_of_no, '' AS household_id, 0 AS spell_no, 0 AS from_no, "
             "0 AS until_no, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS eliminated_on, '' AS mode, 0 AS entry "
-            "WHERE false; CREATE OR REPLACE TABLE left_before AS SELECT as_of_no, household_id FROM monitoring"
+            "WHERE false; CREATE OR REPLACE TABLE monitoring AS FROM every_spell; "
+            "CREATE OR REPLACE TABLE left_before AS SELECT as_of_no, household_id FROM every_spell"
         )
         return
     months = ", ".join(f"({m}, DATE '{as_of_day(m, register.step_months)}')" for m in as_of)
@@ -197,10 +200,25 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
         FROM joined;
         CREATE OR REPLACE TABLE left_before AS
         SELECT DISTINCT as_of_no, household_id FROM every_spell WHERE until_no < {first};
-        CREATE OR REPLACE TABLE monitoring AS FROM every_spell WHERE until_no IS NULL OR until_no >= {first};
-        DROP TABLE every_spell
+        CREATE OR REPLACE TABLE monitoring AS FROM every_spell WHERE until_no IS NULL OR until_no >= {first}
         """
     )
+
+
+def followed_until(seen: str, as_of: int, step: int, bridge_months: int) -> str:
+    """SQL for the last month in which an entry into monitoring would be on record, as known at the end of a period.
+
+    The book of monitoring tells it to the end of the period, of a household whose last record is no older than a spell
+    reaches across; of one that is out of sight for longer, to the end of the period of that record. Whoever came back is
+    followed no longer than whoever did not.
+
+    Parameters
+    ----------
+    seen
+        SQL for the first month of the period of the last record.
+    """
+    last = step - 1
+    return f"CASE WHEN {seen} >= {as_of - step - bridge_months} THEN {as_of + last} ELSE {seen} + {last} END"
 
 
 def _by_county(register: Register, counties: Iterable[str] | None, one: Callable[..., pd.DataFrame]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withhe
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
-from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known
+from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known, open_spells
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
 from riskmodel.months import month_number
@@ -98,7 +98,6 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
     counties = asked.register.counties
     with engine() as connection:
         open_known(connection, asked, "assistance", counties)
-        open_known(connection, asked, "spells", counties)
         connection.execute(
             "CREATE TABLE taken AS SELECT household_id, measure, offered_on, "
             f"{asked.begun} AS began, ended_on FROM sorted_assistance WHERE accepted"
@@ -117,14 +116,13 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
             ).df()
         }
         if asked.register.has("spells"):
+            open_spells(connection, asked, [asked.as_of])
             known = connection.execute(
                 f"""
-                SELECT s.household_id, identified_on, min(began) - identified_on AS days, {day} - identified_on AS watched,
-                       any_value(eliminated_on) IS NULL AS open
-                FROM (SELECT household_id, identified_on, any_value(eliminated_on) AS eliminated_on FROM sorted_spells
-                      WHERE identified_on > {since} GROUP BY ALL) s
-                LEFT JOIN taken t ON t.household_id = s.household_id AND began >= identified_on AND began <= {day}
-                GROUP BY s.household_id, identified_on"""
+                SELECT s.household_id, identified_on, min(began) - identified_on AS days, {day} - identified_on AS watched
+                FROM spells s LEFT JOIN taken t ON t.household_id = s.household_id
+                AND began BETWEEN identified_on AND coalesce(eliminated_on, {day})
+                WHERE identified_on > {since} GROUP BY s.household_id, identified_on"""
             ).df()
             tables["help_timeliness"] = _timeliness(known)
             tables["help_coverage"] = _coverage(connection, asked, day)
@@ -133,7 +131,7 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
 
 
 def _timeliness(known: pd.DataFrame) -> pd.DataFrame:
-    """Of the needs known at least so many days ago, the share with help begun by then."""
+    """Of the spells identified at least so many days ago, the share with help begun by then, and before their end."""
     rows, middle = [], known["days"].dropna().astype(float).median()
     for days in _TOLD_DAYS:
         watched = known[known["watched"] >= days]
@@ -150,7 +148,7 @@ def _coverage(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
     year = f"DATE '{asked.before(12)}'"
     found = connection.execute(
         f"""
-        WITH monitored AS (SELECT DISTINCT household_id FROM sorted_spells WHERE eliminated_on IS NULL),
+        WITH monitored AS (SELECT household_id FROM spells WHERE eliminated_on IS NULL),
         with_help AS (SELECT DISTINCT household_id FROM taken
                       WHERE began <= {day} AND (began > {year} OR ended_on IS NULL))
         SELECT coalesce(county_id, '{ALL}') AS county_id, count(*) AS n, count(w.household_id) AS helped
@@ -205,8 +203,8 @@ def _training(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
             SELECT household_id, {month_no("min(coalesce(started_on, offered_on))")} AS from_no,
                    {month_no("max(ended_on)")} AS to_no, bool_or(completed) AS completed
             FROM sorted_assistance WHERE measure = 'training' AND accepted AND ended_on <= {day} GROUP BY household_id),
-        work AS (SELECT household_id, {month_no("month")} AS month_no, arg_max({sign}, known_at) AS work
-                 FROM sorted_records WHERE household_id IN (SELECT household_id FROM ended) GROUP BY ALL)
+        work AS (SELECT household_id, {month_no("month")} AS month_no, {sign} AS work
+                 FROM sorted_records WHERE household_id IN (SELECT household_id FROM ended))
         SELECT coalesce(completed, false) AS completed, after > before AS more
         FROM (SELECT e.household_id, completed,
                      arg_max(work, month_no) FILTER (WHERE month_no < from_no) AS before,
@@ -298,8 +296,7 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
         income = connection.execute(
             f"""
             SELECT household_id, as_of_no, arg_max(welfare / nullif(line, 0), month_no) AS income
-            FROM (SELECT household_id, {month_no("month")} AS month_no, arg_max(welfare, known_at) AS welfare,
-                         arg_max(line, known_at) AS line FROM sorted_records WHERE welfare IS NOT NULL GROUP BY ALL)
+            FROM (SELECT household_id, {month_no("month")} AS month_no, welfare, line FROM sorted_records)
             JOIN days ON month_no > as_of_no + {window} + {horizon} - {max(step, 3)}
             AND month_no <= as_of_no + {window + horizon} GROUP BY ALL"""
         ).df()
@@ -353,7 +350,7 @@ def help_trends(asked: Asked, counties: list[str]) -> tuple[pd.DataFrame, pd.Dat
         return None
     with engine() as connection:
         open_known(connection, asked, "assistance", counties)
-        open_known(connection, asked, "records", counties, "welfare IS NOT NULL")
+        open_known(connection, asked, "records", counties)
         first = connection.execute(
             f"""
             SELECT household_id, arg_min(measure, (offered_on, measure)) AS measure,
@@ -363,9 +360,8 @@ def help_trends(asked: Asked, counties: list[str]) -> tuple[pd.DataFrame, pd.Dat
         connection.execute("CREATE TABLE helped AS SELECT household_id FROM first")
         incomes = connection.execute(
             f"""
-            SELECT household_id, {month_no("month")} AS month_no,
-                   arg_max(welfare, known_at) / nullif(arg_max(line, known_at), 0) AS ratio
-            FROM sorted_records WHERE household_id IN (SELECT household_id FROM helped) GROUP BY ALL"""
+            SELECT household_id, {month_no("month")} AS month_no, welfare / nullif(line, 0) AS ratio
+            FROM sorted_records WHERE welfare IS NOT NULL AND household_id IN (SELECT household_id FROM helped)"""
         ).df()
     if not len(incomes):
         return None
@@ -413,9 +409,9 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
     rules = asked.rules.assistance
     review = asked.last_month - rules.review_months
     with engine() as connection:
-        for table in ("assistance", "spells"):
+        for table in ("assistance", "households"):
             open_known(connection, asked, table, asked.register.counties)
-        open_known(connection, asked, "households", asked.register.counties)
+        open_spells(connection, asked, [asked.as_of])
         connection.execute(
             f"""
             CREATE TABLE due AS
@@ -424,8 +420,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                    bool_or({month_no("began")} > {review} AND NOT list_contains(before, measure)) AS changed
             FROM (SELECT *, list(measure) FILTER (WHERE {month_no("began")} <= {review})
                              OVER (PARTITION BY household_id) AS before
-                  FROM (SELECT household_id, max(identified_on) AS identified_on FROM sorted_spells
-                        WHERE eliminated_on IS NULL GROUP BY household_id)
+                  FROM (SELECT household_id, identified_on FROM spells WHERE eliminated_on IS NULL)
                   JOIN (SELECT household_id, measure, {asked.begun} AS began
                         FROM sorted_assistance WHERE accepted) USING (household_id)
                   WHERE began >= identified_on AND began <= DATE '{asked.day}')
@@ -435,9 +430,7 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
         open_known(connection, asked, "records", asked.register.counties, "household_id IN (SELECT household_id FROM due)")
         found = connection.execute(
             f"""
-            WITH incomes AS (
-                SELECT household_id, {month_no("month")} AS month_no, arg_max(welfare, known_at) AS welfare,
-                       arg_max(line, known_at) AS line FROM sorted_records WHERE welfare IS NOT NULL GROUP BY ALL)
+            WITH incomes AS (SELECT household_id, {month_no("month")} AS month_no, welfare, line FROM sorted_records)
             SELECT d.household_id, county_id, township_id, d.identified_on, d.helped_on, measures, changed,
                    arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no < {month_no("helped_on")})
                        AS ratio_then,

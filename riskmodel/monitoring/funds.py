@@ -110,11 +110,14 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
 
 
 def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.DataFrame:
+    """Money and households by what a column says; where nothing was paid yet, no yuan was."""
+    yuan = "CASE WHEN count(*) FILTER (WHERE paid IS NOT NULL OR paid_on IS NOT NULL) = 0 THEN 0 ELSE sum(paid) END"
     return connection.execute(
         f"""
         SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
                count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
-               sum(paid) AS paid, sum(paid) FILTER (WHERE planned IS NOT NULL) / nullif(sum(planned), 0) AS paid_share,
+               {yuan} AS paid,
+               if({yuan} = 0, 0, sum(paid) FILTER (WHERE planned IS NOT NULL)) / nullif(sum(planned), 0) AS paid_share,
                count(*) FILTER (WHERE reached AND paid IS NULL AND paid_on IS NULL) AS begun_not_paid,
                count(*) FILTER (WHERE paid > 0 AND paid_on IS NULL) AS paid_without_day,
                median(paid_on - began) AS days_to_payment,

@@ -101,7 +101,7 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
         projects = _projects(asked, county, links)
         made["projects"] = projects
         if links["income"].notna().any():
-            made["loss"] = loss_without_support(with_property_income(links, people), projects)
+            made["loss"] = loss_without_support(with_property_income(links, people), projects, people)
             made["watched"] = _watched(people, links, projects, rules, county)
     if "industry" in people:
         made["industries"] = _industries(asked, county, people, links, projects)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
+from riskmodel.cohort.spells import open_monitoring
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
@@ -37,9 +38,9 @@ def open_known(
 
     A later fact whose day is not on record is known with its row, as in the books of today: help that was taken up on such a
     day was taken up. (Features, which are asked for of days long past too, leave it out.)
-    Of what was told again the version known last is there, and on request all `versions`; of `records` all always are, and
-    who asks takes the last. Without a file of these counties the view holds no row; columns that the register lacks are
-    NULL.
+    Of what was told again the version known last is there, and on request all `versions`; what it takes back is unknown.
+    `where` is a condition over the key, which all versions share. Without a file of these counties the view holds no row;
+    columns that the register lacks are NULL.
     """
     definition = load_contract().tables[table]
     held = set(asked.register.columns(table)) | set(definition.key) | ({"known_at"} & set(definition.columns))
@@ -53,8 +54,8 @@ def open_known(
         columns.append(f"{value} AS {name}")
     source = rows_of(*files) if files else "(SELECT 1)"
     known = f"known_at <= {day} AND ({where})" if "known_at" in definition.columns else where
-    if files and not versions and table in asked.register.revised - {"records"}:
-        source = f"(FROM {source} WHERE known_at <= {day} {known_last(*definition.key)})"
+    if files and not versions and table in asked.register.revised:
+        source, known = f"(FROM {source} WHERE {known} {known_last(*definition.key)})", "true"
     connection.execute(
         f"CREATE OR REPLACE VIEW sorted_{table} AS SELECT {', '.join(columns)} FROM {source} "
         f"WHERE {known if files else 'false'}"
@@ -96,6 +97,13 @@ def late_records(months: int) -> tuple[str, str]:
         f"began {months} month(s) before it.",
         f"记录在期末之后才报送：各期均以{months}个月前的一期记录统计。",
     )
+
+
+def open_spells(connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int]) -> None:
+    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, as known at the end of each period."""
+    for number, county in enumerate(asked.register.counties):
+        open_monitoring(connection, asked.register, county, as_of)
+        connection.execute("INSERT INTO spells FROM every_spell" if number else "CREATE TABLE spells AS FROM every_spell")
 
 
 _SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}

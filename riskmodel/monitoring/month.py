@@ -15,7 +15,7 @@ import pandas as pd
 
 from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
-from riskmodel.monitoring.known import late_records, open_known, reported_late
+from riskmodel.monitoring.known import late_records, open_known, open_spells, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 from riskmodel.register import load_contract
@@ -43,8 +43,8 @@ def report_month(asked: Asked) -> Found:
     table = pd.DataFrame({"as_of": [month_text(period) for period in periods]})
     lacks: dict[str, tuple[str, str]] = {}
     with engine() as connection:
-        late = reported_late(asked)
-        counted = [dict(_counts(connection, replace(asked, as_of=period), late)) for period in periods]
+        late, monitored = reported_late(asked), _monitored(connection, asked, periods)
+        counted = [dict(_counts(connection, replace(asked, as_of=p), monitored.loc[p], late)) for p in periods]
     table = pd.concat([table, pd.DataFrame(counted, dtype=object)], axis=1)
     if asked.scored:
         table = table.merge(_lists(asked), "left", on="as_of")
@@ -63,8 +63,10 @@ def report_month(asked: Asked) -> Found:
     return Found({"month_course": table}, figures, [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked, late: int) -> Iterator[tuple[str, Any]]:
-    """The figures of one period as known on its last day; its records are those of so many months before."""
+def _counts(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, monitored: pd.Series, late: int
+) -> Iterator[tuple[str, Any]]:
+    """The figures of one period as known on its last day, by the records of so many months before it."""
     register, counties = asked.register, asked.counties
     since = as_of_day(asked.as_of - register.step_months, register.step_months)
     within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
@@ -73,20 +75,11 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked, late: int) -> I
         return connection.execute(sql).fetchone()[0]
 
     open_known(connection, asked, "records", counties, f"month = DATE '{first_day(asked.as_of - late)}'")
-    last = (
-        "SELECT household_id, arg_max(welfare < line, (month, known_at)) AS below FROM sorted_records GROUP BY household_id"
-    )
     recorded = count("SELECT count(DISTINCT household_id) FROM sorted_records")
     yield "recorded", recorded
     if {"welfare", "line"} <= set(register.columns("records")):
-        below = count(f"SELECT count(*) FILTER (WHERE below) FROM ({last})")
-        yield "below_line", below if recorded else None
-    if register.has("spells"):
-        open_known(connection, asked, "spells", counties)
-        distinct = "SELECT count(DISTINCT household_id) FROM sorted_spells WHERE"
-        yield "monitored", count(f"{distinct} eliminated_on IS NULL")
-        yield "entered", count(f"{distinct} identified_on {within.format('identified_on')}")
-        yield "left", count(f"{distinct} eliminated_on {within.format('eliminated_on')}")
+        yield "below_line", count("SELECT count(*) FILTER (WHERE welfare < line) FROM sorted_records") if recorded else None
+    yield from monitored.items()
     if register.has("events"):
         open_known(connection, asked, "events", counties, versions=True)
         open_known(connection, asked, "households", counties)
@@ -114,6 +107,22 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked, late: int) -> I
             paid = "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END"
             of_period = f"accepted AND paid_on {within.format('paid_on')}"
             yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE {of_period}")
+
+
+def _monitored(connection: duckdb.DuckDBPyConnection, asked: Asked, periods: list[int]) -> pd.DataFrame:
+    """Households in open monitoring at the end of each period, and who came and went in it; no columns without spells."""
+    if not asked.register.has("spells"):
+        return pd.DataFrame(index=periods)
+    open_spells(connection, asked, periods)
+    within = f"BETWEEN as_of_no AND as_of_no + {asked.register.step_months - 1}"
+    found = connection.execute(
+        f"""
+        SELECT as_of_no, count(DISTINCT household_id) FILTER (WHERE until_no IS NULL) AS monitored,
+               count(DISTINCT household_id) FILTER (WHERE from_no {within}) AS entered,
+               count(DISTINCT household_id) FILTER (WHERE until_no {within}) AS left
+        FROM spells GROUP BY as_of_no"""
+    ).df()
+    return found.set_index("as_of_no").reindex(periods, fill_value=0)
 
 
 def _lists(asked: Asked) -> pd.DataFrame:

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from riskmodel.cohort.runs import Assessments
-from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, followed_until, has_assessments, open_monitoring, open_runs
 from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
@@ -233,16 +233,17 @@ def _looked_back(
     frame = landmarks(connection, kind, step)
     connection.register("marks", frame[["household_id", "as_of_no"]])
     for name, view in (("first", first_test), ("last", asked.as_of)):
-        followed = connection.execute(_followed(kind, name, view, step)).df()
+        followed = connection.execute(_followed(kind, name, view, step, bridge)).df()
         frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
     known = f"{stays} AND as_of_no = {first_test}"
     return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
 
 
-def _followed(kind: str, name: str, view: int, step: int) -> str:
+def _followed(kind: str, name: str, view: int, step: int, bridge: int) -> str:
     """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
-    month without one) and `watched_*` (last month in which the household was seen at all)."""
-    watched = f"SELECT household_id, watched_no + {step - 1} AS w FROM standing WHERE as_of_no = {view}"
+    month without one) and `watched_*` (last month in which one would have been seen)."""
+    until = f"watched_no + {step - 1}" if kind == POVERTY else followed_until("watched_no", view, step, bridge)
+    watched = f"SELECT household_id, {until} AS w FROM standing WHERE as_of_no = {view}"
     columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
     if kind == POVERTY:
         then = f"""

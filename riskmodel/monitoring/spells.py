@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.spells import assessments, has_assessments, open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, followed_until, has_assessments, open_monitoring, open_runs
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
@@ -229,14 +229,16 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     open_monitoring(connection, asked.register, county, [asked.as_of])
     last = asked.last_month
     file = asked.register.file("records", county)
+    followed = followed_until("seen_no", asked.as_of, asked.register.step_months, asked.rules.spells.bridge_months)
     connection.execute(
         f"""
         CREATE TABLE watched AS
-        SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
-        FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id;
+        SELECT household_id, first_no, {followed} AS followed_no FROM (
+            SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
+            FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id);
         CREATE TABLE outs AS
         SELECT household_id, spell_no, until_no AS from_no, next_no AS until_no,
-               greatest(until_no, coalesce(next_no, seen_no, {last})) AS last_no
+               greatest(until_no, coalesce(next_no, followed_no, {last})) AS last_no
         FROM (SELECT *, lead(from_no) OVER (PARTITION BY household_id ORDER BY from_no) AS next_no FROM monitoring)
         LEFT JOIN watched USING (household_id) WHERE until_no IS NOT NULL;
         CREATE OR REPLACE TABLE listed AS
@@ -256,7 +258,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         "entries": _entries(
             f"""WITH since_seen AS (
                     SELECT household_id, {_ENTRY.format("household_id IN (SELECT household_id FROM left_before)")} AS entry,
-                           greatest(coalesce(min(from_no), any_value(seen_no)) - any_value(first_no), 0) AS n,
+                           greatest(coalesce(min(from_no), any_value(followed_no)) - any_value(first_no), 0) AS n,
                            CAST(coalesce(min(from_no) > any_value(first_no), false) AS INTEGER) AS e
                     FROM watched LEFT JOIN monitoring USING (household_id) GROUP BY household_id),
                 since_left AS (
@@ -331,8 +333,8 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
             f"SELECT household_id, identified_on, '{SOON_AFTER_HELP}' FROM monitoring JOIN first_help "
             f"USING (household_id, identified_on) WHERE until_no - {month_no('began')} <= {rules.early_exit_months}"
         )
-    checks, revised = rules.early_exit_checks, asked.register.has_revisions
-    against = spells_against(connection, checks, helped, revised) if checks else soon
+    checks = rules.early_exit_checks
+    against = spells_against(connection, checks, helped) if checks else soon
     return connection.execute(
         f"""
         WITH first_help AS ({first_help}), against AS ({against} UNION ALL {soon})

@@ -73,8 +73,8 @@ def with_property_income(links: pd.DataFrame, people: pd.DataFrame) -> pd.DataFr
     return links.assign(income=links["income"].astype(float).mask(silent, held))
 
 
-def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.DataFrame:
-    """What each household would lose a year, by part of income.
+def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """What each household would lose a year, by part of income: no more than its record holds.
 
     Parameters
     ----------
@@ -82,6 +82,8 @@ def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.Data
         `household_id, project_id, link, income` (yuan a year).
     projects
         `project_id, status, support_share, margin_without_support`.
+    people
+        `household_id` and the parts of income (yuan a year) that the register holds.
 
     Returns
     -------
@@ -92,8 +94,9 @@ def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.Data
     ...                          "margin_without_support": [-0.2, 0.1]})
     >>> links = pd.DataFrame({"household_id": ["a", "a"], "project_id": ["p", "q"], "link": ["job", "own"],
     ...                       "income": [9000.0, 2000.0]})
-    >>> loss_without_support(links, projects).iloc[0].to_dict()
-    {'household_id': 'a', 'wage_income': 9000.0, 'production_income': 200.0, 'property_income': 0.0}
+    >>> people = pd.DataFrame({"household_id": ["a"], "wage_income": [8000.0]})
+    >>> loss_without_support(links, projects, people).iloc[0].to_dict()
+    {'household_id': 'a', 'wage_income': 8000.0, 'production_income': 200.0, 'property_income': 0.0}
     """
     rows = links.merge(projects, on="project_id")
     share = np.where(rows["margin_without_support"] < 0, 1.0, rows["support_share"].clip(0, 1).fillna(0.0))
@@ -102,6 +105,8 @@ def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame) -> pd.Data
     component = rows["link"].map(COMPONENT)
     found = pd.DataFrame({part: np.where(component == part, lost, 0.0) for part in parts})
     found = found.groupby(rows["household_id"]).sum()
+    held = people.set_index("household_id").reindex(index=found.index, columns=parts).astype(float)
+    found = found.mask(found > held, held)
     return found[found.sum(axis=1) > 0].reset_index()
 
 

@@ -60,19 +60,16 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
     return dict(counts.fetchall())
 
 
-def spells_against(
-    connection: duckdb.DuckDBPyConnection, names: Collection[str], with_assistance: bool, revised: bool = True
-) -> str:
+def spells_against(connection: duckdb.DuckDBPyConnection, names: Collection[str], with_assistance: bool) -> str:
     """SQL for the spells that go against some of the check rules: `household_id, identified_on, rule`.
 
     Parameters
     ----------
     connection
-        Holds `sorted_records`, `sorted_spells` and, where `with_assistance`, `sorted_assistance`.
+        Holds `sorted_records` (each month of a household once), `sorted_spells` and, where `with_assistance`,
+        `sorted_assistance`.
     names
         Names of rules over spells.
-    revised
-        Whether a household's month may be there in several versions.
 
     Raises
     ------
@@ -84,7 +81,7 @@ def spells_against(
         if name not in known:
             raise UsageError(f"no check rule {name!r} over spells in validators.yaml{meant(name, known)}")
     chosen = [known[name] for name in names]
-    _spells_in_context(connection, chosen, with_assistance, revised)
+    _spells_in_context(connection, chosen, with_assistance, revised=False)
     return " UNION ALL ".join(
         f"SELECT household_id, identified_on, '{rule['name']}' AS rule FROM spells_in_context WHERE {rule['sql']}"
         for rule in chosen

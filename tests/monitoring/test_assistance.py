@@ -97,6 +97,23 @@ def test_who_was_not_seen_since_help_began_is_not_told_to_have_gained_nothing(sm
     assert not len(change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers)))
 
 
+def test_what_was_taken_back_is_neither_income_nor_work(tmp_path: Path) -> None:
+    course = monthly("001", "2022-01", [90] * 14 + [150] * 9 + [80], n_working=[0] * 20 + [1] + [0] * 3, hh_size=2)
+    course["known_at"] = course["month"].str[:-2] + "25"
+    back = course.iloc[[20, 23]].assign(welfare=[150, None], n_working=[None, 0], known_at="2023-12-28")
+    help_given = given(("001", "training", "2023-03-10", True)).assign(ended_on="2023-03-20", completed=True)
+    spells = ledger(("001", "2023-02-01", None))
+    folders = {"told": course, "taken_back": pd.concat([course, back])}
+    found = {}
+    for name, records in folders.items():
+        register = make_register(tmp_path / name, records=records, spells=spells, assistance=help_given)
+        found[name] = report_assistance(asked(register)).tables
+    assert found["told"]["change_of_measure"]["household_id"].tolist() == ["001"]
+    assert found["taken_back"]["change_of_measure"].empty, "the income of November is the last one told, and it rose"
+    work = {name: tables["training_work"].set_index("training").loc["completed", "share"] for name, tables in found.items()}
+    assert work == {"told": 1, "taken_back": 0}, "the work of September was taken back, in October there was none"
+
+
 def test_without_a_line_no_household_is_told_to_have_gained_something(small: Register, tmp_path: Path) -> None:
     records = small.read("records").drop(columns="line")
     register = make_register(tmp_path, records=records, spells=small.read("spells"), assistance=small.read("assistance"))
@@ -169,6 +186,20 @@ def test_help_that_was_taken_up_and_has_not_begun_reaches_nobody_yet(tmp_path: P
     tables = report_assistance(asked(register)).tables
     assert tables["help_timeliness"].set_index("within_days").loc[30, ["needs", "helped"]].tolist() == [40, 15]
     assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
+
+
+def test_help_after_the_end_of_monitoring_is_no_late_help_of_it(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in ("001", "002", "003")])
+    spells = ledger(
+        ("001", "2023-01-01", None), ("002", "2023-01-01", "2023-03-01"), ("003", "2023-01-01", None),
+        ("003", "2023-05-01", None),
+    )  # fmt: skip
+    help_given = given(("001", "health", "2023-01-11", True), ("002", "health", "2023-03-21", True))
+    help_given = pd.concat([help_given, given(("003", "health", "2023-01-31", True))])
+    tables = report_assistance(asked(make_register(tmp_path, records=records, spells=spells, assistance=help_given))).tables
+    soon = tables["help_timeliness"].set_index("within_days")
+    assert soon.loc[90, ["needs", "helped"]].tolist() == [3, 2], "003 is one need, entered twice in the book"
+    assert soon["median_days"].tolist() == [20, 20, 20]
 
 
 def test_help_of_thirteen_months_ago_is_none_of_this_year_in_a_register_of_quarters_either(tmp_path: Path) -> None:

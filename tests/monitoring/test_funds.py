@@ -232,6 +232,23 @@ def test_an_amount_paid_on_a_day_that_nobody_wrote_down_is_neither_unpaid_nor_la
     assert not any("the amount and no day" in english for english, _ in report(tmp_path / "dated", USUAL).notes)
 
 
+def test_where_nothing_was_paid_yet_no_yuan_was_and_where_the_amount_is_unknown_nobody_knows(tmp_path: Path) -> None:
+    waiting = ("002", "water", "2023-11-20", None, 3000.0, None, "county fund", "water")
+    unknown = ("002", "housing", "2023-08-01", "2023-09-01", 3000.0, None, "county fund", "housing")
+    totals = report(tmp_path, USUAL, waiting, unknown).tables["fund_totals"].query("by == 'kind'").set_index("of_what")
+    assert totals.loc["water", ["planned", "paid", "paid_share"]].tolist() == [3000, 0, 0]
+    assert totals.loc["housing", ["paid", "paid_share"]].isna().all()
+
+
+def test_help_taken_up_on_a_day_that_nobody_wrote_down_counts(tmp_path: Path) -> None:
+    help_ = books(USUAL, ("002", *USUAL[1:]))
+    help_.loc[1, "answered_on"] = None
+    records = pd.concat([monthly(h, "2022-01", [130] * 24, hh_size=2, n_major_illness=0) for h in ("001", "002")])
+    register = make_register(tmp_path, records=records, assistance=help_)
+    totals = report_funds(Asked(register, month_number("2023-12"), Rules())).tables["fund_totals"]
+    assert totals.query("of_what == '*'")[["grants", "paid"]].to_numpy().tolist() == [[2, 2000]]
+
+
 def test_a_register_without_amounts_still_holds_help_against_needs(tmp_path: Path) -> None:
     water = ("002", "water", "2023-08-01", None, None, None, "county fund", "water")
     found = without(tmp_path, "amount_paid", USUAL, water, spells=ledger(("002", "2023-02-01", None)))

@@ -313,7 +313,7 @@ def test_a_project_that_stands_still_already_takes_nothing_more() -> None:
         "project_id": ["p"], "status": ["stopped"], "support_share": [0.9], "margin_without_support": [-1.0],
     })  # fmt: skip
     links = pd.DataFrame({"household_id": ["a"], "project_id": ["p"], "link": ["job"], "income": [9000.0]})
-    assert not len(loss_without_support(links, projects))
+    assert not len(loss_without_support(links, projects, pd.DataFrame({"household_id": ["a"]})))
 
 
 def test_without_support_nobody_becomes_safer_and_only_linked_households_are_named(county: County) -> None:
@@ -393,8 +393,21 @@ def test_a_rent_without_an_amount_brings_the_property_income_on_record() -> None
         columns=["household_id", "link", "income"],
     ).assign(project_id="p")  # fmt: skip
     projects = pd.DataFrame({"project_id": ["p"], "status": "running", "support_share": 0.4, "margin_without_support": -0.2})
-    lost = loss_without_support(with_property_income(links, people), projects).set_index("household_id")
+    lost = loss_without_support(with_property_income(links, people), projects, people).set_index("household_id")
     assert lost["property_income"].to_dict() == {"a": 1200.0, "b": 300.0}
+
+
+def test_no_household_is_told_to_lose_more_than_its_record_holds() -> None:
+    people = pd.DataFrame({"household_id": ["a", "b", "c"], "wage_income": [7000.0, np.nan, 20000.0]})
+    links = pd.DataFrame(
+        [("a", "p", 5000.0), ("a", "q", 4000.0), ("b", "p", 5000.0), ("c", "p", 5000.0)],
+        columns=["household_id", "project_id", "income"],
+    ).assign(link="job")  # fmt: skip
+    projects = pd.DataFrame({
+        "project_id": ["p", "q"], "status": "running", "support_share": 0.4, "margin_without_support": -0.2,
+    })  # fmt: skip
+    lost = loss_without_support(links, projects, people).set_index("household_id")
+    assert lost["wage_income"].to_dict() == {"a": 7000.0, "b": 5000.0, "c": 5000.0}, "the wage of b is not known"
 
 
 def test_a_loss_is_taken_from_income_also_where_the_wage_itself_is_missing(tmp_path: Path) -> None:

@@ -81,15 +81,31 @@ def test_an_event_that_is_put_right_strikes_in_the_month_in_which_it_first_came_
     assert struck == [0, 2, 0, 1, 0], "001 and 002 in September, 003 in November; 004's was none when October ended"
 
 
-def test_help_without_a_day_of_start_begins_with_its_answer_and_not_before(tmp_path: Path) -> None:
-    """Offered in November, 001 took it up in December, 002 on a day that nobody wrote down."""
+def test_help_that_is_accepted_after_the_last_day_has_not_begun(tmp_path: Path) -> None:
     help_given = pd.DataFrame({
-        "household_id": ["001", "002"], "measure": "health", "offered_on": "2023-11-20", "known_at": "2023-11-21",
-        "answered_on": ["2023-12-05", None], "accepted": True,
+        "household_id": ["001", "002", "003"], "measure": "health", "offered_on": "2023-11-20", "known_at": "2023-11-20",
+        "answered_on": ["2023-11-25", "2023-12-05", None], "accepted": True,
     })  # fmt: skip
-    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002")])
+    records = pd.concat([monthly(h, "2022-12", [150] * 13) for h in ("001", "002", "003")])
     course = report(make_register(tmp_path, records=records, assistance=help_given)).tables["month_course"]
-    assert course["helped"].tolist()[-2:] == [1, 1]
+    helped = course.set_index("as_of")["helped"]
+    assert helped["2023-11"] == 2, "002 had not answered; 003 took it up on a day that nobody wrote down, after the offer"
+    assert helped["2023-12"] == 1
+
+
+def test_a_household_whose_income_was_taken_back_is_not_below_the_line(tmp_path: Path) -> None:
+    records = monthly("001", "2022-12", [150] * 12 + [80]).assign(known_at=lambda f: f["month"].str[:-2] + "25")
+    back = records.iloc[[-1]].assign(welfare=None, known_at="2023-12-28")
+    now = report(make_register(tmp_path, records=pd.concat([records, back]))).tables["month_course"].iloc[-1]
+    assert now[["recorded", "below_line"]].tolist() == [1, 0]
+
+
+def test_who_is_entered_twice_in_the_book_comes_once_and_leaves_with_the_last_entry(tmp_path: Path) -> None:
+    twice = ledger(("001", "2023-06-01", "2023-12-10"), ("001", "2023-11-05", None), ("002", "2023-11-05", None))
+    records = pd.concat([monthly(h, "2022-12", [150] * 13) for h in ("001", "002")])
+    course = report(make_register(tmp_path, records=records, spells=twice)).tables["month_course"].set_index("as_of")
+    assert course.loc["2023-11", ["monitored", "entered", "left"]].tolist() == [2, 1, 0]
+    assert course.loc["2023-12", ["monitored", "entered", "left"]].tolist() == [2, 0, 0]
 
 
 def test_a_month_in_which_nothing_was_paid_is_one_of_no_yuan(register: Register) -> None:

@@ -93,6 +93,26 @@ def test_who_was_monitored_before_the_register_begins_enters_again(tmp_path: Pat
     assert rates.loc["again", ["households", "at_risk", "entered"]].tolist() == [2, 6 + 14 + 23, 1]
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_who_stays_out_is_followed_as_long_as_who_comes_back(tmp_path: Path, step: int) -> None:
+    """001 to 003 left in October, 003 came back in December; no record of November or December is known yet."""
+    days = [150.0 if not month % step else None for month in range(22)]
+    lost = monthly("004", "2022-01", days[:13])
+    records = pd.concat([*(monthly(h, "2022-01", days) for h in ("001", "002", "003")), lost])
+    records["known_at"] = records["month"]
+    spells = ledger(
+        *((h, "2022-05-02", "2023-10-20") for h in ("001", "002", "003")), ("003", "2023-12-11", None),
+        ("004", "2022-05-02", "2022-12-20"),
+    )  # fmt: skip
+    register = make_register(tmp_path, step_months=step, records=records, spells=spells)
+    found = report(register, "2023-12" if step == 1 else "2023-10")
+    back = kept(found.tables["reentry_by_month"], kind="monitoring", entry="all", months=2)
+    assert back[["at_risk", "entered", "share"]].to_numpy().tolist() == [[3 + (step == 3), 1, 1 / (3 + (step == 3))]]
+    rates = kept(found.tables["entry_rates"], kind="monitoring").set_index("entry")
+    seen = {1: 1, 3: 3}[step]  # months of 004 after it left: to the end of the period of its last record
+    assert rates.loc["again", ["households", "at_risk", "entered"]].tolist() == [4, 3 * 2 + seen, 1]
+
+
 def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> None:
     found = small.tables["long_stays"]
     assert found[["household_id", "since", "months"]].to_numpy().tolist() == [["003", "2022-03", 21]]
