@@ -29,12 +29,39 @@ SCORING, MONITORING = "riskmodel.alerts.worker", "riskmodel.monitoring.worker"
 """Modules with what processes have at hand that score counties, or report on them."""
 _FOR_A_POOL = 1_000_000
 """Records from which on a pool of processes is worth its start."""
+_TOGETHER = 10_000
+"""Households up to which counties are worked on together; no figure depends on it."""
+
+Batch = tuple[str, ...]
+"""Counties that are worked on together: one, or several small ones."""
 
 
 def worth(register: Register, counties: Sequence[str], most: int) -> int:
     """Processes that some counties of a register are worth, `most` at most; 1 is this process alone."""
     rows = sum(register.rows("records", county) for county in counties)
     return min(most, len(counties)) if rows >= _FOR_A_POOL else 1
+
+
+def batches_of(register: Register) -> list[Batch]:
+    """The counties of a register in their order, small ones together."""
+    found: list[Batch] = []
+    room = 0
+    for county in register.counties:
+        room -= (size := register.rows("households", county))
+        if not found or room < 0:
+            found.append(())
+            room = _TOGETHER - size
+        found[-1] += (county,)
+    return found
+
+
+def named(batch: Batch) -> str:
+    """Counties as a message names them.
+
+    >>> named(("350101",)), named(("350101", "350102", "350103"))
+    ('county 350101', 'counties 350101 to 350103')
+    """
+    return f"county {batch[0]}" if len(batch) == 1 else f"counties {batch[0]} to {batch[-1]}"
 
 
 def get_ready(at_hand: str) -> None:

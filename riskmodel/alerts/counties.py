@@ -28,17 +28,12 @@ from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.explain.drivers import ready_to_explain
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
-from riskmodel.processes import SCORING, pool, said_if_lost, worth
+from riskmodel.processes import SCORING, Batch, batches_of, named, pool, said_if_lost, worth
 from riskmodel.register import Register, commit_directory, is_finished, read_manifest
 from riskmodel.register.commit import MANIFEST, package_version, working_folder
 from riskmodel.register.store import as_name
 
 _SOMEBODY = ("scored", "by_hand")
-_TOGETHER = 10_000
-"""Households up to which counties are explained and kept together; no figure depends on it."""
-
-Batch = tuple[str, ...]
-"""Counties that are explained and kept together: one, or several small ones."""
 
 
 @dataclass(frozen=True)
@@ -147,19 +142,6 @@ def score_month(
         return manifest
 
 
-def batches_of(register: Register) -> list[Batch]:
-    """The counties of a register in their order, small ones together."""
-    found: list[Batch] = []
-    room = 0
-    for county in register.counties:
-        room -= (size := register.rows("households", county))
-        if not found or room < 0:
-            found.append(())
-            room = _TOGETHER - size
-        found[-1] += (county,)
-    return found
-
-
 def score_batch(job: Job, batch: Batch, at_hand: tuple[Register, RiskModel] | None = None) -> Batch:
     """The unit of work: counties from their register to one committed folder of results; gives their names.
 
@@ -252,12 +234,3 @@ def _job(register: Register, model: RiskModel, month: int, capacity: Capacity, b
 def batch_folder(job: Job, batch: Batch) -> Path:
     """Where the results of finished counties lie."""
     return job.work / "counties" / as_name(batch[0])
-
-
-def named(batch: Batch) -> str:
-    """Counties as a message names them.
-
-    >>> named(("350101",)), named(("350101", "350102", "350103"))
-    ('county 350101', 'counties 350101 to 350103')
-    """
-    return f"county {batch[0]}" if len(batch) == 1 else f"counties {batch[0]} to {batch[-1]}"

@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from riskmodel import errors
-from riskmodel.alerts.counties import Batch, Engine, Job, batch_folder, keep_batch, named, score_batch
+from riskmodel.alerts.counties import Engine, Job, batch_folder, keep_batch, score_batch
 from riskmodel.errors import IntegrityError, NotFound, RiskmodelError, UsageError, WorkerLost
 from riskmodel.model.bundle import RiskModel
+from riskmodel.processes import Batch, named
 from riskmodel.register import Register, read_manifest
 from riskmodel.register.commit import MANIFEST
 from riskmodel.register.store import table_file

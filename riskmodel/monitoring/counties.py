@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from riskmodel import processes
 from riskmodel.monitoring.part import Asked
+from riskmodel.processes import Batch, batches_of, named
 from riskmodel.register import Register
 from riskmodel.threads import one_thread
 
@@ -72,6 +73,11 @@ def by_county(asked: Asked, one: Callable[[Asked, str], T], what: str, counties:
     """
     chosen = list(asked.counties if counties is None else counties)
     return side_by_side(asked, one, {f"{what} of {county}": (county,) for county in chosen})
+
+
+def by_batch(asked: Asked, one: Callable[[Asked, Batch], T], what: str) -> Iterator[T]:
+    """`by_county` for a function of several counties: all of the register, small ones together (`batches_of`)."""
+    return side_by_side(asked, one, {f"{what} of {named(batch)}": (batch,) for batch in batches_of(asked.register)})
 
 
 def side_by_side(asked: Asked, one: Callable[..., T], given: Mapping[str, tuple]) -> Iterator[T]:

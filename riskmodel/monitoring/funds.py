@@ -21,9 +21,10 @@ from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
-from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.counties import by_batch
 from riskmodel.monitoring.known import Answers, among, needs_on, of_circumstances, only, open_known
 from riskmodel.monitoring.part import Asked, Found
+from riskmodel.processes import Batch
 
 _WATCHED = ("monitored_now", "below_now")
 ALL, RETURN = "*", "return"
@@ -48,7 +49,7 @@ def report_funds(asked: Asked) -> Found:
         return Found({}, notes=[_NO_ANSWERS])
     lacks: dict[str, tuple[str, str]] = {}
     notes = [_READING]
-    by_need = by_county(asked, _needs, "needs", asked.register.counties)
+    by_need = by_batch(asked, _needs, "needs")
     tables: dict[str, pd.DataFrame] = {}
     if "amount_paid" in held:
         with engine() as connection:
@@ -180,7 +181,7 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
 
 @dataclass(frozen=True)
 class _Needs:
-    """Needs and help of one county: grants by `measure` and `match` (`n`), and the rows of the two lists.
+    """Needs and help of some counties: grants by `measure` and `match` (`n`), and the rows of the two lists.
 
     The second list is None where the register does not tell who is watched.
     """
@@ -190,13 +191,13 @@ class _Needs:
     without_help: pd.DataFrame | None
 
 
-def _needs(asked: Asked, county: str) -> _Needs | None:
+def _needs(asked: Asked, batch: Batch) -> _Needs | None:
     """Help without a recorded need that it answers, and needs that no help answers; None where nobody has a record."""
     months = [asked.as_of - asked.rules.funds.need_months, asked.as_of]
     catalogue, standing = _catalogues()
     answers = Answers.of(catalogue, asked.rules.assistance.delivers)
     try:
-        seen = build_features(asked.register, months, standing, counties=[county]).frame
+        seen = build_features(asked.register, months, standing, counties=batch).frame
     except NotEnoughData:
         return None
     told = [c for c in _WATCHED if c in seen]
@@ -204,7 +205,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
     watched = seen.groupby("household_id")["watched"].agg(["any", "sum"])
     lasting = watched.index[watched["sum"] == len(months)]
     with engine() as connection:
-        _open(connection, asked, [county])
+        _open(connection, asked, batch)
         given = connection.execute(
             f"""
             SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
@@ -215,7 +216,7 @@ def _needs(asked: Asked, county: str) -> _Needs | None:
         given = given[among(given["household_id"], watched.index)].reset_index(drop=True)
         objective = [d.name for d in catalogue.drivers]
         asked_of = sorted({*given["household_id"], *lasting})
-        facts = needs_on(asked, catalogue, months, [county], households=asked_of).set_index("household_id")
+        facts = needs_on(asked, catalogue, months, batch, households=asked_of).set_index("household_id")
         flags = facts[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
         known = flags.groupby(level=0).any().reindex(given["household_id"], fill_value=False)
         answered = np.zeros(len(given), bool)
@@ -237,15 +238,15 @@ def _catalogues() -> tuple[Catalogue, Catalogue]:
     return of_circumstances(catalogue), only(catalogue, set(_WATCHED))
 
 
-def _together(counties: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
+def _together(parts: Sequence[_Needs]) -> dict[str, pd.DataFrame]:
     """The tables of all counties."""
     matches = [ANSWERED, OTHER_NEED, NO_NEED]
-    counts = pd.concat([pd.DataFrame({"measure": [], "match": [], "n": []}), *(c.counts for c in counties)])
+    counts = pd.concat([pd.DataFrame({"measure": [], "match": [], "n": []}), *(part.counts for part in parts)])
     counted = counts.groupby(["measure", "match"])["n"].sum().astype(int).unstack(fill_value=0)
     counted = counted.reindex(columns=matches, fill_value=0)
     counted = counted.assign(grants=counted.sum(axis=1), answers_share=lambda f: f[ANSWERED] / f["grants"]).reset_index()
-    found = {"help_and_need": counted, "help_without_need": _largest_first(_stacked([c.without_need for c in counties]))}
-    unmet = [c.without_help for c in counties if c.without_help is not None]
+    found = {"help_and_need": counted, "help_without_need": _largest_first(_stacked([part.without_need for part in parts]))}
+    unmet = [part.without_help for part in parts if part.without_help is not None]
     return found | ({"need_without_help": _neediest_first(_stacked(unmet))} if unmet else {})
 
 
@@ -262,7 +263,7 @@ def _neediest_first(unmet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stacked(rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all counties; the types are those of counties that have rows."""
+    """Rows of all counties; the types are those of parts that have rows."""
     return pd.concat([r for r in rows if len(r)] or rows[:1], ignore_index=True)
 
 

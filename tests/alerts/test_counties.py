@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from riskmodel.alerts.counties import Batch, Job, batch_folder, batches_of, score_batch, score_month
+from riskmodel.alerts.counties import Job, batch_folder, score_batch, score_month
 from riskmodel.alerts.scoring import score
 from riskmodel.errors import IntegrityError, NotEnoughData, UsageError
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
+from riskmodel.processes import Batch, batches_of
 from riskmodel.register import Register, ingest, read_manifest
 from riskmodel.results import score_and_write
 from tests.cohort.registers import make_register, monthly
@@ -41,7 +42,7 @@ def hashes(manifest: dict) -> dict[str, str]:
 @pytest.fixture
 def each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every county is too large to be worked on together with another."""
-    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", 0)
+    monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
 
 
 @pytest.mark.parametrize("how", [{"block": 13}, {"workers": 2}, pytest.param({"block": 1}, marks=pytest.mark.slow)], ids=str)
@@ -58,7 +59,7 @@ def test_blocks_and_workers_and_small_counties_together_change_no_byte(
     whole = hashes(score_month(register, model, AS_OF, tmp_path / "whole", inputs={}, capacity=8))
     monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
     households = sum(register.rows("households", county) for county in register.counties[:together])
-    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", households)
+    monkeypatch.setattr("riskmodel.processes._TOGETHER", households)
     assert [len(batch) for batch in batches_of(register)] == batches
     cut = hashes(score_month(register, model, AS_OF, tmp_path / "cut", inputs={}, capacity=8, **how))
     assert len(whole) >= 7 and cut == whole
@@ -283,7 +284,7 @@ def test_what_a_small_county_lacks_changes_no_byte_of_those_beside_it(
     register, model = Register.open(tmp_path / "register"), load_model(county.folder / "results")
     assert batches_of(register) == [("1", "2", "3", "4")]
     together = score_month(register, model, AS_OF, tmp_path / "together", inputs={}, capacity=5)
-    monkeypatch.setattr("riskmodel.alerts.counties._TOGETHER", 0)
+    monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
     for block in (20_000, 7):
         alone = score_month(register, model, AS_OF, tmp_path / "alone", inputs={}, capacity=5, block=block)
         assert hashes(together) == hashes(alone) and together["about"] == alone["about"]

@@ -16,13 +16,14 @@ import pytest
 from typer.testing import CliRunner
 
 from riskmodel.alerts import spark as engine
-from riskmodel.alerts.counties import Batch, Job, score_batch, score_month
+from riskmodel.alerts.counties import Job, score_batch, score_month
 from riskmodel.alerts.scoring import score
 from riskmodel.cli import app
 from riskmodel.errors import IntegrityError, NotFound, RiskmodelError, UsageError, WorkerLost
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.model.tracking import load_model
+from riskmodel.processes import Batch
 from riskmodel.register import Register, read_manifest
 from tests.alerts.cluster import Cluster, cluster, environment, wait_for
 from tests.county import AS_OF, County
@@ -223,7 +224,7 @@ def local(county: County, district: tuple[Path, RiskModel], tmp_path_factory: py
     return out
 
 
-EACH_ALONE = "from riskmodel import cli; from riskmodel.alerts import counties; counties._TOGETHER = 0; cli.main()"
+EACH_ALONE = "from riskmodel import cli, processes; processes._TOGETHER = 0; cli.main()"
 
 
 def command(county: County, register: Path | str, out: Path, master: str | None = None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from riskmodel.catalogue import load_catalogue
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.counties import by_county, with_workers
+from riskmodel.monitoring.funds import report_funds
 from riskmodel.monitoring.known import drawn_counties, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
@@ -60,6 +62,19 @@ def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pyte
             pd.testing.assert_frame_equal(rows, in_processes[name].tables[table], check_exact=True)
 
 
+def test_needs_of_small_counties_told_together_are_those_of_each_alone(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = report_funds(asked)
+    monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
+    told: list[str] = []
+    alone = report_funds(replace(asked, progress=told.append))
+    assert told == [f"needs of county {county}" for county in asked.register.counties] and len(told) > 1
+    assert len(together.tables["help_without_need"]) and len(together.tables["need_without_help"])
+    for name, rows in together.tables.items():
+        pd.testing.assert_frame_equal(rows, alone.tables[name], check_exact=True)
+
+
 @pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_said(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("riskmodel.processes._FOR_A_POOL", 0)
@@ -89,7 +104,7 @@ def test_a_county_where_nobody_has_a_record_yet_has_no_say_in_needs(county: Coun
 
     register = Register.open(county.register)
     long_ago = Asked(register, month_number(register.first_month) - 12, Rules())
-    assert _needs(long_ago, register.counties[0]) is None
+    assert _needs(long_ago, tuple(register.counties)) is None
 
 
 def test_each_part_is_given_as_soon_as_it_is_there(asked: Asked) -> None:
