@@ -673,6 +673,8 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
 
 
 def _print_study(study: Study) -> None:
+    from riskmodel.cards.wording import FEWEST_FALLS, HARDLY_ANYBODY_FELL
+
     shown = ("roc_auc", "pr_auc", "brier", "calibration_slope", "precision_at_capacity", "recall_at_capacity")
     rows = []
     for model, splits in study.results.items():
@@ -690,6 +692,8 @@ def _print_study(study: Study) -> None:
         ["model", *(m.replace("_", " ") for m in shown)],
         rows,
     )
+    if facts["events"] < FEWEST_FALLS:
+        typer.echo(f"warning: {HARDLY_ANYBODY_FELL.en}")
     apart = study.results[study.run.register_model].get("test_disjoint")
     if apart:
         told = ", ".join(f"{m.replace('_', ' ')} {_figure(apart[m], ' ')}" for m in ("roc_auc", "recall_at_capacity"))
