@@ -336,12 +336,31 @@ def score(
             f"warning: {len(lowered):,} of the counties have fewer visits than their floors need, which are lowered there: "
             f"{some} (floors_lowered in manifest.json)."
         )
+    for caution in _cautions(about):
+        typer.echo(f"warning: {caution}")
     if about["missing_drivers"]:
         typer.echo(f"Drivers without columns in this register: {', '.join(about['missing_drivers'])}.")
     if database:
         typer.echo(f"In {database.label}, schema {schema}: scores, alerts, drivers, by_hand.")
     if counts["alerts"]:
         typer.echo(f"Open {out / 'alerts.xlsx'}, or: riskmodel explain {out} --household ID")
+
+
+def _cautions(about: dict[str, Any]) -> Iterator[str]:
+    """In what the register is another than the one that the model was trained on."""
+    before = "Judge the model on this register first: riskmodel evaluate MODEL --register REGISTER."
+    if missing := about["missing_inputs"]:
+        yield (
+            f"{len(missing):,} of the model's {about['inputs_of_model']:,} inputs cannot be computed from this register and "
+            f"count as unknown of everybody (missing_inputs in manifest.json): {', '.join(missing[:5])}"
+            f"{' ...' if len(missing) > 5 else ''}. {before}"
+        )
+    step, trained = about["inputs"]["register"]["step_months"], about["trained_step_months"]
+    if trained not in (None, step):
+        yield (
+            f"the model was trained on periods of {trained} month(s), and this register has periods of {step}: counts of "
+            f"records and spans of time mean another thing. {before}"
+        )
 
 
 @app.command()
@@ -725,6 +744,8 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
 
 
 def _print_study(study: Study) -> None:
+    from riskmodel.cards.wording import FEWEST_FALLS, HARDLY_ANYBODY_FELL
+
     shown = ("roc_auc", "pr_auc", "brier", "calibration_slope", "precision_at_capacity", "recall_at_capacity")
     rows = []
     for model, splits in study.results.items():
@@ -742,6 +763,8 @@ def _print_study(study: Study) -> None:
         ["model", *(m.replace("_", " ") for m in shown)],
         rows,
     )
+    if facts["events"] < FEWEST_FALLS:
+        typer.echo(f"warning: {HARDLY_ANYBODY_FELL.en}")
     apart = study.results[study.run.register_model].get("test_disjoint")
     if apart:
         told = ", ".join(f"{m.replace('_', ' ')} {_figure(apart[m], ' ')}" for m in ("roc_auc", "recall_at_capacity"))

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from riskmodel.cards.wording import GROUPS, MEASURES, METRICS, MODELS, SITUATIONS
+from riskmodel.cards.wording import FEWEST_FALLS, GROUPS, MEASURES, METRICS, MODELS, SITUATIONS
 
 Figure = Mapping[str, float | None]
-_FEWEST_FALLS = 10
 _MOST_RULES = 5
 _BY_HELP = ("roc_auc", "precision", "recall", "rate_error")
 
@@ -157,7 +156,7 @@ def _miss_sheets(found: Mapping[str, Any]) -> Iterator[Sheet]:
                 _percent(row["rate"]),
             ]
             for row in found["situations"]
-            if row["events"] >= _FEWEST_FALLS
+            if row["events"] >= FEWEST_FALLS
         ],
     )
     if found["rules"]:

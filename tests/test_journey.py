@@ -556,6 +556,29 @@ def test_units_of_money_change_no_alert(tmp_path: Path, county: County) -> None:
     assert found["verdict"].tolist() == straight["verdict"].tolist()
 
 
+def test_a_register_that_lacks_what_the_model_learned_from_is_told_when_it_is_scored(county: County, tmp_path: Path) -> None:
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}
+    some = {name: {} for name in source if name != "events"}
+    quarters = source["records"][pd.to_datetime(source["records"]["month"]).dt.month % 3 == 1]
+    ingest({"source": "s", "pseudonymised": True, "tables": some}, {n: source[n] for n in some}, tmp_path / "some")
+    thinned = {**source, "records": quarters}
+    quarterly = {"source": "s", "step_months": 3, "pseudonymised": True, "tables": {n: {} for n in source}}
+    ingest(quarterly, thinned, tmp_path / "quarters")
+
+    def said(register: Path) -> str:
+        out = tmp_path / f"scores of {register.name}"
+        arguments = ["score", register, "--as-of", AS_OF, "--out", out, "--model", "models:/return-risk@champion"]
+        run = CliRunner().invoke(app, [*map(str, arguments), "--tracking-uri", county.tracking.uri], catch_exceptions=False)
+        return " ".join(run.output.split())
+
+    assert "warning" not in said(county.register)
+    told = said(tmp_path / "some")
+    assert "inputs cannot be computed from this register" in told and "months_since_illness" in told
+    assert "the model was trained on periods of 1 month(s), and this register has periods of 3" in said(
+        tmp_path / "quarters"
+    )
+
+
 def test_one_households_story(county: County) -> None:
     alerts = pd.read_parquet(county.alerts / "alerts.parquet")
     household = alerts["household_id"].iloc[0]

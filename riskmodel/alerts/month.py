@@ -89,6 +89,9 @@ def about_month(
         "floors_lowered": [county for f in facts for county in f["floors_lowered"]],
         "missing_drivers": missing_drivers(model.catalogue, {f.name for f in available}),
         "missing_features": dict(lacking),
+        "inputs_of_model": len(model.inputs),
+        "missing_inputs": [name for name in model.inputs if name in lacking],
+        "trained_step_months": model.evidence.get("data", {}).get("register", {}).get("step_months"),
     }
 
 

@@ -30,6 +30,8 @@ from riskmodel.cards.tables import against, results_table, tied_lists
 from riskmodel.cards.wording import (
     DRAWN,
     FALLS,
+    FEWEST_FALLS,
+    HARDLY_ANYBODY_FELL,
     METRICS,
     MODELS,
     NATURES,
@@ -326,10 +328,12 @@ def inputs(model: RiskModel) -> dict[str, Any]:
 
 def limits(model: RiskModel) -> dict[str, Any]:
     auc = _test_figures(model).get("roc_auc", {}).get("value")
+    events = model.evidence["data"][TEST]["events"]
     return {
         "too_good": auc if auc is not None and auc > _TOO_GOOD else None,
         "missing": _many_missing(model),
-        "few_events": _FEW_EVENTS if model.evidence["data"][TEST]["events"] < _FEW_EVENTS else None,
+        "few_events": _FEW_EVENTS if events < _FEW_EVENTS else None,
+        "hardly_anybody_fell": HARDLY_ANYBODY_FELL if events < FEWEST_FALLS else None,
         "lacking": len(model.features_lacking),
         "source": model.evidence["data"]["register"]["source"],
         "not_done": [words for words, done in _open_tasks(model) if not done],

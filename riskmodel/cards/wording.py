@@ -18,6 +18,13 @@ class Metric(NamedTuple):
     percent: bool = False
 
 
+FEWEST_FALLS = 10
+HARDLY_ANYBODY_FELL = Words(
+    f"Fewer than {FEWEST_FALLS} falls in the test: too few to tell what a model is worth. The intervals draw the same few "
+    "falls again and are too narrow.",
+    f"检验期内返贫不足{FEWEST_FALLS}户次：不足以判断模型的好坏；区间只是对这几例重复抽样，过窄。",
+)
+
 MODELS = {
     "base_rate": Words("Base rate: everybody the same", "基准率：人人相同"),
     "last_status": Words("Rule: below the line most recently", "规则：最近低于监测线者优先"),

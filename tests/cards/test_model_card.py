@@ -125,6 +125,7 @@ def test_a_test_with_few_falls_gives_no_rate_away() -> None:
     found["data"]["test"] |= {"events": 7, "rate": 7 / 4000}
     text = Page(model_card(make_model(found))).text("en")
     assert "Too few households fell in the test" in text
+    assert "The intervals draw the same few falls again and are too narrow" in text and "intervals are wide" not in text
     assert "does not allow a comparison" in text
     assert "0.853" in text
     for telling in ("0.2%", "42.1%", "35.1%", "0.0574"):
