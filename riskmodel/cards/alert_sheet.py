@@ -240,8 +240,8 @@ def notice_page(month: ScoredMonth, households: Sequence[tuple[str, str]], lang:
     """
     alerts = month.alerts()
     features = month.read("features")
-    known = features.reindex(columns=["hh_size_now", "children_now"]).to_numpy(float)
-    with_adult = known[:, 0] > known[:, 1]
+    size, children, able = features.reindex(columns=["hh_size_now", "children_now", "able_now"]).to_numpy(float).T
+    with_adult = (size > children) | (np.isnan(children) & (able >= 1))
     confirmed = np.array(
         [key in set(households) for key in zip(alerts["county_id"], alerts["household_id"], strict=True)], bool
     )

@@ -202,10 +202,10 @@ def counties_words(n: int) -> Words:
 
 
 def lag_words(days: int) -> Words:
-    """When the office learns of a month, in brackets; nothing where that is its end."""
+    """When the office learns of a period, in brackets; nothing where that is its end."""
     if not days:
         return Words("", "")
-    return Words(f" (as a rule {days} days after the end of the month)", f"（一般为月末后{days}天）")
+    return Words(f" (as a rule {days} days after the end of the period)", f"（一般为期末后{days}天）")
 
 
 MEASURES = {

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
@@ -25,6 +25,7 @@ AREAS = ("village_id", "township_id", "county_id")
 FEATURE_TABLES = ("records", "events", "spells", "assistance", "visits", "villages")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _AGE_OF_A_PERSON = re.compile(r"(^|_)(head_age|birth_year|age_of_head)(_|$)")
+_FIRST_KNOWN = re.compile(r"coalesce\(\s*(\w+(?:\s*,\s*\w+)+)\s*\)")
 _DATED = ("date", "month")
 
 
@@ -178,6 +179,7 @@ class Catalogue:
                 if feature.table not in have:
                     missing = {feature.table}
             else:
+                feature = _of_the_first_held(feature, done.keys() | standing)
                 missing = feature.needs - done.keys() - standing
                 missing = set().union(*(lacking.get(m, [f"households.{m}"]) for m in missing))
                 if feature.kind == "context" and feature.over not in areas:
@@ -187,6 +189,16 @@ class Catalogue:
             else:
                 done[feature.name] = feature
         return list(done.values()), lacking
+
+
+def _of_the_first_held(feature: Feature, held: Container[str]) -> Feature:
+    """A feature that is the first one known of several, made of those alone that a register can give."""
+    several = _FIRST_KNOWN.fullmatch(feature.expression.text.strip()) if feature.kind == "derived" else None
+    names = re.findall(r"\w+", several[1]) if several else []
+    there = [name for name in names if name in held]
+    if not there or len(there) == len(names):
+        return feature
+    return replace(feature, expression=parse(f"coalesce({', '.join(there)})"))
 
 
 def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[str, Column]) -> set[str]:

@@ -59,10 +59,12 @@ def as_of_months(first_month: int, last_month: int, step: int, label: Label, coh
     else:
         months = [m for m in range(stop - (stop - first_month) % step, start - 1, -every)][::-1]
     if not months:
+        begins = f"from {cohorts.first} on (cohorts.first)" if cohorts.first else ""
         raise NotEnoughData(
-            f"the register runs from {month_text(first_month)} to {month_text(last_month)}: after "
-            f"{cohorts.warm_up_months} months of warm-up no as-of month has a complete horizon of "
-            f"{label.horizon_months} months. Shorten the horizon or the warm-up, or add months."
+            f"the register runs from {month_text(first_month)} to {month_text(last_month)}: "
+            f"{begins or f'after {cohorts.warm_up_months} months of warm-up'} no as-of month has a complete horizon of "
+            f"{label.horizon_months} months. Shorten the horizon{', begin earlier' if begins else ' or the warm-up'}, "
+            "or add months."
         )
     return months
 

@@ -40,7 +40,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
-from riskmodel.monitoring.known import not_unverified
+from riskmodel.monitoring.known import not_unverified, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
@@ -67,7 +67,7 @@ _BRINGS = {
 
 
 def report_misses(asked: Asked) -> Found:
-    """Sort the misses of every scored month whose horizon is over.
+    """Sort the misses of every scored month whose horizon is over; where records come late, with those of its last period.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def report_misses(asked: Asked) -> Found:
     """
     if not asked.scored or asked.model is None:
         return Found({}, notes=[_NEEDS])
-    label = asked.model.run.label
-    over = [month for month in asked.scored if month.number + label.horizon_months <= asked.as_of]
+    until = asked.as_of - asked.model.run.label.horizon_months - reported_late(asked)
+    over = [month for month in asked.scored if month.number <= until]
     if not over:
         return Found({}, notes=[_TOO_EARLY])
     notes = [_READING]
@@ -376,6 +376,6 @@ _NEEDS = (
     "偏差分类需要评分月份（--alerts 目录）以及当时使用的模型（--model）。",
 )
 _TOO_EARLY = (
-    "No scored month's horizon is over on the day of the report: misses cannot be told yet.",
-    "截至报告日，所有评分月份的预测期均未结束，尚不能判断偏差。",
+    "No scored month's horizon is over, with its records, on the day of the report: misses cannot be told yet.",
+    "截至报告日，所有评分月份的预测期均未结束，或期内记录尚未报送，尚不能判断偏差。",
 )

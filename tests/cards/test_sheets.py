@@ -235,7 +235,8 @@ def test_places_with_like_names_have_files_of_their_own() -> None:
 def test_the_notice_carries_no_cause_and_no_child_alone(month: ScoredMonth, tmp_path: Path) -> None:
     def children(tables: dict[str, pd.DataFrame]) -> None:
         tables["features"].loc[0, ["hh_size_now", "children_now"]] = 1.0
-        tables["features"].loc[1, "children_now"] = float("nan")
+        tables["features"].loc[1, ["children_now", "able_now"]] = [float("nan"), 0.0]
+        tables["features"].loc[2, ["children_now", "able_now"]] = [float("nan"), 1.0]
 
     copy = changed_month(month.folder, tmp_path / "m", edit=children)
     alerts = copy.alerts()

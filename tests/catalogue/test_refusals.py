@@ -156,6 +156,20 @@ def test_features_whose_columns_are_missing_are_left_out_and_named() -> None:
     assert names.index("ratio_now") < names.index("log_ratio_now")
 
 
+def test_able_members_are_known_where_the_books_do_not_say_who_works_and_workers_where_they_do_not_say_who_is_able() -> None:
+    catalogue = load_catalogue()
+
+    def able(*columns: str) -> tuple[set[str], list[str]]:
+        tables = {"records": ["household_id", "month", "welfare", *columns], "households": ["household_id"]}
+        features, lacking = catalogue.available(tables)
+        return next((set(f.needs) for f in features if f.name == "able_known"), set()), lacking.get("able_known", [])
+
+    assert able("n_able", "n_working") == ({"able_now", "working_now"}, [])
+    assert able("n_able") == ({"able_now"}, [])
+    assert able("n_working") == ({"working_now"}, [])
+    assert able() == (set(), ["records.n_able", "records.n_working"])
+
+
 def test_answers_without_a_day_count_for_nothing_and_the_day_is_named_as_missing() -> None:
     catalogue = load_catalogue()
     offers = ["household_id", "measure", "offered_on", "known_at", "accepted", "refusal_reason"]

@@ -301,3 +301,9 @@ def test_standing_known_later_makes_nobody_at_risk_earlier(tmp_path: Path) -> No
     register = make_register(tmp_path / "on_time", records=records, events=pd.DataFrame(on_time))
     with pytest.raises(Exception, match="nobody is at risk"):
         build_cohorts(register, ["2023-06"])
+
+
+def test_no_able_labour_is_known_of_books_that_count_able_members_and_not_who_works(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2023-05", [150, 150], n_able=0), monthly("002", "2023-05", [150, 150], n_able=2)])
+    found = build_features(make_register(tmp_path, records=records), [AS_OF], CATALOGUE).frame
+    assert found["able_known"].tolist() == [0, 2]

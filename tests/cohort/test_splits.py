@@ -73,5 +73,7 @@ def test_a_missing_outcome_neither_trains_nor_tests() -> None:
 def test_a_register_that_is_too_short_says_so() -> None:
     with pytest.raises(NotEnoughData, match="Shorten the horizon or the warm-up"):
         as_of_months(START, START + 10, 1, Label(), Cohorts())
+    with pytest.raises(NotEnoughData, match=r"from 2023-03 on \(cohorts.first\) no as-of month .* begin earlier"):
+        as_of_months(month_number("2020-01"), month_number("2023-05"), 1, Label(), Cohorts(first="2023-03"))
     with pytest.raises(NotEnoughData, match="embargo of 7 months"):
         temporal_folds([START, START + 1], 1, Label(), Split())

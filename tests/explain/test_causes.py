@@ -100,6 +100,13 @@ def test_a_protected_household_is_never_subjective(change: dict, why: str) -> No
     assert found["subjective_share"] == 0
 
 
+def test_who_has_no_able_member_is_not_said_to_be_old_or_young_where_the_books_hold_no_ages() -> None:
+    no_ages = {name: np.nan for name in ("children_now", "elderly_now")}
+    found = verdict({**IDLE, **no_ages, "able_known": 0.0}, work=5.0)
+    assert found["protected"] == "no_able_labour" and "only_old_and_young" in found["unchecked"]
+    assert "only_old_and_young" not in verdict({**IDLE, **no_ages}, work=5.0)["unchecked"], "an able member is neither"
+
+
 def test_no_word_of_blame_reaches_a_household_that_is_not_judged() -> None:
     """The subjective parts move, to the excusing driver or to `activity`; the sum stays."""
     drivers = pd.DataFrame([{d: {"work": 2.0, "land": 1.0, "level": 0.5}.get(d, 0.0) for d in DRIVERS}])

@@ -89,6 +89,16 @@ def test_before_the_horizon_is_over_nothing_is_sorted(county: County) -> None:
     assert report_misses(asked).tables == {}
 
 
+def test_while_the_records_of_the_last_month_have_not_come_nobody_is_said_not_to_have_returned(
+    county: County, tmp_path: Path
+) -> None:
+    known = Register.open(county.register)
+    records, homes = known.read("records").drop(columns="known_at"), known.read("households")
+    register = make_register(tmp_path, lag_days=10, records=records, households=homes)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    assert report_misses(Asked(register, LAST, Rules(), scored_months([county.alerts], LAST), model)).tables == {}
+
+
 def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_path: Path) -> None:
     """Told on the day of the report, all households had been monitored when the month was scored: nobody was at risk."""
     known = Register.open(county.register)
