@@ -82,7 +82,8 @@ def _counts(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Iterator[tup
         yield "entered", count(f"{distinct} identified_on {within.format('identified_on')}")
         yield "left", count(f"{distinct} eliminated_on {within.format('eliminated_on')}")
     if register.has("events"):
-        open_known(connection, asked, "events", counties, versions=True)
+        told = "true" if "events" in register.revised else f"known_at {within.format('known_at')}"  # in one row each
+        open_known(connection, asked, "events", counties, told, versions=True)
         open_known(connection, asked, "households", counties)
         one = ", ".join(load_contract().tables["events"].key)
         first = f"min(known_at) FILTER ({NOT_UNVERIFIED})"
