@@ -59,12 +59,13 @@ def ask(conditions: Sequence[Condition], features: pd.DataFrame) -> pd.DataFrame
 def words(template: str, values: dict[str, Any]) -> str:
     """A sentence of the catalogue with a household's figures filled in.
 
-    `{feature}` is filled with a whole number or one decimal, `{feature:%}` with a percentage.
+    `{feature}` is filled with a whole number or one decimal, `{feature:%}` with a percentage, `{feature:?words}` with the
+    words where the feature is 1, and else with nothing.
 
-    >>> words("{n} member(s), {share:%}", {"n": 2.0, "share": 0.314})
-    '2 member(s), 31%'
+    >>> words("{n} member(s), {share:%}{doubted:? (not verified)}", {"n": 2.0, "share": 0.314, "doubted": 1.0})
+    '2 member(s), 31% (not verified)'
     """
-    parts = (text if name is None else text + _figure(values[name], form) for text, name, form in _parsed(template))
+    parts = (text if name is None else text + _filled(name, form, values) for text, name, form in _parsed(template))
     return "".join(parts)
 
 
@@ -74,7 +75,10 @@ def _parsed(template: str) -> list[tuple[str, str | None, str | None]]:
     return [part[:3] for part in Formatter().parse(template)]
 
 
-def _figure(value: Any, form: str | None) -> str:
+def _filled(name: str, form: str | None, values: dict[str, Any]) -> str:
+    if form and form.startswith("?"):
+        return form[1:] if values.get(name) == 1 else ""
+    value = values[name]
     if value is None or value != value:
         return "?"
     if form == "%":

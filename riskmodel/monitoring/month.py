@@ -81,7 +81,8 @@ def _counts(
         yield "below_line", count("SELECT count(*) FILTER (WHERE welfare < line) FROM sorted_records") if recorded else None
     yield from monitored.items()
     if register.has("events"):
-        open_known(connection, asked, "events", counties, versions=True)
+        told = "true" if "events" in register.revised else f"known_at {within.format('known_at')}"  # in one row each
+        open_known(connection, asked, "events", counties, told, versions=True)
         open_known(connection, asked, "households", counties)
         one = ", ".join(load_contract().tables["events"].key)
         first = f"min(known_at) FILTER ({NOT_UNVERIFIED})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from riskmodel.catalogue import load_catalogue
+from riskmodel.cohort.conditions import ask, words
 from riskmodel.cohort.features import build_features
 from riskmodel.explain.causes import judge_causes
 from riskmodel.months import month_number
@@ -97,3 +99,44 @@ def test_idleness_found_again_and_again_without_an_excuse_is_a_clue(verdicts: pd
 @pytest.mark.parametrize("household", [name for name in CHANGES if name not in FREE])
 def test_what_the_year_s_rows_excuse_or_leave_open_is_never_subjective(verdicts: pd.Series, household: str) -> None:
     assert verdicts[household] in ("objective", "undetermined")
+
+
+def test_an_event_that_is_known_to_be_unverified_excuses_and_is_told_as_not_verified(tmp_path: Path) -> None:
+    """An illness two months ago speaks for the household until the visit finds otherwise, but nobody is told it is sure."""
+    told = {  # whether each illness on record is verified, by months ago
+        "not verified": {2: False}, "verified": {2: True}, "nobody says": {2: None}, "put right": {2: True, 5: False},
+        "only the last is not": {2: False, 5: True},
+    }  # fmt: skip
+    events = [
+        {"household_id": name, "kind": "illness", "onset_on": (NOW - age).start_time.date(), "verified": verified}
+        for name, illnesses in told.items()
+        for age, verified in illnesses.items()
+    ]
+    source = {
+        "records": pd.DataFrame([row for name in told for row in idle_household(name)]),
+        "households": pd.DataFrame({"household_id": list(told), "county_id": "k", "opted_out": False}),
+        "events": pd.DataFrame(events),
+    }
+    ingest({"source": "s", "pseudonymised": True, "tables": {table: {} for table in source}}, source, tmp_path / "register")
+    features = build_features(Register.open(tmp_path / "register"), [month_number("2023-06")], CATALOGUE, workers=1).frame
+    features = features.set_index("household_id").loc[list(told)].reset_index()
+    assert ask(CATALOGUE.excuses, features)["illness"].all()
+    drivers = pd.DataFrame({d.name: np.full(len(features), 1.0) for d in CATALOGUE.drivers})
+    assert judge_causes(CATALOGUE, drivers, features).verdicts["fact_illness"].all()
+    fact = next(f for f in CATALOGUE.facts if "months_since_illness" in f.when.columns)
+    said = {name: words(fact.en, row) for name, row in zip(told, features.to_dict("records"), strict=True)}
+    plain, doubted = "illness recorded 2 month(s) ago", "illness recorded 2 month(s) ago (not verified)"
+    assert said == dict.fromkeys(told, plain) | {"not verified": doubted, "only the last is not": doubted}
+    assert words(fact.zh, features.iloc[0].to_dict()) == "2个月前记录患病（未核实）"
+
+
+def test_every_fact_that_rests_on_an_event_says_so_where_it_is_not_verified() -> None:
+    by_event = [f for f in CATALOGUE.facts if any(CATALOGUE.by_name[c].table == "events" for c in f.when.columns)]
+    assert len(by_event) == 11
+    for fact in by_event:
+        (since,) = fact.when.columns
+        row = {since: 1.0} | {f.name: 1.0 for f in CATALOGUE.features if f.name.endswith("_unverified")}
+        assert words(fact.en, row).endswith("(not verified)") and words(fact.zh, row).endswith("（未核实）")
+        kinds = re.findall(r"kind (?:= '\w+'|IN \([^)]*\))", CATALOGUE.by_name[since].expression.text)
+        flag = CATALOGUE.by_name[re.search(r"\{(\w+_unverified):", fact.en)[1]]
+        assert {k for k in re.findall(r"kind (?:= '\w+'|IN \([^)]*\))", flag.expression.text)} == set(kinds)
