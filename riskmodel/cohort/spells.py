@@ -192,7 +192,7 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
         joined AS (
             SELECT as_of_no, household_id, spell_no, min(identified_on) AS identified_on, min(from_no) AS from_no,
                    CASE WHEN count(*) = count(eliminated_on) THEN max(eliminated_on) END AS eliminated_on,
-                   arg_max(mode, (eliminated_on, identified_on)) AS mode
+                   arg_max_null(mode, (eliminated_on, identified_on)) AS mode
             FROM numbered GROUP BY as_of_no, household_id, spell_no)
         SELECT as_of_no, household_id, spell_no, from_no, {month_no("eliminated_on")} AS until_no, identified_on,
                eliminated_on, CASE WHEN eliminated_on IS NOT NULL THEN coalesce(mode, 'not_recorded') END AS mode,

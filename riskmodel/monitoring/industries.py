@@ -99,7 +99,7 @@ def _county(asked: Asked, county: str) -> dict[str, Any]:
     projects = None
     if register.has("projects"):
         projects = _projects(asked, county, links)
-        made["projects"] = projects
+        made["projects"] = projects.replace([np.inf, -np.inf], np.nan)  # nothing has a share of no revenue
         if links["income"].notna().any():
             made["loss"] = loss_without_support(with_property_income(links, people), projects, people)
             made["watched"] = _watched(people, links, projects, rules, county)

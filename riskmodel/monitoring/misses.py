@@ -333,7 +333,10 @@ def count_classes(misses: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_township(misses: pd.DataFrame) -> pd.DataFrame:
-    """Households by township and class, as texts: none below ten, nor any that a total would give away."""
+    """Households by township and class, and their sum, as texts: none below ten, nor any that a total would give away.
+
+    A household in two classes, in two months, counts in both.
+    """
     place = misses["township_id"].fillna("?") if "township_id" in misses else misses["county_id"]
     rows = []
     for miss in (MISSED, FALSE):

@@ -197,6 +197,13 @@ def test_a_spell_from_before_the_register_counts_from_its_first_month(tmp_path: 
     assert found[["spell_no", "entry"]].to_numpy().tolist() == [[2, 5]]
 
 
+def test_of_overlapping_spells_the_last_end_says_how_monitoring_ended(tmp_path: Path) -> None:
+    spells = ledger(("001", "2023-02-10", "2023-06-05"), ("001", "2023-04-01", "2023-09-30"))
+    spells["elimination_mode"] = ["assisted", None]
+    register = make_register(tmp_path, records=monthly("001", "2023-01", [150] * 12), spells=spells)
+    assert monitoring_spells(register, month_number("2023-12"))["mode"].tolist() == ["not_recorded"]
+
+
 def test_overlapping_spells_are_one(tmp_path: Path) -> None:
     found = monitored(
         tmp_path, ("001", "2023-02-10", "2023-06-05"), ("001", "2023-04-01", "2023-09-30"), ("001", "2023-11-01", None)

@@ -235,6 +235,15 @@ def test_an_income_from_a_project_that_is_not_on_record_is_unknown(tmp_path: Pat
     assert found["industries"].set_index("industry")["linked_income"].isna().to_dict() == {"tea": True, "grain": False}
 
 
+def test_a_project_that_lives_on_support_alone_has_no_share_of_revenue_to_show(tmp_path: Path) -> None:
+    alone = project("lives on support", "v1", [0.0, 0.0], 60_000.0, 90_000.0, "running")
+    found = report(tmp_path, projects=alone).tables
+    told = found["projects"].iloc[0]
+    assert told["dependence"] == "fully" and told["reason_en"].startswith("no revenue of its own")
+    assert told[["support_share", "margin_without_support", "revenue_change"]].isna().all()
+    assert found["watched"]["dependence"].tolist() == ["fully"]
+
+
 def test_a_project_with_neither_revenue_nor_support_is_told_as_that(tmp_path: Path) -> None:
     asleep = project("asleep", "v1", [0.0], 0.0, 0.0, "stopped")
     told = report(tmp_path, projects=asleep).tables["projects"].iloc[0]
