@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from string import Formatter
@@ -60,13 +61,21 @@ def words(template: str, values: dict[str, Any]) -> str:
     """A sentence of the catalogue with a household's figures filled in.
 
     `{feature}` is filled with a whole number or one decimal, `{feature:%}` with a percentage, `{feature:?words}` with the
-    words where the feature is 1, and else with nothing.
+    words where the feature is 1, and else with nothing; no month ago is this month.
 
     >>> words("{n} member(s), {share:%}{doubted:? (not verified)}", {"n": 2.0, "share": 0.314, "doubted": 1.0})
     '2 member(s), 31% (not verified)'
+    >>> words("flood {n} month(s) ago", {"n": 0.0}), words("{n}个月前受灾", {"n": 0.0}), words("{n}个月前受灾", {"n": 10.0})
+    ('flood this month', '本月受灾', '10个月前受灾')
     """
     parts = (text if name is None else text + _filled(name, form, values) for text, name, form in _parsed(template))
-    return "".join(parts)
+    said = "".join(parts)
+    for ago, now in _THIS_MONTH.items():
+        said = ago.sub(now, said)
+    return said
+
+
+_THIS_MONTH = {re.compile(r"\b0 month\(s\) ago"): "this month", re.compile(r"(?<![\d.])0个月前"): "本月"}
 
 
 @cache

@@ -11,6 +11,7 @@ import yaml
 
 from riskmodel.engine import known_last
 from riskmodel.errors import UsageError
+from riskmodel.register.completing import ONLY_COUNTY
 from riskmodel.register.contract import SAFE_LOADER, load_contract, meant
 
 _RECORD_MONTHS = 12
@@ -51,6 +52,10 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
     connection.execute("""
         INSERT INTO warnings SELECT 'households', household_id, NULL, 'more_than_one_county'
         FROM sorted_records GROUP BY household_id HAVING count(DISTINCT county_id) > 1""")
+    connection.execute(f"""
+        INSERT INTO warnings SELECT 'households', household_id, NULL, 'without_county_beside_others'
+        FROM sorted_households WHERE county_id = '{ONLY_COUNTY}'
+        AND EXISTS (FROM sorted_households WHERE county_id <> '{ONLY_COUNTY}')""")
     if made_of:
         some_blank = " OR ".join(f"{part} IS NULL" for part in made_of)
         connection.execute(f"""

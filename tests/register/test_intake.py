@@ -411,6 +411,13 @@ def test_a_household_is_taken_from_its_file_and_completed_from_its_latest_record
     assert Register.open(tmp_path / "r").read("records", "Y").month.dt.month.tolist() == [1, 2]
 
 
+def test_households_of_no_county_beside_others_are_warned_of(tmp_path):
+    frame = records(("a", "2023-01", 1.0, "X"), ("b", "2023-01", 1.0, None), columns="household_id month welfare county_id")
+    assert ingest(PLAIN, frame, tmp_path / "some").warnings["without_county_beside_others"] == 1
+    alone = ingest(PLAIN, frame.assign(county_id=None), tmp_path / "none").warnings
+    assert "without_county_beside_others" not in alone
+
+
 def test_households_from_the_file_of_records(tmp_path):
     CSV = "户,月,收入,类型\n1,2023-01,1,一般户\n1,2023-02,1,脱贫户\n2,2023-01,1,\n"
     (tmp_path / "all.csv").write_text(CSV, encoding="utf-8")
