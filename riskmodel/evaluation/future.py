@@ -141,7 +141,9 @@ def _changed(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> pd.DataFra
     known = frame["known_at"] <= day
     told = frame[known].copy()
     for column, later in _later_values(told, table, day).items():
-        told.loc[later, column] = _other(told[column], generator, table.columns[column].revealed_by == column)[later]
+        reveals = table.columns[column].revealed_by == column
+        values = told[column].fillna(day) if reveals else told[column]
+        told.loc[later, column] = _other(values, generator, reveals)[later]
     coming = frame[~known].iloc[np.arange((~known).sum()) % 3 > 0].copy()
     repeated = frame[known].assign(known_at=day + pd.Timedelta(days=1))
     for rows in (coming, repeated):
@@ -151,7 +153,7 @@ def _changed(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> pd.DataFra
 
 
 def _later_values(frame: pd.DataFrame, table: Table, day: pd.Timestamp) -> dict[str, pd.Series]:
-    """For each column that is a later fact than its row, the rows in which it was not yet revealed."""
+    """For each column that is a later fact than its row, the rows in which it was not yet revealed, or its day is blank."""
     by = {c: table.columns[c].revealed_by for c in frame.columns if c in table.columns}
     return {column: ~(frame[date] <= day) for column, date in by.items() if date and date in frame.columns}
 

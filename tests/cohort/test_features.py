@@ -16,6 +16,7 @@ from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.cohorts import build_cohorts
 from riskmodel.cohort.features import build_features
 from riskmodel.months import as_of_day, month_number
+from riskmodel.register import Register, ingest
 from riskmodel.settings import AtRisk, Label
 from tests.cohort.registers import make_register, monthly
 
@@ -42,6 +43,33 @@ def test_a_visit_at_which_no_income_was_told_was_not_above_the_line(
     catalogue = load_catalogue(["features.yaml", f"features_{panel}.yaml"])
     found = build_features(register, [AS_OF], catalogue).frame[feature]
     assert np.array_equal(found.to_numpy(float), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("feature", "asked"),
+    [
+        ("aid_kinds", ("aid_cash_gov_church", "aid_inkind_gov_church", "aid_inkind_family", "transfer_cash_family")),
+        ("coping_kinds", ("cope_spent_savings", "cope_borrowed_family", "cope_borrowed_bank", "cope_credit_purchase",
+                          "cope_sold_belongings")),
+    ],
+)  # fmt: skip
+def test_who_did_not_answer_what_help_came_or_how_it_coped_did_not_say_none(
+    tmp_path: Path, feature: str, asked: tuple[str, ...]
+) -> None:
+    """001 names two kinds, 002 none, 003 left one question open, 004 all; so did 005, which named one a quarter before."""
+    told = {"001": (1, 1), "002": (0, 0), "003": (1, None), "004": (None, None), "005": (None, None)}
+    visits = [("005", "2023-01", (1, 0)), *((h, "2023-04", answers) for h, answers in told.items())]
+    records = pd.concat([
+        monthly(h, month, [150], **dict.fromkeys(asked, 0 if answers[0] is not None else None))
+        .assign(**dict(zip(asked[:2], answers, strict=True)))
+        for h, month, answers in visits
+    ])  # fmt: skip
+    extra = {name: {"from": name, "type": "number", "en": name, "zh": name} for name in asked}
+    source = {"source": "test", "step_months": 3, "pseudonymised": True, "tables": {"records": {"extra": extra}}}
+    ingest(source, {"records": records}, tmp_path)
+    catalogue = load_catalogue(["features.yaml", "features_eph.yaml"])
+    found = build_features(Register.open(tmp_path), [month_number("2023-04")], catalogue).frame
+    assert np.array_equal(found[feature].to_numpy(float), [2, 0, np.nan, np.nan, 1], equal_nan=True)
 
 
 @st.composite

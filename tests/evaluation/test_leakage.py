@@ -18,10 +18,10 @@ from riskmodel.catalogue import Catalogue, load_catalogue
 from riskmodel.cohort.cohorts import Cohorts, build_cohorts
 from riskmodel.cohort.features import FeatureTable, build_features
 from riskmodel.errors import LeakFound
-from riskmodel.evaluation.future import features_that_know_the_future
+from riskmodel.evaluation.future import _changed, features_that_know_the_future
 from riskmodel.evaluation.leakage import GATES, find_leaks, leak_table, separation, stop_on
 from riskmodel.months import month_number, month_text
-from riskmodel.register import Register
+from riskmodel.register import Register, load_contract
 from riskmodel.settings import Intervals, Label, Run, Split
 from riskmodel.study import train
 from tests.cohort.registers import make_register
@@ -359,6 +359,20 @@ FAULTY: dict[str, tuple[Callable[..., FeatureTable], set[str]]] = {
     "next month's assistance": (_months_ahead(1, ["offers_12m"]), {"offers_12m"}),
     "next month's village": (_months_ahead(1, ["village_below_share"]), {"village_below_share"}),
 }
+
+
+def test_in_another_future_an_open_offer_is_answered_also_one_whose_day_nobody_wrote_down() -> None:
+    """001 answered, 002 on a day that nobody wrote down; 003 has not, and 004 answers after the day."""
+    day = pd.Timestamp("2023-03-31")
+    offers = pd.DataFrame({
+        "household_id": ["001", "002", "003", "004"], "measure": "health", "offered_on": pd.Timestamp("2023-02-01"),
+        "known_at": pd.Timestamp("2023-02-02"), "answered_on": pd.to_datetime(["2023-02-05", None, None, "2023-06-01"]),
+        "accepted": pd.array([True, True, None, False], dtype="boolean"),
+    })  # fmt: skip
+    other = _changed(offers, load_contract().tables["assistance"], day).head(4)
+    assert other["accepted"].tolist() == [True, False, True, True]
+    pd.testing.assert_frame_equal(other[:1], offers[:1], check_dtype=False)
+    assert (other["answered_on"][1:] > day).all()
 
 
 def test_features_of_the_catalogue_know_nothing_of_the_future(county: Register) -> None:
