@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from riskmodel.stopping import end_after, exit_code, stop_when_told
 
 if TYPE_CHECKING:
     from riskmodel.register import IntakeReport
+    from riskmodel.register.proposal import Proposal
     from riskmodel.study import Study
 
 app = typer.Typer(
@@ -25,7 +27,7 @@ app = typer.Typer(
     help="Which households are likely to return to poverty, why, and whether help worked: month by month.",
     epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 data break the contract, 4 not found, 5 catalogue refused, "
     "6 hash mismatch, 7 not enough data, 8 leak found, 9 worker lost, 10 database, 11 too large, 12 conflict, "
-    "13 decision refused, 14 drift, 15 disk, 130 Ctrl-C, 143 SIGTERM.",
+    "13 decision refused, 14 drift, 15 disk, 16 machine, 130 Ctrl-C, 143 SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -172,6 +174,19 @@ def simulate(
     with _progress("simulating"):
         rows = run(out, world=world, households=households, months=months, seed=seed, low_effort=low_effort)
     _table(f"{out}", ["table", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder to write source.yaml in.")],
+    files: Annotated[list[Path], Option("--from", help="A county's own file, or a folder; may be given several times.")],
+) -> None:
+    """Propose a source mapping for a county's files, and try it. Columns are told by their names."""
+    from riskmodel.register.proposal import propose_source
+
+    with _progress("init"):
+        proposal = propose_source(files, folder)
+    _print_proposal(proposal)
 
 
 @app.command()
@@ -657,11 +672,48 @@ def sheets(
 
 
 @app.command()
+def doctor(tracking_uri: TrackingUri = None) -> None:
+    """Check the machine: what commands need, each tried, and what to do."""
+    from riskmodel.doctor import look
+    from riskmodel.errors import MachineLacks
+
+    broken, absent = [], []
+    for found in look(tracking_uri):
+        if not found.works:
+            (broken if found.needed else absent).append(found.about)
+        mark = "works" if found.works else "BROKEN" if found.needed else "not here"
+        typer.echo(f"{mark:9} {found.about}: {found.said}")
+    if broken:
+        raise MachineLacks(f"to be mended first: {', '.join(broken)}.")
+    typer.echo("\nWhat every command needs works." + (f" Not here: {', '.join(absent)}." if absent else ""))
+
+
+@app.command()
 def version() -> None:
     """Print the versions that results depend on."""
     from riskmodel.study import versions
 
     typer.echo(json.dumps(versions(), indent=1))
+
+
+def _print_proposal(proposal: Proposal) -> None:
+    rows = []
+    tried = proposal.trial.tables if proposal.trial else {}
+    for sheet in proposal.sheets:
+        of = tried.get(sheet.table or "") if sheet in proposal.proposed else None
+        counts = [f"{of.rows_in:,}", f"{of.accepted:,}", f"{of.quarantined:,}"] if of else ["", "", ""]
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in of.reasons.items()) if of else ""
+        named = f"{len(sheet.mapped)} of {len(sheet.mapped) + len(sheet.left)}"
+        rows.append([sheet.place, sheet.table if of or sheet in proposal.proposed else "-", named, *counts, reasons])
+    _table(str(proposal.path), ["file", "table", "columns mapped", "rows in", "accepted", "quarantined", "reasons"], rows)
+    for doubt in proposal.doubts:
+        typer.echo(f"Look at: {doubt}")
+    if proposal.refused:
+        typer.echo(f"Not taken in yet: {proposal.refused}")
+    here = Path.cwd()
+    data = proposal.data.relative_to(here) if proposal.data.is_relative_to(here) else proposal.data
+    then = shlex.join(["riskmodel", "ingest", str(proposal.path), "--data", str(data), "--out", "register"])
+    typer.echo(f"\nRead {proposal.path} line by line, then: {then}")
 
 
 def _print_intake(report: IntakeReport, out: Path) -> None:

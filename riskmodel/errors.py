@@ -109,6 +109,12 @@ class DriftFound(RiskmodelError):
     exit_code = 14
 
 
+class MachineLacks(RiskmodelError):
+    """Something that every command needs does not work on this machine (`riskmodel doctor`)."""
+
+    exit_code = 16
+
+
 DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
     errno.ENAMETOOLONG,

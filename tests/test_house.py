@@ -16,7 +16,7 @@ ORDER = [
     "errors", "months", "display", "settings", "engine", "register", "processes", "threads", "compiled", "fallback",
     "catalogue",
     "cohort", "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review",
-    "simulation", "telling", "results", "demo", "stopping", "cli",
+    "simulation", "telling", "results", "demo", "doctor", "stopping", "cli",
 ]  # fmt: skip
 
 
