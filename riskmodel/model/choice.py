@@ -93,7 +93,7 @@ def divisions(frame: pd.DataFrame, rows: np.ndarray, seed: int) -> list[Parts]:
     fell = len(np.unique(households[outcome == 1]))
     parts = min(PARTS, fell, len(np.unique(households)) - fell)
     if parts < 2:
-        raise NotEnoughData(f"{fell} household(s) fell in training: too few to choose a model. Name one: register_model.")
+        raise NotEnoughData(f"{fell} households fell in training: too few to choose a model. Name one: register_model.")
     found = []
     for division in range(DIVISIONS if outcome.sum() < _MANY_EVENTS else 1):
         part = household_parts(households, outcome, parts, [seed, division])
