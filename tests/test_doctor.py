@@ -20,6 +20,7 @@ from riskmodel.errors import IntegrityError, MachineLacks
 def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Work in an empty folder, and run the command without the start of a process, which takes its time."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(doctor, "_processes", lambda: "")
     return lambda *given: CliRunner().invoke(app, ["doctor", *given])
 
