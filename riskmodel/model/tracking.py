@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 DEFAULT_STORE = "mlflow.db"
 _EVALUATIONS = "evaluations"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def store_uri(uri: str | None = None) -> str:
@@ -54,13 +55,18 @@ def _client(uri: str | None, make: bool = False) -> Any:
         store.parent.mkdir(parents=True, exist_ok=True)
         store.open("rb" if store.exists() else "ab").close()  # MLflow tries a store that may not be opened again and again
     from mlflow.exceptions import MlflowException
+    from sqlalchemy import create_engine, inspect
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        if where.split(":")[0].split("+")[0] in _DATABASES:  # one that does not answer MLflow asks for a hundred seconds
+            tried = create_engine(where)
+            inspect(tried)
+            tried.dispose()
         mlflow.set_tracking_uri(where)
         mlflow.set_registry_uri(where)
         mlflow.MlflowClient().get_experiment_by_name(Tracking().experiment)
-    except (MlflowException, SQLAlchemyError) as fault:
+    except (MlflowException, SQLAlchemyError, ImportError) as fault:
         if disk := refused_by_disk(fault):
             disk.filename = named
             raise disk from None
