@@ -132,10 +132,7 @@ def _missing(extra: str) -> list[str]:
         raise Lacking(f"{NAME} is not installed: pip install {NAME}, or in a copy of its repository: make env") from None
     wrong = []
     for requirement in map(Requirement, given):
-        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if always if extra else requirement.marker is not None and not always:
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+        if not _asked_by(requirement, extra) or (extra and _asked_by(requirement, "")):
             continue
         try:
             found = importlib.metadata.version(requirement.name)
@@ -145,6 +142,10 @@ def _missing(extra: str) -> list[str]:
         if not requirement.specifier.contains(found, prereleases=True):
             wrong.append(f"{requirement.name} is {found}, not {requirement.specifier}")
     return wrong
+
+
+def _asked_by(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _engine() -> str:

@@ -11,7 +11,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import gcd
 from pathlib import Path
@@ -27,7 +27,7 @@ from riskmodel.register.blocked import blocked_by_name, protected_by_name
 from riskmodel.register.commit import commit_file
 from riskmodel.register.contract import INCOME, Column, Table, load_contract, meant
 from riskmodel.register.intake import ingest
-from riskmodel.register.reading import Reader
+from riskmodel.register.reading import NO_DATA, WORKBOOKS, Reader, open_workbook
 from riskmodel.register.source import Source, TableSource, destinations
 from riskmodel.register.store import Register
 from riskmodel.settings import Loader, find_config, read_config
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from riskmodel.register.intake import IntakeReport
 
 FILE = "source.yaml"
-_KINDS = (".csv", ".tsv", ".txt", ".gz", ".xlsx", ".xlsm", ".xls", ".parquet")
+_KINDS = (".csv", ".tsv", ".txt", ".gz", ".parquet", *WORKBOOKS)
 _TITLES = 6
 """Rows that may stand above a header: a title, a date, who filled it in."""
 _FEW_YUAN = 100
@@ -186,7 +186,9 @@ def propose_source(files: Sequence[Path], folder: Path) -> Proposal:
 def _listed(given: Sequence[Path]) -> Iterator[Path]:
     for path in given:
         if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _KINDS and not p.name.startswith(("~$", "."))]
+            inside = [
+                p for p in sorted(path.iterdir()) if p.suffix.lower() in _KINDS and not p.name.startswith((".", *NO_DATA))
+            ]
             if not inside:
                 raise NotFound(f"{path}: the folder holds no CSV, Excel or Parquet file.")
             yield from inside
@@ -199,14 +201,8 @@ def _listed(given: Sequence[Path]) -> Iterator[Path]:
 def _sheets(file: Path) -> Iterator[Sheet]:
     """Each sheet of a file, by the header that names most columns; the first that names most of its own will do."""
     names: list[str | None] = [None]
-    if file.suffix.lower() in (".xlsx", ".xlsm", ".xls"):
-        import fastexcel
-
-        try:
-            book = list(fastexcel.read_excel(file).sheet_names)
-        except fastexcel.FastExcelError:
-            raise ContractError(f"{file.name}: not a readable Excel workbook ({file.suffix}).") from None
-        names = list(book) if len(book) > 1 else names
+    if file.suffix.lower() in WORKBOOKS and len(book := open_workbook(file).sheet_names) > 1:
+        names = list(book)
     for name in names:
         readings, faults = [], []
         for row in range(1, _TITLES + 1):
@@ -234,7 +230,7 @@ def _columns(file: Path, sheet: str | None, header_row: int) -> list[str]:
 
 def _guessed(file: Path, sheet: str | None, header_row: int, columns: Sequence[str]) -> Sheet:
     """The table of which a sheet names most columns, of those whose required columns it names."""
-    hint = f"{file.stem} {sheet or ''}"
+    hint = read(f"{file.stem} {sheet or ''}")
     contract = load_contract().tables
     best: tuple[tuple, Sheet] | None = None
     for place, (name, table) in enumerate(contract.items()):
@@ -243,7 +239,7 @@ def _guessed(file: Path, sheet: str | None, header_row: int, columns: Sequence[s
         lacking = tuple(c for c in table.required if c not in held)
         if not lacking and table.one_of and not held & set(table.one_of):
             lacking = table.one_of[:1]
-        hinted = any(read(word) in read(hint) for word, of in names().tables.items() if of == name)
+        hinted = any(word in hint for word, of in names().tables.items() if of == name)
         if len(mapped) < 2 or (lacking and not (hinted or len(mapped) > 3)):
             continue
         own = sum(guess.column.name in table.columns for guess in mapped)
@@ -270,8 +266,8 @@ def _mapped(columns: Sequence[str], table: str) -> tuple[Guess, ...]:
         for name, (_, column) in known.items():
             if any(guess.column is column for guess in found):
                 continue
-            words = (name, column.zh) if rank == 0 else names().columns.get(name, ())
-            raw = next((r for word in words for r in by_name.get(read(word), ()) if r not in taken), None)
+            words = (read(name), read(column.zh)) if rank == 0 else names().columns.get(name, ())
+            raw = next((r for word in words for r in by_name.get(word, ()) if r not in taken), None)
             if raw is not None:
                 taken.add(raw)
                 found.append(Guess(raw, column, _unit(raw, column)))
@@ -331,15 +327,15 @@ def names() -> Names:
         for key in content[part]:
             if key not in known:
                 raise CatalogueError(f"{file.name}, {part}: the contract has no {key!r}{meant(str(key), known)}.")
-    columns = {name: tuple(words) for name, words in content["columns"].items()}
+    columns = {name: tuple(map(read, words)) for name, words in content["columns"].items()}
     for table in contract.tables:
         seen: dict[str, str] = {}
         for name, (_, column) in destinations(table).items():
-            for word in dict.fromkeys(map(read, (name, column.zh, *columns.get(name, ())))):
+            for word in dict.fromkeys((read(name), read(column.zh), *columns.get(name, ()))):
                 if seen.setdefault(word, name) != name:
                     raise CatalogueError(f"{file.name}, columns: {word!r} means {seen[word]} and {name} of {table}.")
     return Names(
-        tables=MappingProxyType({word: name for name, words in content["tables"].items() for word in words}),
+        tables=MappingProxyType({read(word): name for name, words in content["tables"].items() for word in words}),
         columns=MappingProxyType(columns),
         units=MappingProxyType({read(word): unit for unit, words in content["units"].items() for word in words}),
     )
@@ -363,16 +359,10 @@ def _put_together(sheets: Sequence[Sheet], data: Path) -> tuple[Sheet, ...]:
             tail = os.path.commonprefix([name[len(head) :][::-1] for name in relative])[::-1]
             pattern = f"{head}*{tail}"
             if "/" in pattern[len(head) :] or {p.resolve() for p in data.glob(pattern)} != {f.resolve() for f in files}:
-                found += [_named(sheet, name) for sheet, name in zip(group, relative, strict=True)]
+                found += [replace(sheet, pattern=name) for sheet, name in zip(group, relative, strict=True)]
                 continue
-        found.append(_named(group[0], pattern, tuple(files)))
+        found.append(replace(group[0], files=tuple(files), pattern=pattern))
     return tuple(sorted(found, key=lambda sheet: (order.get(sheet.table or "", len(order)), bool(sheet.lacking))))
-
-
-def _named(sheet: Sheet, pattern: str, files: tuple[Path, ...] | None = None) -> Sheet:
-    return Sheet(
-        files or sheet.files, pattern, sheet.sheet, sheet.header_row, sheet.table, sheet.mapped, sheet.left, sheet.lacking
-    )
 
 
 def _try(proposal: Proposal) -> None:
@@ -425,7 +415,7 @@ def _labelled(sheet: Sheet) -> str:
 
 def _step(register: Register) -> int:
     """Months between the periods of the records."""
-    files = [str(file) for county in register.counties if (file := register.file("records", county)) is not None]
+    files = list(map(str, register.files("records")))
     with duckdb.connect() as connection:
         months = connection.execute(
             "SELECT DISTINCT strftime(month, '%Y-%m') FROM read_parquet(?, hive_partitioning = false) ORDER BY 1", [files]
@@ -437,7 +427,7 @@ def _step(register: Register) -> int:
 def _small_amounts(register: Register, records: Sheet) -> list[str]:
     """Columns of yearly amounts that are hardly in yuan."""
     money = [g for g in records.mapped if g.column.unit == "yuan/12m" and g.column.name in register.columns("records")]
-    files = [str(file) for county in register.counties if (file := register.file("records", county)) is not None]
+    files = list(map(str, register.files("records")))
     found = []
     with duckdb.connect() as connection:
         for guess in money:

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 FILE, ROW = "__file", "__row"
 _KINDS = ("parquet", "csv", "tsv", "xlsx", "xls", "csv.gz", "tsv.gz")
-_WORKBOOKS = (".xlsx", ".xlsm", ".xls")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls")
 _IN_A_CELL = {
     "Div0": "#DIV/0!", "NA": "#N/A", "Name": "#NAME?", "Null": "#NULL!", "Num": "#NUM!", "Ref": "#REF!", "Value": "#VALUE!",
 }  # fmt: skip
-_NO_DATA = ("~$", "._")  # what Excel keeps beside a workbook that is open, and macOS beside every file on a stick
+NO_DATA = ("~$", "._")  # what Excel keeps beside a workbook that is open, and macOS beside every file on a stick
 _MOST_LINES_OF_A_HEADER = 100
 _TORN = ": the row has more or fewer fields than the header, or a quotation mark that is never closed. Correct the row."
 MOST_EXACT = 10**15  # beyond it, a spreadsheet's number has lost digits
@@ -126,7 +126,7 @@ class Reader:
         if not paths:
             return None
         key = (tuple(paths), table.sheet, table.header_row)
-        if key not in self._made or paths[0].suffix.lower() in _WORKBOOKS:
+        if key not in self._made or paths[0].suffix.lower() in WORKBOOKS:
             self._made[key] = self._view(paths, table, exact)
         return self._made[key]
 
@@ -143,7 +143,7 @@ class Reader:
             pattern = Path(table.file)
             try:
                 found = pattern.parent.glob(pattern.name) if pattern.is_absolute() else data.glob(table.file)
-                return sorted(p for p in found if p.is_file() and not p.name.startswith(_NO_DATA))
+                return sorted(p for p in found if p.is_file() and not p.name.startswith(NO_DATA))
             except ValueError:
                 where = f"{self.source.label}, tables.{table.name}.file"
                 raise ContractError(f"{where}: not a pattern of file names. Write such as records*.csv.") from None
@@ -196,7 +196,7 @@ class Reader:
         match path.with_suffix("").suffix.lower() + ".gz" if path.suffix.lower() == ".gz" else path.suffix.lower():
             case ".parquet":
                 return self._parquet(path, self._label(path), table)
-            case suffix if suffix in _WORKBOOKS:
+            case suffix if suffix in WORKBOOKS:
                 return self._excel(path, table, exact)
             case ".csv" | ".tsv" | ".txt" | ".csv.gz" | ".tsv.gz" | ".txt.gz":
                 return self._csv(path, table)
@@ -302,10 +302,7 @@ class Reader:
     def _excel(self, path: Path, table: TableSource, exact: Callable[[list[str]], list[str]]) -> str:
         import fastexcel
 
-        try:
-            book = fastexcel.read_excel(path)
-        except fastexcel.FastExcelError:
-            raise ContractError(f"{path.name}: not a readable Excel workbook ({path.suffix}).") from None
+        book = open_workbook(path)
         if table.sheet is not None and table.sheet not in book.sheet_names:
             raise ContractError(f"{path.name}: it has no sheet {table.sheet!r}. Its sheets: {', '.join(book.sheet_names)}.")
         sheet = table.sheet if table.sheet is not None else 0
@@ -400,6 +397,22 @@ class Reader:
         filled = ", ".join(identifier(c) for c in rows.column_names) or "NULL"
         blank = f"coalesce({', '.join(f'CAST({identifier(c)} AS VARCHAR)' for c in rows.column_names) or 'NULL'})"
         return f"SELECT {literal(label)} AS {FILE}, {ROW}, {filled} FROM {identifier(name)} WHERE {blank} IS NOT NULL"
+
+
+def open_workbook(path: Path) -> fastexcel.ExcelReader:
+    """A spreadsheet, to load its sheets from.
+
+    Raises
+    ------
+    ContractError
+        If it cannot be read.
+    """
+    import fastexcel
+
+    try:
+        return fastexcel.read_excel(path)
+    except fastexcel.FastExcelError:
+        raise ContractError(f"{path.name}: not a readable Excel workbook ({path.suffix}).") from None
 
 
 def identifier(name: str) -> str:
