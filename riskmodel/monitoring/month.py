@@ -15,7 +15,14 @@ import pandas as pd
 
 from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
-from riskmodel.monitoring.known import late_records, open_known, open_spells, reported_late
+from riskmodel.monitoring.known import (
+    late_records,
+    no_records_yet,
+    not_recorded_yet,
+    open_known,
+    open_spells,
+    reported_late,
+)
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 from riskmodel.register import load_contract
@@ -31,11 +38,12 @@ def report_month(asked: Asked) -> Found:
     -------
     Found
         Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
-        record of the period, or of the newest that is known by then as a rule, and of these below the line), `monitored` (in
-        open monitoring on the last day), `entered` and `left` (monitoring), `struck` (households with an event that first
-        came to be known, leaving out what was known to be unverified), `helped` (help begun), `paid` (yuan), `listed` and
-        `new_on_list` (scored months: on the list, and of these not on the list scored before). Figure
-        `records_late_months` where records come after their period. What the register cannot give has no column and a note.
+        record of the period, or of the newest that is known by then as a rule, and of these below the line; missing where
+        the register ends before that period), `monitored` (in open monitoring on the last day), `entered` and `left`
+        (monitoring), `struck` (households with an event that first came to be known, leaving out what was known to be
+        unverified), `helped` (help begun), `paid` (yuan), `listed` and `new_on_list` (scored months: on the list, and of
+        these not on the list scored before). Figure `records_late_months` where records come after their period. What the
+        register cannot give has no column and a note.
     """
     step = asked.register.step_months
     first = max(month_number(asked.register.first_month), asked.as_of - _BACK)
@@ -59,7 +67,11 @@ def report_month(asked: Asked) -> Found:
     }
     if late:
         figures["records_late_months"] = late
-    notes = [_READING, *([late_records(late)] if late else []), *([] if now["recorded"] else [_NO_RECORDS])]
+    notes = [_READING, *([late_records(late)] if late else [])]
+    if not_recorded_yet(asked, late):
+        notes.append(no_records_yet(asked))
+    elif not now["recorded"]:
+        notes.append(_NO_RECORDS)
     return Found({"month_course": table}, figures, [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
@@ -76,7 +88,7 @@ def _counts(
 
     open_known(connection, asked, "records", counties, f"month = DATE '{first_day(asked.as_of - late)}'")
     recorded = count("SELECT count(DISTINCT household_id) FROM sorted_records")
-    yield "recorded", recorded
+    yield "recorded", None if not_recorded_yet(asked, late) else recorded
     if {"welfare", "line"} <= set(register.columns("records")):
         yield "below_line", count("SELECT count(*) FILTER (WHERE welfare < line) FROM sorted_records") if recorded else None
     yield from monitored.items()

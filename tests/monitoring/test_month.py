@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskmodel.monitoring.known import late_records
+from riskmodel.monitoring.known import late_records, no_records_yet
 from riskmodel.monitoring.month import report_month
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules
@@ -143,6 +143,25 @@ def test_where_records_come_after_their_month_each_month_is_told_by_the_month_be
     assert found.figures == {"recorded": 2, "below_line": 1, "records_late_months": 1}, "nobody knows of December yet"
     assert found.tables["month_course"].set_index("as_of")["below_line"].tolist()[-3:] == [0, 0, 1]
     assert late_records(1) in found.notes
+
+
+def test_in_the_month_in_which_the_last_records_came_to_be_known_they_tell_it(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2022-01", [150] * 22 + [80, 80]), monthly("002", "2022-01", [150] * 23 + [70])])
+    register = make_register(tmp_path, lag_days=31, records=records)
+    found = report(register, register.last_as_of)
+    assert found.figures == {"recorded": 2, "below_line": 2, "records_late_months": 1}
+    assert found.tables["month_course"]["as_of"].iloc[-1] == "2024-01"
+
+
+def test_a_month_of_which_the_register_has_no_record_yet_is_not_one_that_nobody_recorded(register: Register) -> None:
+    """004 had one record a month late, so that January can be asked about; all others come within their month."""
+    found = report(register, "2024-01")
+    course = found.tables["month_course"].set_index("as_of")
+    assert course.loc["2024-01", ["recorded", "below_line"]].isna().all()
+    assert course.loc["2023-12", ["recorded", "below_line"]].tolist() == [3, 2]
+    assert course.loc["2024-01", ["monitored", "struck", "helped"]].tolist() == [1, 1, 1], "other books tell it all the same"
+    assert found.figures["recorded"] is None
+    assert found.notes[1] == no_records_yet(Asked(register, month_number("2024-01"), Rules()))
 
 
 def test_before_any_record_is_known_nobody_can_say_who_is_below_the_line(tmp_path: Path) -> None:
