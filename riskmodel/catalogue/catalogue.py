@@ -7,14 +7,16 @@ import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from string import Formatter
 
 from riskmodel.catalogue.expressions import Expression, NotPure, parse, read_ahead
 from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
+from riskmodel.catalogue.syntax import tree
 from riskmodel.errors import CatalogueError
+from riskmodel.fallback import NotCovered
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
 from riskmodel.settings import find_config
@@ -25,7 +27,6 @@ AREAS = ("village_id", "township_id", "county_id")
 FEATURE_TABLES = ("records", "events", "spells", "assistance", "visits", "villages")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _AGE_OF_A_PERSON = re.compile(r"(^|_)(head_age|birth_year|age_of_head)(_|$)")
-_FIRST_KNOWN = re.compile(r"coalesce\(\s*(\w+(?:\s*,\s*\w+)+)\s*\)")
 _DATED = ("date", "month")
 
 
@@ -193,12 +194,22 @@ class Catalogue:
 
 def _of_the_first_held(feature: Feature, held: Container[str]) -> Feature:
     """A feature that is the first one known of several, made of those alone that a register can give."""
-    several = _FIRST_KNOWN.fullmatch(feature.expression.text.strip()) if feature.kind == "derived" else None
-    names = re.findall(r"\w+", several[1]) if several else []
-    there = [name for name in names if name in held]
-    if not there or len(there) == len(names):
+    several = _alternatives(feature.expression.text) if feature.kind == "derived" else ()
+    there = [name for name in several if name in held]
+    if not there or len(there) == len(several):
         return feature
     return replace(feature, expression=parse(f"coalesce({', '.join(there)})"))
+
+
+@cache
+def _alternatives(text: str) -> tuple[str, ...]:
+    """Names of which an expression is the first one known; none of an expression that is another, or more than that."""
+    try:
+        found = tree(text)
+    except NotCovered:
+        return ()
+    alike = found.op == "coalesce" and all(part.op == "column" for part in found.parts)
+    return tuple(str(part.value) for part in found.parts) if alike else ()
 
 
 def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[str, Column]) -> set[str]:
