@@ -1,4 +1,4 @@
-"""What the catalogue makes of its rows: features that a register can give."""
+"""What the catalogue makes of its rows: features that a register can give, conditions that several share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from riskmodel.catalogue import Catalogue, load_catalogue
+from riskmodel.catalogue.syntax import Node, conjuncts, node, tree
 
 ROWS = """
 features:
@@ -34,3 +35,42 @@ def test_what_is_more_than_the_first_one_known_lacks_what_it_lacks(tmp_path: Pat
     given, lacking = of_either(tmp_path, derived).available(RECORDS)
     assert "either" not in {feature.name for feature in given}
     assert lacking["either"] == ["records.debt"]
+
+
+SHARING = """
+conditions:
+  trouble: "kind = 'illness' OR kind = 'accident'"
+features:
+  - {name: trouble_12m, table: events, aggregate: "count(*) FILTER (WHERE {trouble} AND age < 12)", unit: x, driver: level,
+     en: e, zh: z}
+"""
+
+
+def test_a_condition_is_written_once_and_stands_whole_in_each_aggregate_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SHARING, encoding="utf-8")
+    more = 'features:\n  - {name: trouble_ever, table: events, aggregate: "count(*) FILTER (WHERE {trouble})", unit: x, '
+    (tmp_path / "more.yaml").write_text(f"{more}driver: level, en: e, zh: z}}\n", encoding="utf-8")
+    catalogue = load_catalogue(["features.yaml", tmp_path / "mine.yaml", tmp_path / "more.yaml"])
+    written_out = "count(*) FILTER (WHERE (kind = 'illness' OR kind = 'accident') AND age < 12)"
+    assert tree(catalogue.by_name["trouble_12m"].expression.text) is tree(written_out)
+    assert catalogue.by_name["trouble_ever"].needs == {"kind"}
+
+
+def test_what_a_household_is_told_not_to_be_verified_is_of_the_kinds_that_the_months_are_counted_from() -> None:
+    features = load_catalogue().by_name
+    unverified = [name for name in features if name.endswith("_unverified")]
+    assert len(unverified) == 11
+    for name in unverified:
+        since = features[f"months_since_{name.removesuffix('_unverified')}"]
+        assert kinds(features[name].expression.text) == kinds(since.expression.text) != set(), name
+
+
+def kinds(expression: str) -> set[Node]:
+    """What an expression asks of the kind of an event."""
+    found, waiting = set(), [tree(expression)]
+    while waiting:
+        here = waiting.pop()
+        waiting += [*here.parts, *conjuncts(here.where)]
+        if here.op in ("=", "in") and here.parts[0] is node("column", value="kind"):
+            found.add(here)
+    return found
