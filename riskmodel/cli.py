@@ -291,7 +291,7 @@ def score(
     register: Annotated[
         str, Argument(help="Register from `riskmodel ingest`; for Spark also hdfs://..., s3a://..., file:///...")
     ],
-    as_of: Annotated[str, Option(help="Month, YYYY-MM.")],
+    as_of: Annotated[str, Option(help="Month, YYYY-MM; what was known on its last day counts.")],
     out: Out,
     model: Annotated[str, Option(help="MLflow URI or folder of a model.")] = "models:/return-risk@champion",
     capacity: Annotated[
@@ -400,7 +400,7 @@ def explain(
 @app.command()
 def monitor(
     register: Annotated[Path, Argument(help="Register from `riskmodel ingest`.")],
-    as_of: Annotated[str, Option(help="Month, YYYY-MM.")],
+    as_of: Annotated[str, Option(help="Month, YYYY-MM; what was known on its last day counts.")],
     out: Out,
     alerts: Annotated[
         list[Path] | None, Option(help="Folder from `riskmodel score`; may be given for several months.")
@@ -741,6 +741,11 @@ def _print_intake(report: IntakeReport, out: Path) -> None:
         typer.echo(f"Columns left out, with no name of the contract and no mapping: {name}: {', '.join(unused)}.")
     if report.absent:
         typer.echo(f"Tables not in the data: {', '.join(report.absent)}.")
+    if report.told_in:
+        typer.echo(
+            f"No record of the last period was known by its end, the first in {report.told_in}: `--as-of {report.told_in}` "
+            "counts it, an earlier month does not."
+        )
 
 
 def _print_study(study: Study) -> None:

@@ -1,4 +1,4 @@
-"""Where a fast way does not cover what it meets, a slower one does the work, to the same figures, and that is said once."""
+"""What is said once in a process, also that a slower way does the work, to the same figures, where a fast one does not."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from riskmodel.errors import UsageError
+from riskmodel.fallback import say_once
 from riskmodel.months import month_number
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -25,21 +26,35 @@ def packaged(kind: Literal["configs", "seeds"]) -> Path:
 def find_config(name: str | Path) -> Path:
     """A configuration file by path, or by its path below `configs/` as shipped.
 
+    A path is what it says. A name (`drivers.yaml`, `sources/eph.yaml`) that the working folder and the package both hold
+    means the file of the working folder; where its text is another than the shipped one, a warning says so once.
+
     Raises
     ------
     UsageError
         If neither exists; the message lists what is shipped in the same folder.
     """
     path = Path(name)
-    if path.is_file():
-        return path
     below = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    for candidate in (packaged("configs") / below, packaged("configs") / below.with_suffix(".yaml")):
-        if candidate.is_file():
-            return candidate
+    candidates = (packaged("configs") / below, packaged("configs") / below.with_suffix(".yaml"))
+    shipped = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path.is_file():
+        named = not path.is_absolute() and not str(name).startswith(_PATHS)
+        if named and shipped is not None and shipped.read_bytes() != path.read_bytes():
+            say_once(
+                f"{name}: the file of the working folder is used, not the one of that name that is shipped "
+                f"(configs/{below.as_posix()}). Rename it if that is not meant."
+            )
+        return path
+    if shipped is not None:
+        return shipped
     folder = packaged("configs") / below.parent
-    shipped = ", ".join(sorted(p.name for p in folder.glob("*.yaml"))) or "none"
-    raise UsageError(f"{name}: no such file, and it is not shipped either. Shipped in that folder: {shipped}.")
+    there = ", ".join(sorted(p.name for p in folder.glob("*.yaml"))) or "none"
+    raise UsageError(f"{name}: no such file, and it is not shipped either. Shipped in that folder: {there}.")
+
+
+_PATHS = ("./", "../", ".\\", "..\\")
+"""Beginnings by which what is given is a path in the working folder, and no name."""
 
 
 def read_config(file: Path) -> str:

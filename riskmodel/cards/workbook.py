@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +86,40 @@ _IDS = ("county_id", "household_id")
 
 def options(rules: ReviewRules) -> dict[str, dict[str, str]]:
     """What can be chosen in each list: the text of the cell, and the name that it stands for."""
-    rows = {
+    return {name: {f"{zh} {en}": value for value, en, zh in given} for name, given in _offered(rules).items()}
+
+
+def readings(rules: ReviewRules) -> dict[str, dict[str, str]]:
+    """What a cell of each list is read as, by its text `as_typed`: what was chosen, either language alone, or the name.
+
+    A text that would stand for two is none.
+    """
+    found = {}
+    for name, given in _offered(rules).items():
+        pairs = {(as_typed(text), value) for value, en, zh in given for text in (f"{zh} {en}", zh, en, value)}
+        texts = [text for text, _ in pairs]
+        found[name] = {text: value for text, value in pairs if texts.count(text) == 1}
+    return found
+
+
+def as_typed(text: str) -> str:
+    """A text without what an input method makes of it: full width, spaces, capitals.
+
+    >>> as_typed("　确认 Ｃｏｎｆｉｒｍ ")
+    '确认confirm'
+    """
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _offered(rules: ReviewRules) -> dict[str, list[tuple[str, str, str]]]:
+    """Name, English and Chinese of what each list offers."""
+    return {
         "actions": [(a.name, a.en, a.zh) for a in rules.actions],
         "causes": [(v, *verdict_words(v)) for v in VERDICTS],
         "reasons": [(r.name, r.en, r.zh) for r in rules.offered],
         "appeal": [(a.name, a.en, a.zh) for a in rules.appeal],
         "ruled_out": [("yes", *RULED_OUT)],
     }
-    return {name: {f"{zh} {en}": value for value, en, zh in given} for name, given in rows.items()}
 
 
 def row_hash(cells: Mapping[str, Any]) -> str:

@@ -7,14 +7,16 @@ import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from string import Formatter
 
 from riskmodel.catalogue.expressions import Expression, NotPure, parse, read_ahead
 from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
+from riskmodel.catalogue.syntax import tree
 from riskmodel.errors import CatalogueError
+from riskmodel.fallback import NotCovered
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
 from riskmodel.settings import find_config
@@ -24,8 +26,8 @@ SEASON_MONTH = "season_month"
 AREAS = ("village_id", "township_id", "county_id")
 FEATURE_TABLES = ("records", "events", "spells", "assistance", "visits", "villages")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_NAMED = re.compile(r"\{(\w+)\}")
 _AGE_OF_A_PERSON = re.compile(r"(^|_)(head_age|birth_year|age_of_head)(_|$)")
-_FIRST_KNOWN = re.compile(r"coalesce\(\s*(\w+(?:\s*,\s*\w+)+)\s*\)")
 _DATED = ("date", "month")
 
 
@@ -193,12 +195,22 @@ class Catalogue:
 
 def _of_the_first_held(feature: Feature, held: Container[str]) -> Feature:
     """A feature that is the first one known of several, made of those alone that a register can give."""
-    several = _FIRST_KNOWN.fullmatch(feature.expression.text.strip()) if feature.kind == "derived" else None
-    names = re.findall(r"\w+", several[1]) if several else []
-    there = [name for name in names if name in held]
-    if not there or len(there) == len(names):
+    several = _alternatives(feature.expression.text) if feature.kind == "derived" else ()
+    there = [name for name in several if name in held]
+    if not there or len(there) == len(several):
         return feature
     return replace(feature, expression=parse(f"coalesce({', '.join(there)})"))
+
+
+@cache
+def _alternatives(text: str) -> tuple[str, ...]:
+    """Names of which an expression is the first one known; none of an expression that is another, or more than that."""
+    try:
+        found = tree(text)
+    except NotCovered:
+        return ()
+    alike = found.op == "coalesce" and all(part.op == "column" for part in found.parts)
+    return tuple(str(part.value) for part in found.parts) if alike else ()
 
 
 def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[str, Column]) -> set[str]:
@@ -265,6 +277,9 @@ def load_catalogue(
     feature_rows = [read_lined(file) for file in files]
     measure_file, rule_file = find_config(measures), find_config(verdict)
     measure_rows = read_lined(measure_file)
+    shared = _shared_conditions(files, feature_rows)
+    for file, content in zip(files, feature_rows, strict=True):
+        _write_out(content, file.name, shared)
     read_ahead(_texts([driver_rows, feature_rows, measure_rows]))
     known_drivers = _drivers(driver_rows, driver_file.name)
     names = {d.name for d in known_drivers}
@@ -289,6 +304,40 @@ def load_catalogue(
         sources=tuple((f.name, f.read_text(encoding="utf-8")) for f in (*files, driver_file, measure_file, rule_file)),
         **conditions,
     )
+
+
+def _shared_conditions(files: Sequence[Path], contents: Sequence[dict]) -> dict[str, str]:
+    """The conditions that aggregates may name, of all files of features together."""
+    found: dict[str, Place] = {}
+    rows = [(file.name, content.get("conditions") or {}) for file, content in zip(files, contents, strict=True)]
+    texts = {name: str(text) for _, conditions in rows for name, text in conditions.items() if name != LINE}
+    read_ahead(texts.values())
+    for file, conditions in rows:
+        for name in (name for name in conditions if name != LINE):
+            place = Place(file, conditions[LINE], f"condition {name!r}")
+            if not _NAME.match(str(name)):
+                raise place.refuse("a name is lower-case letters, digits and _")
+            if name in found:
+                raise place.refuse(f"the name is taken by {found[name].file}, line {found[name].line}")
+            if _parsed(texts[name], place).aggregates:
+                raise place.refuse("a condition has no aggregate")
+            found[name] = place
+    return texts
+
+
+def _write_out(content: dict, file: str, shared: Mapping[str, str]) -> None:
+    """Put the conditions in the place of their names in the aggregates of a file."""
+    for row in content.get("features") or []:
+        if "aggregate" not in row:
+            continue
+        place = _row_place(row, file, "feature")
+
+        def condition(named: re.Match, place: Place = place) -> str:
+            if named[1] not in shared:
+                raise place.refuse(f"unknown condition {named[1]!r}{meant(named[1], shared)}")
+            return f"({shared[named[1]]})"
+
+        row["aggregate"] = _NAMED.sub(condition, str(row["aggregate"]))
 
 
 _EXPRESSIONS = ("aggregate", "derived", "context", "stable", "when", "never", "one_less", "one_able_less")

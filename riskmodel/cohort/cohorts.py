@@ -134,7 +134,7 @@ def build_cohorts(
     Raises
     ------
     UsageError
-        If an as-of month lies outside the register, or the label cannot be made.
+        If an as-of month lies outside the register (`period_within`), or the label cannot be made.
     NotEnoughData
         If nobody is at risk at any of the months.
     """
@@ -206,6 +206,7 @@ def register_facts(register: Register) -> dict[str, Any]:
         "source": register.manifest["about"]["source"],
         "first_month": register.first_month,
         "last_month": register.last_month,
+        "last_as_of": register.last_as_of,
         "step_months": register.step_months,
         "reporting_lag_days": register.reporting_lag_days,
         "counties": len(register.counties),
@@ -226,15 +227,20 @@ def at_risk_needs(at_risk: AtRisk) -> str:
 def period_within(register: Register, month: str) -> int:
     """The first month of the period of the register that holds a month, as a number.
 
+    Where records come to be known after their period, the months until the last one is known can be as-of too: the newest
+    records are told only then.
+
     Raises
     ------
     UsageError
-        If the month lies outside the register.
+        If the month lies before the first record, or after the period in which the last one came to be known.
     """
     number, first = month_number(month), month_number(register.first_month)
-    last = month_number(register.last_month) + register.step_months - 1
+    recorded, last = (month_number(m) + register.step_months - 1 for m in (register.last_month, register.last_as_of))
     if not first <= number <= last:
+        known = f", the last of which came to be known by {month_text(last)}" if last > recorded else ""
         raise UsageError(
-            f"as-of month {month} lies outside the register, which runs from {register.first_month} to {month_text(last)}."
+            f"as-of month {month} lies outside the register, which holds records of {register.first_month} to "
+            f"{month_text(recorded)}{known}."
         )
     return period_of(number, first, register.step_months)

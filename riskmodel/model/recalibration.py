@@ -43,7 +43,8 @@ def recalibrate(
     cohorts
         As `build_cohorts` gives them for the model's label, population and catalogue.
     as_of
-        Month (`YYYY-MM`) by whose last day outcomes must be known; by default the register's last.
+        Month (`YYYY-MM`) by whose last day outcomes must be known; by default the register's last that can be as-of. No
+        horizon is over that ends after its last record.
     from_month
         First as-of month used; by default the first that training has not seen. Needed for a model without evidence.
     months
@@ -100,11 +101,12 @@ def _usable(
     if from_month is None and "trained_to" not in model.evidence:
         raise UsageError("the model does not say which months it was trained on: give from_month, a month after them.")
     first = month_number(from_month) if from_month else month_number(model.evidence["trained_to"]) + gap
-    now = month_number(as_of or cohorts.register["last_month"])
+    recorded = cohorts.register["last_month"]
+    now = month_number(as_of or cohorts.register.get("last_as_of", recorded))
     frame = cohorts.frame
     number = frame["as_of"].map({m: month_number(m) for m in frame["as_of"].unique()}).to_numpy()
     weight = censoring_weights(cohorts.labels, label.horizon_months, as_of_day(now, step)).to_numpy()
-    usable = (weight > 0) & (number >= first) & (number + gap <= now)
+    usable = (weight > 0) & (number >= first) & (number + gap <= min(now, month_number(recorded)))
     if not usable.any():
         raise NotEnoughData(
             f"no month from {month_text(first)} on has a whole horizon known by {month_text(now)}: wait, or give "

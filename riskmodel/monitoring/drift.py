@@ -32,7 +32,14 @@ from riskmodel.engine import engine, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
-from riskmodel.monitoring.known import drawn_counties, late_records, reported_late
+from riskmodel.monitoring.known import (
+    drawn_counties,
+    late_records,
+    newest_told,
+    no_records_yet,
+    not_recorded_yet,
+    reported_late,
+)
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules
 from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
@@ -107,11 +114,15 @@ def report_drift(asked: Asked) -> Found:
     Found
         Tables `alarms` (each with what to do) and `comparisons` (all tests); figures `alarms`, `tests`.
     """
-    notes = [_READING]
-    tests = list(_of_inputs(asked, notes))
+    notes, tests = [_READING], []
+    late = reported_late(asked)
+    if told := not not_recorded_yet(asked, late):
+        tests += _of_inputs(asked, late, notes)
+    else:  # it would be held as a month that nobody recorded
+        notes.append(no_records_yet(asked))
     if asked.model is None:
         notes.append(_NO_MODEL)
-    else:
+    elif told:
         tests += _of_model(asked, notes)
     tests += _of_causes(asked, notes)
     check = _calibration(asked, notes)
@@ -147,9 +158,9 @@ def comparisons_of(tests: Sequence[Comparison], limits: Mapping[bool, float]) ->
 # --- the register's columns
 
 
-def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
+def _of_inputs(asked: Asked, late: int, notes: list[tuple[str, str]]) -> Iterator[Comparison]:
     register, rules, now = asked.register, asked.rules.drift, asked.as_of
-    late, step = reported_late(asked), register.step_months
+    step = register.step_months
     first = month_number(register.first_month) + late
     references = _last_year(asked, first)
     if not references:
@@ -628,7 +639,7 @@ def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.Da
     if model is None or "trained_to" not in model.evidence:
         return None
     gap = embargo_months(model.run.label, asked.register.step_months)
-    month = asked.as_of - gap
+    month = newest_told(asked, 0) - gap
     if month < month_number(model.evidence["trained_to"]) + gap:
         notes.append(_TOO_EARLY)
         return None

@@ -90,6 +90,28 @@ def reported_late(asked: Asked) -> int:
     return median_low(behind) if behind else 0
 
 
+def newest_told(asked: Asked, late: int) -> int:
+    """The newest period whose records are on hand as a rule, so many months before that of the report (`reported_late`).
+
+    Of a month after the register's last record none are: nobody has failed to record it.
+    """
+    return min(asked.as_of - late, month_number(asked.register.last_month))
+
+
+def not_recorded_yet(asked: Asked, late: int) -> bool:
+    """Whether the register ends before the period whose records would tell the month as a rule."""
+    return newest_told(asked, late) < asked.as_of - late
+
+
+def no_records_yet(asked: Asked) -> tuple[str, str]:
+    """That the register holds no record yet of the month of the report, in English and Chinese."""
+    last = asked.register.last_month
+    return (
+        f"The records of the register end with {last}, before the month of the report: what they would tell is left out.",
+        f"登记数据的记录截至{last}，尚无报告月的记录：须由当月记录说明的情况不予统计。",
+    )
+
+
 def late_records(months: int) -> tuple[str, str]:
     """That each month is told by the records of so many months before, in English and Chinese."""
     return (

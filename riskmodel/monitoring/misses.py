@@ -40,7 +40,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
-from riskmodel.monitoring.known import not_unverified, reported_late
+from riskmodel.monitoring.known import newest_told, not_unverified, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register
@@ -83,7 +83,7 @@ def report_misses(asked: Asked) -> Found:
     """
     if not asked.scored or asked.model is None:
         return Found({}, notes=[_NEEDS])
-    until = asked.as_of - asked.model.run.label.horizon_months - reported_late(asked)
+    until = newest_told(asked, reported_late(asked)) - asked.model.run.label.horizon_months
     over = [month for month in asked.scored if month.number <= until]
     if not over:
         return Found({}, notes=[_TOO_EARLY])

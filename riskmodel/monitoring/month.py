@@ -1,7 +1,8 @@
 """The month itself, against the months before it: who is monitored, who came and went, who was struck, what help brought.
 
 Every month counts as it was known on its own last day: rows of this month that come late are not held against months
-long filled in.
+long filled in. What happened in one month and came to be known in a later one counts in the later one, so that reports
+that follow each other count it once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import pandas as pd
 
 from riskmodel.cohort.standing import NOT_UNVERIFIED
 from riskmodel.engine import engine
-from riskmodel.monitoring.known import late_records, open_known, open_spells, reported_late
+from riskmodel.monitoring.known import (
+    late_records,
+    no_records_yet,
+    not_recorded_yet,
+    open_known,
+    open_spells,
+    reported_late,
+)
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import as_of_day, first_day, month_number, month_text
 from riskmodel.register import load_contract
@@ -31,11 +39,12 @@ def report_month(asked: Asked) -> Found:
     -------
     Found
         Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
-        record of the period, or of the newest that is known by then as a rule, and of these below the line), `monitored` (in
-        open monitoring on the last day), `entered` and `left` (monitoring), `struck` (households with an event that first
-        came to be known, leaving out what was known to be unverified), `helped` (help begun), `paid` (yuan), `listed` and
-        `new_on_list` (scored months: on the list, and of these not on the list scored before). Figure
-        `records_late_months` where records come after their period. What the register cannot give has no column and a note.
+        record of the period, or of the newest that is known by then as a rule, and of these below the line; missing where
+        the register ends before that period), `monitored` (in open monitoring on the last day), `entered` and `left`
+        (monitoring), `struck` (households with an event that first came to be known, leaving out what was known to be
+        unverified), `helped` (help begun), `paid` (yuan), `listed` and `new_on_list` (scored months: on the list, and of
+        these not on the list scored before). Figure `records_late_months` where records come after their period. What the
+        register cannot give has no column and a note.
     """
     step = asked.register.step_months
     first = max(month_number(asked.register.first_month), asked.as_of - _BACK)
@@ -59,7 +68,11 @@ def report_month(asked: Asked) -> Found:
     }
     if late:
         figures["records_late_months"] = late
-    notes = [_READING, *([late_records(late)] if late else []), *([] if now["recorded"] else [_NO_RECORDS])]
+    notes = [_READING, *([late_records(late)] if late else [])]
+    if not_recorded_yet(asked, late):
+        notes.append(no_records_yet(asked))
+    elif not now["recorded"]:
+        notes.append(_NO_RECORDS)
     return Found({"month_course": table}, figures, [*notes, *dict.fromkeys(lacks.values())], lacks)
 
 
@@ -70,13 +83,14 @@ def _counts(
     register, counties = asked.register, asked.counties
     since = as_of_day(asked.as_of - register.step_months, register.step_months)
     within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
+    key = {table: ", ".join(load_contract().tables[table].key) for table in ("events", "assistance")}
 
     def count(sql: str) -> Any:
         return connection.execute(sql).fetchone()[0]
 
     open_known(connection, asked, "records", counties, f"month = DATE '{first_day(asked.as_of - late)}'")
     recorded = count("SELECT count(DISTINCT household_id) FROM sorted_records")
-    yield "recorded", recorded
+    yield "recorded", None if not_recorded_yet(asked, late) else recorded
     if {"welfare", "line"} <= set(register.columns("records")):
         yield "below_line", count("SELECT count(*) FILTER (WHERE welfare < line) FROM sorted_records") if recorded else None
     yield from monitored.items()
@@ -84,13 +98,12 @@ def _counts(
         told = "true" if "events" in register.revised else f"known_at {within.format('known_at')}"  # in one row each
         open_known(connection, asked, "events", counties, told, versions=True)
         open_known(connection, asked, "households", counties)
-        one = ", ".join(load_contract().tables["events"].key)
         first = f"min(known_at) FILTER ({NOT_UNVERIFIED})"
         yield (
             "struck",
             count(
                 f"""
-                WITH new AS (SELECT household_id, village_id FROM sorted_events GROUP BY {one}
+                WITH new AS (SELECT household_id, village_id FROM sorted_events GROUP BY {key["events"]}
                              HAVING {first} {within.format(first)}
                              AND arg_max({NOT_UNVERIFIED}, known_at))
                 SELECT count(*) FROM (
@@ -101,27 +114,49 @@ def _counts(
         )
     held = set(register.columns("assistance"))
     if "accepted" in held:
-        open_known(connection, asked, "assistance", counties)
-        begun = f"accepted AND {asked.begun} {within.format(asked.begun)}"
-        yield "helped", count(f"SELECT count(DISTINCT household_id) FROM sorted_assistance WHERE {begun}")
+        open_known(connection, asked, "assistance", counties, versions=True)
+
+        def told_first(day: str, total: str) -> Any:
+            """A total over the help of which it first came to be known in the period that this day had come."""
+            here = "true" if "assistance" in register.revised else f"told_on {within.format('told_on')}"  # in one row each
+            return count(
+                f"""
+                WITH versions AS (
+                    SELECT {key["assistance"]}, known_at, amount_paid, greatest({day}, answered_on, known_at) AS told_on,
+                           coalesce(accepted AND {day} IS NOT NULL, false) AS holds FROM sorted_assistance),
+                new AS (
+                    SELECT household_id, arg_max_null(amount_paid, known_at) AS amount_paid FROM versions WHERE {here}
+                    GROUP BY {key["assistance"]} HAVING arg_max(holds, known_at)
+                    AND min(told_on) FILTER (holds) {within.format("min(told_on) FILTER (holds)")})
+                SELECT {total} FROM new"""
+            )
+
+        yield "helped", told_first(asked.begun, "count(DISTINCT household_id)")
         if {"amount_paid", "paid_on"} <= held:
-            paid = "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END"
-            of_period = f"accepted AND paid_on {within.format('paid_on')}"
-            yield "paid", count(f"SELECT {paid} FROM sorted_assistance WHERE {of_period}")
+            yield "paid", told_first("paid_on", "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END")
 
 
 def _monitored(connection: duckdb.DuckDBPyConnection, asked: Asked, periods: list[int]) -> pd.DataFrame:
-    """Households in open monitoring at the end of each period, and who came and went in it; no columns without spells."""
+    """Households in open monitoring at the end of each period, and who came and went in it; no columns without spells.
+
+    Who came is on no spell of the book as it was known at the end of the period before, who left on none that had ended.
+    """
     if not asked.register.has("spells"):
         return pd.DataFrame(index=periods)
-    open_spells(connection, asked, periods)
-    within = f"BETWEEN as_of_no AND as_of_no + {asked.register.step_months - 1}"
+    step = asked.register.step_months
+    open_spells(connection, asked, [periods[0] - step, *periods])
+    before = (
+        f"FROM spells b WHERE b.household_id = s.household_id AND b.as_of_no = s.as_of_no - {step} "
+        "AND b.identified_on <= coalesce(s.eliminated_on, b.identified_on) "
+        "AND s.identified_on <= coalesce(b.eliminated_on, s.identified_on)"
+    )
     found = connection.execute(
         f"""
-        SELECT as_of_no, count(DISTINCT household_id) FILTER (WHERE until_no IS NULL) AS monitored,
-               count(DISTINCT household_id) FILTER (WHERE from_no {within}) AS entered,
-               count(DISTINCT household_id) FILTER (WHERE until_no {within}) AS left
-        FROM spells GROUP BY as_of_no"""
+        SELECT as_of_no, count(DISTINCT household_id) FILTER (until_no IS NULL) AS monitored,
+               count(DISTINCT household_id) FILTER (NOT began) AS entered,
+               count(DISTINCT household_id) FILTER (until_no IS NOT NULL AND NOT ended) AS left
+        FROM (SELECT *, EXISTS ({before}) AS began, EXISTS ({before} AND b.until_no IS NOT NULL) AS ended FROM spells s)
+        GROUP BY as_of_no"""
     ).df()
     return found.set_index("as_of_no").reindex(periods, fill_value=0)
 
@@ -147,10 +182,13 @@ def _lists(asked: Asked) -> pd.DataFrame:
 _READING = (
     "The month: every month counts as it was known on its own last day. Households below the line are of those with a "
     "record of the month. Struck are households with an event that first came to be known in the month, whenever it "
-    "began: its corrections count no second time, and what was known to be unverified does not count. A household new on "
-    "the list was not on the list scored before, which may be months older.",
+    "began: its corrections count no second time, and what was known to be unverified does not count. Who came into "
+    "monitoring or left it, help begun and what was paid count in the month in which they first came to be known, where "
+    "that is later, and in no other. A household new on the list was not on the list scored before, which may be months "
+    "older.",
     "本月：各月均按当月最后一天已知的情况统计。低于监测线的户数以当月有记录的农户为限。"
     "遭遇突发事件的农户按当月首次知悉的事件统计，不论事件何时发生；更正不重复计算，已知未核实的不计。"
+    "纳入、退出监测及帮扶开始、资金拨付在次月或更晚才知悉的，计入首次知悉的月份，且只计一次。"
     "名单新增户指不在上一次评分名单中的农户，上一次评分可能相隔数月。",
 )
 

@@ -94,6 +94,8 @@ class IntakeReport:
         For each table without a mapping of columns, those of its files that bear no name of the contract.
     missing
         For each table of the register, contract columns without values: features that need them are left out.
+    told_in
+        `YYYY-MM`, month in which the first record of the last period came to be known, if that is after the period.
     """
 
     path: Path
@@ -103,6 +105,7 @@ class IntakeReport:
     not_found: dict[str, list[str]] = field(default_factory=dict)
     unused: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    told_in: str | None = None
 
     @property
     def quarantined(self) -> int:
@@ -560,8 +563,15 @@ class _Intake:
         write_tables(self.connection, stage, written)
         write_quarantine(self.connection, stage, self.raw, self.fields)
         write_warnings(self.connection, stage)
-        months = "SELECT min(month), max(month) FROM sorted_records"
-        first, last = self.connection.execute(months).fetchall()[0]
+        newest = "(SELECT max(month) FROM sorted_records)"
+        first, last, known, told = (
+            month_number(day)
+            for day in self.connection.execute(
+                f"SELECT min(month), {newest}, max(known_at), min(known_at) FILTER (month = {newest}) FROM sorted_records"
+            ).fetchall()[0]
+        )
+        if told >= last + self.source.step_months:
+            self.report.told_in = month_text(told)
         return {
             "source": self.source.name,
             "source_sha256": self.source.sha256,
@@ -570,8 +580,9 @@ class _Intake:
             "step_months": self.source.step_months,
             "reporting_lag_days": self.source.reporting_lag_days,
             "counties": self.counties,
-            "first_month": month_text(month_number(first)),
-            "last_month": month_text(month_number(last)),
+            "first_month": month_text(first),
+            "last_month": month_text(last),
+            "last_known_month": month_text(known),
             "revised": self._revised(table for table, _ in written),
             "columns": holding,
             "extra_columns": {

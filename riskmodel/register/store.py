@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from riskmodel.errors import IntegrityError, NotFound
+from riskmodel.months import month_number, month_text, period_of
 from riskmodel.register.commit import checked_file, commit_directory, commit_file, read_manifest, verify
 from riskmodel.register.contract import load_contract
 
@@ -38,6 +39,9 @@ class Register:
         Sorted.
     first_month, last_month : str
         `YYYY-MM`, first months of the first and the last period in `records`.
+    last_as_of : str
+        `YYYY-MM`, first month of the last period that can be as-of: that in which the last record came to be known, at least
+        `last_month`. Registers that earlier versions wrote do not tell, and end with `last_month`.
     revised : frozenset of str
         Tables in which something is told more than once, known on different days.
     has_revisions : bool
@@ -56,6 +60,9 @@ class Register:
         self.counties: list[str] = about["counties"]
         self.first_month: str = about["first_month"]
         self.last_month: str = about["last_month"]
+        known = month_number(about.get("last_known_month", self.last_month))
+        known = period_of(known, month_number(self.first_month), self.step_months)
+        self.last_as_of: str = month_text(max(known, month_number(self.last_month)))
         self.revised: frozenset[str] = frozenset(about.get("revised", load_contract().tables))  # not told: perhaps any
         self.extra_columns: dict[str, dict[str, dict[str, str]]] = about["extra_columns"]
 

@@ -15,7 +15,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from riskmodel.alerts.history import ScoredMonth
-from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, LISTS, NAMES, SCORED_AT, SHEET, options, row_hash
+from riskmodel.cards.workbook import (
+    COLUMNS,
+    FIRST_ROW,
+    LISTS,
+    NAMES,
+    SCORED_AT,
+    SHEET,
+    as_typed,
+    options,
+    readings,
+    row_hash,
+)
 from riskmodel.display import cell, plain
 from riskmodel.errors import Conflict, ContractError, NotFound, Refused, UsageError
 from riskmodel.months import first_day, month_number
@@ -75,7 +86,7 @@ def import_workbook(file: Path, month: ScoredMonth, decisions: Decisions) -> Imp
         If it is no workbook of `riskmodel sheets`.
     """
     alerts = {(row["county_id"], row["household_id"]): row for row in month.alerts().to_dict("records")}
-    chosen = options(decisions.rules)
+    offered, chosen = options(decisions.rules), readings(decisions.rules)
     recorded = again = empty = 0
     faulty: list[Faulty] = []
     for number, cells in enumerate(_read(file), FIRST_ROW - 1):
@@ -86,7 +97,7 @@ def import_workbook(file: Path, month: ScoredMonth, decisions: Decisions) -> Imp
             continue
         alert = alerts.get((cells["county_id"], cells["household_id"]))
         found = _faults_of_row(number, cells, alert, month)
-        given = {} if found else _given(number, cells, alert, chosen, found)
+        given = {} if found else _given(number, cells, alert, offered, chosen, found)
         if found:
             faulty += found
             continue
@@ -207,16 +218,22 @@ def _given(
     number: int,
     cells: Mapping[str, str],
     alert: Mapping[str, Any],
+    offered: Mapping[str, Mapping[str, str]],
     chosen: Mapping[str, Mapping[str, str]],
     found: list[Faulty],
 ) -> dict[str, Any]:
     """The fields of the decision; what cannot be read is added to `found`."""
     given: dict[str, Any] = {name: cells[name] for name in ("note", "statement", "reviewer")}
     for name, of in _LISTS.items():
-        known = chosen[of] | {value: value for value in chosen[of].values()}
-        if cells[name] and cells[name] not in known:
-            found.append(Faulty(number, name, "choose from the list", "choose one of the list", "请从列表中选择"))
-        given[name] = known.get(cells[name], "")
+        typed = as_typed(cells[name])
+        if typed and typed not in chosen[of]:
+            words = "; ".join(offered[of])
+            found.append(
+                Faulty(number, name, "choose from the list",
+                       f"choose one of the list, in both languages or one of them: {words}",
+                       f"请从列表中选择（中英文或其中一种均可）：{words}")
+            )  # fmt: skip
+        given[name] = chosen[of].get(typed, "")
     if not cells["action"]:
         found.append(
             Faulty(number, "action", "decision present", "choose a decision, or empty the row", "请选择决定，或清空该行")

@@ -142,6 +142,32 @@ def _no_measures(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize(
+    ("conditions", "faulty", "reason"),
+    [
+        (
+            "ill: \"kind = 'illness'\"",
+            row(aggregate="'count(*) FILTER (WHERE {il})'"),
+            "unknown condition 'il'; did you mean 'ill'",
+        ),
+        ('ill: "kind = "', row(), "line 1, condition 'ill': it does not parse"),
+        ("ill: 'count(*) > 1'", row(), "condition 'ill': a condition has no aggregate"),
+        ("ill: '(SELECT true)'", row(), "condition 'ill': a subquery is not allowed"),
+        ("Ill: 'welfare > 1'", row(), "condition 'Ill': a name is lower-case"),
+        ("ill: 'welfair > 1'", row(aggregate="'count(*) FILTER (WHERE {ill})'"), "feature 'mine': unknown column 'welfair'"),
+        ("ill: 'welfare > 1'", row(aggregate="", derived="'size + {ill}'"), "feature 'mine': "),
+    ],
+)
+def test_a_faulty_condition_is_refused(tmp_path: Path, conditions: str, faulty: str, reason: str) -> None:
+    assert reason in refusal(tmp_path, faulty, f"conditions: {{{conditions}}}\n")
+
+
+def test_a_condition_that_two_files_name_is_refused(tmp_path: Path) -> None:
+    assert "the name is taken by features.yaml, line" in refusal(
+        tmp_path, row(), "# SHIPPED\nconditions: {illness: \"kind = 'accident'\"}\n"
+    )
+
+
 def test_features_whose_columns_are_missing_are_left_out_and_named() -> None:
     catalogue = load_catalogue()
     features, lacking = catalogue.available(

@@ -207,6 +207,18 @@ def test_a_last_month_in_which_falls_are_known_first_does_not_raise_the_level(co
     assert found == pytest.approx(expected, rel=0.03)
 
 
+def test_where_books_come_late_nobody_of_the_last_closed_horizon_is_left_out(tmp_path: Path, model: RiskModel) -> None:
+    """Every record 40 days late: the last horizon, to November, and what confirms it are known in February."""
+    register = make_register(tmp_path, lag_days=40, records=steady_incomes(500, 60))
+    months = Months(every_months=1, first="2024-01")
+    late = build_cohorts(register, label=RUN.label, at_risk=RUN.at_risk, months=months)
+    assert (register.last_month, register.last_as_of) == ("2024-12", "2025-02")
+    found = recalibrate(model, late).evidence["recalibrated"]
+    closed = late.frame[late.frame["as_of"].le("2024-08") & late.frame["outcome"].notna()]
+    assert found["months"] == ["2024-01", "2024-08"]
+    assert (found["rows"], found["events"]) == (len(closed), closed["outcome"].sum())
+
+
 def test_a_recalibrated_model_comes_back_from_disk(tmp_path: Path, cohorts: Cohorts, model: RiskModel) -> None:
     new = recalibrate(model, cohorts, as_of=NOW)
     new.save(tmp_path / "model")

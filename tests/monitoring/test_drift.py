@@ -24,6 +24,7 @@ from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring import drift
 from riskmodel.monitoring.drift import _calibration, _ratio, _scores_and_features, report_drift
+from riskmodel.monitoring.known import no_records_yet
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
@@ -98,6 +99,27 @@ def test_fen_for_yuan_alarm_also_where_records_come_after_their_month(tmp_path: 
     assert found.tables["alarms"][["name", "check", "detail"]].to_numpy().tolist() == [["debt", "units", "x 100"]]
     there = found.tables["comparisons"].query("check == 'rows'").iloc[0]
     assert (there["now"], there["then"], there["reference_month"]) == (HOUSEHOLDS, HOUSEHOLDS, "2022-12")
+
+
+def test_a_month_of_which_the_register_has_no_record_yet_is_not_held_against_another(tmp_path: Path) -> None:
+    rows = records()
+    rows.loc[last(rows) & rows["household_id"].lt("004"), "known_at"] = "2024-01-20"
+    asked = Asked(make_register(tmp_path, records=rows), LAST + 1, Rules())
+    found = report_drift(asked)
+    assert found.figures["alarms"] == found.figures["tests"] == 0
+    assert no_records_yet(asked) in found.notes
+
+
+def test_in_the_month_in_which_the_last_records_came_to_be_known_they_are_looked_at(tmp_path: Path) -> None:
+    rows = records().drop(columns="known_at")
+    rows.loc[last(rows), "wage_income"] *= 100
+    register = make_register(tmp_path, lag_days=31, records=rows)
+    alarms = {
+        month: report_drift(Asked(register, month_number(month), Rules())).tables["alarms"]["name"].tolist()
+        for month in (register.last_month, register.last_as_of)
+    }
+    assert alarms["2023-12"] == [], "nobody knew of December's wages by then"
+    assert set(alarms["2024-01"]) == {"wage_income"}
 
 
 def test_whole_villages_that_have_not_reported_are_no_chance(tmp_path: Path) -> None:

@@ -99,6 +99,23 @@ def test_while_the_records_of_the_last_month_have_not_come_nobody_is_said_not_to
     assert report_misses(Asked(register, LAST, Rules(), scored_months([county.alerts], LAST), model)).tables == {}
 
 
+def test_a_horizon_that_ends_after_the_last_record_is_not_over(county: County, tmp_path: Path) -> None:
+    """Of July's list the horizon ends in January, of which nobody has a record yet, though some of December's came in it."""
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    county.score("10", tmp_path / "july", "2023-07")
+    asked = Asked(Register.open(county.register), LAST + 1, Rules(), scored_months([tmp_path / "july"], LAST + 1), model)
+    assert report_misses(asked).tables == {}
+
+
+def test_when_the_records_of_the_last_month_have_come_its_lists_are_sorted(county: County, tmp_path: Path) -> None:
+    known = Register.open(county.register)
+    records, homes = known.read_last("records").drop(columns="known_at"), known.read("households")
+    register = make_register(tmp_path, lag_days=10, records=records, households=homes)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    asked = Asked(register, LAST + 1, Rules(), scored_months([county.alerts], LAST + 1), model)
+    assert report_misses(asked).tables["miss_months"]["as_of"].tolist() == ["2023-06"]
+
+
 def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_path: Path) -> None:
     """Told on the day of the report, all households had been monitored when the month was scored: nobody was at risk."""
     known = Register.open(county.register)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskmodel.monitoring.known import late_records
+from riskmodel.monitoring.known import late_records, no_records_yet
 from riskmodel.monitoring.month import report_month
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules
@@ -93,6 +93,59 @@ def test_help_that_is_accepted_after_the_last_day_has_not_begun(tmp_path: Path) 
     assert helped["2023-12"] == 1
 
 
+def of_help(*rows: tuple[str, str, str | None, str | None, bool | None]) -> pd.DataFrame:
+    """Help offered on 1 March: household, day of knowing, of the answer, of the start and the payment, whether accepted."""
+    told = pd.DataFrame(rows, columns=["household_id", "known_at", "answered_on", "started_on", "accepted"])
+    paid = told["started_on"].where(told["accepted"].eq(True))
+    return told.assign(
+        measure="health", offered_on="2023-03-01", paid_on=paid, amount_paid=np.where(paid.notna(), 100.0, None)
+    )
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_help_counts_once_in_the_month_in_which_it_was_first_known_to_have_begun(tmp_path: Path, corrected: bool) -> None:
+    """001's March was told in March, 002's in April; 003 began before its answer; 004 refused; 005's is told to have begun
+    only by a correction; 006's start was taken back in the month in which it was told, 007's later."""
+    told = [
+        ("001", "2023-03-25", "2023-03-05", "2023-03-20", True),
+        ("002", "2023-04-10", "2023-03-05", "2023-03-20", True),
+        ("003", "2023-03-25", "2023-05-05", "2023-03-20", True),
+        ("004", "2023-04-10", "2023-03-05", None, False),
+    ]  # fmt: skip
+    again = [
+        ("001", "2023-04-25", "2023-03-05", "2023-03-22", True),
+        ("005", "2023-03-25", None, None, None),
+        ("005", "2023-06-25", "2023-03-05", "2023-03-20", True),
+        ("006", "2023-04-10", "2023-03-05", "2023-03-20", True),
+        ("006", "2023-04-20", "2023-03-05", None, False),
+        ("007", "2023-04-10", "2023-03-05", "2023-03-20", True),
+        ("007", "2023-05-20", "2023-03-05", None, False),
+    ]  # fmt: skip
+    records = pd.concat([monthly(f"00{h}", "2022-08", [150] * 12) for h in range(1, 8)])
+    register = make_register(tmp_path, records=records, assistance=of_help(*told, *(again if corrected else [])))
+    assert ("assistance" in register.revised) == corrected
+    counts = {m: report(register, m).tables["month_course"].iloc[-1] for m in ("2023-03", "2023-04", "2023-05", "2023-06")}
+    assert [now["helped"] for now in counts.values()] == ([1, 2, 1, 1] if corrected else [1, 1, 1, 0])
+    assert [now["paid"] for now in counts.values()] == [100.0 * now["helped"] for now in counts.values()]
+    course = report(register, "2023-06").tables["month_course"].set_index("as_of")
+    assert course["helped"][list(counts)].tolist() == [now["helped"] for now in counts.values()]
+
+
+def test_who_came_and_left_counts_in_the_month_in_which_the_book_first_told_it(tmp_path: Path) -> None:
+    """001 came in March and left in May, each told a month later; 002 in time; 003 came and left, told in May."""
+    book = ledger(
+        ("001", "2023-03-20", None), ("001", "2023-03-20", "2023-05-20"), ("002", "2023-03-20", "2023-05-20"),
+        ("003", "2023-02-20", "2023-03-20"),
+    )  # fmt: skip
+    book["known_at"] = ["2023-04-10", "2023-06-10", "2023-03-20", "2023-05-10"]
+    records = pd.concat([monthly(h, "2022-08", [150] * 12) for h in ("001", "002", "003")])
+    course = report(make_register(tmp_path, records=records, spells=book), "2023-07").tables["month_course"]
+    course = course.set_index("as_of").loc["2023-02":]
+    assert course["entered"].tolist() == [0, 1, 1, 1, 0, 0]
+    assert course["left"].tolist() == [0, 0, 0, 2, 1, 0]
+    assert course["monitored"].diff().dropna().tolist() == (course["entered"] - course["left"]).tolist()[1:]
+
+
 def test_a_household_whose_income_was_taken_back_is_not_below_the_line(tmp_path: Path) -> None:
     records = monthly("001", "2022-12", [150] * 12 + [80]).assign(known_at=lambda f: f["month"].str[:-2] + "25")
     back = records.iloc[[-1]].assign(welfare=None, known_at="2023-12-28")
@@ -143,6 +196,25 @@ def test_where_records_come_after_their_month_each_month_is_told_by_the_month_be
     assert found.figures == {"recorded": 2, "below_line": 1, "records_late_months": 1}, "nobody knows of December yet"
     assert found.tables["month_course"].set_index("as_of")["below_line"].tolist()[-3:] == [0, 0, 1]
     assert late_records(1) in found.notes
+
+
+def test_in_the_month_in_which_the_last_records_came_to_be_known_they_tell_it(tmp_path: Path) -> None:
+    records = pd.concat([monthly("001", "2022-01", [150] * 22 + [80, 80]), monthly("002", "2022-01", [150] * 23 + [70])])
+    register = make_register(tmp_path, lag_days=31, records=records)
+    found = report(register, register.last_as_of)
+    assert found.figures == {"recorded": 2, "below_line": 2, "records_late_months": 1}
+    assert found.tables["month_course"]["as_of"].iloc[-1] == "2024-01"
+
+
+def test_a_month_of_which_the_register_has_no_record_yet_is_not_one_that_nobody_recorded(register: Register) -> None:
+    """004 had one record a month late, so that January can be asked about; all others come within their month."""
+    found = report(register, "2024-01")
+    course = found.tables["month_course"].set_index("as_of")
+    assert course.loc["2024-01", ["recorded", "below_line"]].isna().all()
+    assert course.loc["2023-12", ["recorded", "below_line"]].tolist() == [3, 2]
+    assert course.loc["2024-01", ["monitored", "struck", "helped"]].tolist() == [1, 1, 1], "other books tell it all the same"
+    assert found.figures["recorded"] is None
+    assert found.notes[1] == no_records_yet(Asked(register, month_number("2024-01"), Rules()))
 
 
 def test_before_any_record_is_known_nobody_can_say_who_is_below_the_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from riskmodel.alerts.history import ScoredMonth
-from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, options
+from riskmodel.cards.workbook import COLUMNS, FIRST_ROW, as_typed, options, readings
 from riskmodel.cli import app
 from riskmodel.errors import ContractError, NotFound
 from riskmodel.results import write_sheets
@@ -82,6 +83,54 @@ def test_good_rows_are_recorded_with_all_that_was_filled_in(
     decisions.verify()
 
 
+@pytest.mark.parametrize(
+    ("action", "cause", "reason", "appeal"),
+    [
+        ("更改原因", "原因待查", "患病、残疾或照料负担未记录", "申诉未结"),
+        ("Change the cause", "Undetermined", "illness, disability or care that was not on record", "appeal open"),
+        (" 更改原因　", "原因待查 ", "患病、残疾或照料负担未记录\n", "申诉未结Appeal open"),
+        (
+            "Ｃｈａｎｇｅ　ｔｈｅ　ｃａｕｓｅ",
+            "UNDETERMINED",
+            "ＩＬＬＮＥＳＳ， disability or care that was not on record",
+            "Ａppeal  open",
+        ),
+        ("override_cause", "undetermined", "illness_unrecorded", "open"),
+    ],
+)
+def test_a_choice_is_read_in_either_language_however_it_was_typed(
+    county: County, exported: Path, decisions: Decisions, tmp_path: Path, action: str, cause: str, reason: str, appeal: str
+) -> None:
+    cells = confirm(action=action, cause=cause, reason=reason, appeal=appeal, note="住院")
+    done = import_workbook(
+        filled(exported, tmp_path / "f.xlsx", {OBJECTIVE: cells}), ScoredMonth.open(county.alerts), decisions
+    )
+    assert done.faulty == () and done.recorded == 1
+    row = decisions.table().iloc[0]
+    assert row[["action", "cause", "reason", "appeal"]].tolist() == [
+        "override_cause", "undetermined", "illness_unrecorded", "open",
+    ]  # fmt: skip
+
+
+def test_every_word_that_a_list_offers_is_read_alone() -> None:
+    rules = load_rules()
+    read = readings(rules)
+    for action in rules.actions:
+        assert {read["actions"][as_typed(w)] for w in (action.zh, action.en, f"{action.zh} {action.en}")} == {action.name}
+    for reason in rules.offered:
+        assert {read["reasons"][as_typed(w)] for w in (reason.zh, reason.en)} == {reason.name}
+    for name, given in options(rules).items():
+        assert {read[name][as_typed(text)] for text in given} == set(given.values()) == set(read[name].values())
+
+
+def test_a_word_that_two_choices_share_is_none() -> None:
+    rules = load_rules()
+    later = [replace(a, zh="确认") if a.name == "defer" else a for a in rules.actions]
+    read = readings(replace(rules, actions=tuple(later)))["actions"]
+    assert as_typed("确认") not in read
+    assert (read[as_typed("Later")], read[as_typed("确认 Confirm")]) == ("defer", "confirm")
+
+
 def test_importing_twice_records_once(county: County, exported: Path, decisions: Decisions, tmp_path: Path) -> None:
     month = ScoredMonth.open(county.alerts)
     file = filled(exported, tmp_path / "f.xlsx", {0: confirm(reviewer=" 李娜 "), OBJECTIVE: override()})
@@ -104,7 +153,9 @@ def test_importing_twice_records_once(county: County, exported: Path, decisions:
         (confirm(decided_on=dt.date(2020, 1, 1)), "decided_on", "before 2023-06"),
         (confirm(decided_on=dt.date(2199, 1, 1)), "decided_on", "in the future"),
         (confirm(action=None), "action", "choose a decision"),
-        (confirm(action="maybe"), "action", "choose one of the list"),
+        (confirm(action="maybe"), "action", "choose one of the list, in both languages or one of them: 确认 Confirm; "),
+        (confirm(action="确"), "action", "choose one of the list"),
+        (confirm(action="确认 更改原因"), "action", "choose one of the list"),
         (override(note=None), "note", "needs a note"),
         (override(reason=None), "reason", "needs a reason"),
         (override(reason="someone said so"), "reason", "choose one of the list"),
