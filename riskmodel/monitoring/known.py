@@ -99,9 +99,12 @@ def late_records(months: int) -> tuple[str, str]:
     )
 
 
-def open_spells(connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int]) -> None:
-    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, as known at the end of each period."""
-    for number, county in enumerate(asked.register.counties):
+def open_spells(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int], counties: Sequence[str] | None = None
+) -> None:
+    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, or of some, as known at the end of each
+    period."""
+    for number, county in enumerate(asked.register.counties if counties is None else counties):
         open_monitoring(connection, asked.register, county, as_of)
         connection.execute("INSERT INTO spells FROM every_spell" if number else "CREATE TABLE spells AS FROM every_spell")
 

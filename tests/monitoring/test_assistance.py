@@ -11,6 +11,7 @@ import pytest
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.features import build_features
 from riskmodel.monitoring.assistance import (
+    _compared,
     change_of_measure,
     covered,
     help_effects,
@@ -161,6 +162,34 @@ def test_help_is_compared_by_what_was_known_before_its_offer(small: Register) ->
     assert rows.loc[("002", day), "income"] == pytest.approx(1.5)
     for d in rows.index.get_level_values(1).unique():
         assert d + 3 + 6 <= month_number("2023-12"), "outcomes are over on the day of the report"
+
+
+def test_who_left_monitoring_before_help_was_offered_did_not_leave_by_it(tmp_path: Path) -> None:
+    """001 left in January, before help in March; 002 left after the window, 003 stays, 004 left one of two spells."""
+    names = ["001", "002", "003", "004"]
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in names])
+    spells = ledger(
+        ("001", "2022-11-01", "2023-01-10"), ("002", "2022-11-01", "2023-05-20"), ("003", "2022-11-01", None),
+        ("004", "2022-11-01", "2023-05-20"), ("004", "2023-03-05", None),
+    )  # fmt: skip
+    register = make_register(
+        tmp_path, records=records, spells=spells, assistance=given(*((h, "health", "2023-03-10", True) for h in names))
+    )
+    rows = study_rows(asked(register), CATALOGUE, register.counties)
+    december = rows[rows["as_of_no"] == month_number("2022-12")].set_index("household_id")
+    assert december["arm"].eq("health").all()
+    assert december.loc[["002", "003", "004"], "exit"].tolist() == [1, 0, 0], "spells that overlap are one, open for 004"
+    assert np.isnan(december.loc["001", "exit"])
+
+
+def test_the_helped_are_held_against_others_whose_outcome_is_known() -> None:
+    """Forty monitored households without help among two thousand of whom nobody is monitored."""
+    rows = pd.DataFrame({"household_id": [f"{i:04}" for i in range(2050)], "as_of_no": 24_000, "arm": ""})
+    rows.loc[:9, "arm"] = "health"
+    rows["exit"] = np.where(rows.index < 50, 0.0, np.nan)
+    compared = _compared(rows, "health", "*", "exit", others_per_helped=4)
+    assert compared["treated"].value_counts().to_dict() == {0.0: 40, 1.0: 10}
+    assert compared["exit"].notna().all()
 
 
 def test_coverage_timeliness_and_refusal_are_those_of_the_books(small: Register) -> None:
