@@ -25,7 +25,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withhe
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
-from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known, open_spells
+from riskmodel.monitoring.known import Answers, drawn_counties, goes_on, named, needs_on, open_known, open_spells
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
 from riskmodel.months import month_number
@@ -150,7 +150,7 @@ def _coverage(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
         f"""
         WITH monitored AS (SELECT household_id FROM spells WHERE eliminated_on IS NULL),
         with_help AS (SELECT DISTINCT household_id FROM taken
-                      WHERE began <= {day} AND (began > {year} OR ended_on IS NULL))
+                      WHERE began <= {day} AND (began > {year} OR {goes_on(asked, asked.day)}))
         SELECT coalesce(county_id, '{ALL}') AS county_id, count(*) AS n, count(w.household_id) AS helped
         FROM monitored m JOIN sorted_households h USING (household_id) LEFT JOIN with_help w USING (household_id)
         GROUP BY ROLLUP (county_id) ORDER BY county_id"""

@@ -19,6 +19,7 @@ from riskmodel.monitoring.assistance import (
     report_assistance,
     study_rows,
 )
+from riskmodel.monitoring.funds import report_funds
 from riskmodel.monitoring.known import Answers, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
@@ -241,6 +242,23 @@ def test_help_of_thirteen_months_ago_is_none_of_this_year_in_a_register_of_quart
     register = make_register(tmp_path, step_months=3, records=quarters, spells=spells, assistance=help_given)
     tables = report_assistance(asked(register, "2023-10")).tables
     assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
+
+
+def test_help_without_an_end_goes_on_for_two_years_wherever_it_counts(tmp_path: Path) -> None:
+    """Forty households with an illness: help of 23 or 25 months ago without an end, and help that ended lately."""
+    offered = ["2022-01-20"] * 15 + ["2021-11-20"] * 15 + ["2021-11-20"] * 10
+    names = [f"{i:03}" for i in range(40)]
+    records = pd.concat([monthly(h, "2021-01", [130] * 36, hh_size=2, n_able=1, n_major_illness=1) for h in names])
+    help_given = given(*((h, "health", day, True) for h, day in zip(names, offered, strict=True)))
+    help_given["ended_on"] = [pd.NaT] * 30 + [pd.Timestamp("2023-11-30")] * 10
+    spells = ledger(*((h, "2022-11-01", None) for h in names))
+    register = make_register(tmp_path, records=records, spells=spells, assistance=help_given)
+    covered = report_assistance(asked(register)).tables["help_coverage"].set_index("county_id")
+    assert covered.loc["*", "share"] == pytest.approx(15 / 40)
+    features = build_features(register, [month_number("2023-12")], CATALOGUE).frame.set_index("household_id")
+    assert features["active_measures"].tolist() == [1] * 15 + [0] * 25
+    unmet = report_funds(asked(register)).tables["need_without_help"]
+    assert unmet["household_id"].tolist() == names[15:30]
 
 
 def test_who_has_a_need_that_no_help_answers_comes_first_then_the_poorest(tmp_path: Path) -> None:
