@@ -218,7 +218,21 @@ def followed_until(seen: str, as_of: int, step: int, bridge_months: int) -> str:
         SQL for the first month of the period of the last record.
     """
     last = step - 1
-    return f"CASE WHEN {seen} >= {as_of - step - bridge_months} THEN {as_of + last} ELSE {seen} + {last} END"
+    return f"CASE WHEN {in_sight(seen, as_of, step, bridge_months)} THEN {as_of + last} ELSE {seen} + {last} END"
+
+
+def in_sight(seen: str, as_of: int | str, step: int, bridge_months: int) -> str:
+    """SQL for whether a last record is no older than a spell reaches across, at the end of a period.
+
+    Parameters
+    ----------
+    seen, as_of
+        The first month of the period of the last record and of that period, numbers or SQL.
+
+    >>> in_sight("seen_no", 24276, 1, 3)
+    'seen_no >= 24276 - 4'
+    """
+    return f"{seen} >= {as_of} - {step + bridge_months}"
 
 
 def _by_county(register: Register, counties: Iterable[str] | None, one: Callable[..., pd.DataFrame]) -> pd.DataFrame:

@@ -131,9 +131,10 @@ def shown_with_sums(
 def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
     """A large table of counts whose totals of rows and columns are known, small cells withheld (`shown_table` is exact).
 
-    Where a row or a column holds a single withheld cell, its smallest other one above zero is withheld as well, until none
-    can be worked out from a total. A row or column whose only count above zero is small has nothing else to withhold: its
-    total is small too, and is withheld where totals are printed.
+    Where a row or a column holds a single withheld cell, or tells a small one to less than three values, its smallest other
+    one above zero is withheld as well: so long as rows and columns in turn narrow what a cell may be. Where nothing else is
+    left to withhold, all that is withheld gets `*`. Totals below `least` are withheld where totals are printed: a row or
+    column whose only count above zero is small has nothing else to withhold.
 
     Parameters
     ----------
@@ -147,9 +148,34 @@ def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
 
     >>> shown_in_table(np.array([[3, 40, 50], [60, 70, 20]])).tolist()
     [['<10', '*', '50'], ['*', '*', '20']]
+    >>> shown_in_table(np.array([[1, 10, 0], [60, 70, 0]])).tolist()
+    [['*', '*', '0'], ['*', '*', '0']]
     """
     counts = np.asarray(counts)
-    hidden = (counts > 0) & (counts < least)
+    small = (counts > 0) & (counts < least)
+    hidden, safe = _hidden_in_table(counts, small, least, named=True)
+    if not safe:
+        hidden, _ = _hidden_in_table(counts, small, least, named=False)
+    cells = np.array([[shown(int(n), least) for n in row] for row in counts], dtype=object).reshape(counts.shape)
+    cells[hidden & (~small | (not safe))] = WITHHELD
+    return cells
+
+
+def _hidden_in_table(counts: np.ndarray, small: np.ndarray, least: int, *, named: bool) -> tuple[np.ndarray, bool]:
+    """Cells to withhold, and whether no small one is told by them; `named` as in `_hidden`."""
+    hidden = small.copy()
+    while True:
+        _never_alone(counts, hidden)
+        low, high = _ranges(counts, small, hidden, least, named=named)
+        told = np.argwhere(small & (high - low < _OPEN))
+        more = {place for cell in told for place in _beside(counts, hidden, cell)}
+        if not more:
+            return hidden, not len(told)
+        hidden[tuple(np.array(sorted(more)).T)] = True
+
+
+def _never_alone(counts: np.ndarray, hidden: np.ndarray) -> None:
+    """Withhold, in place, a second cell of each row and column that holds one, as long as any does."""
     changed = True
     while changed:
         changed = False
@@ -159,9 +185,38 @@ def shown_in_table(counts: np.ndarray, least: int = LEAST) -> np.ndarray:
                 if len(others):
                     hides[row, others[np.argmin(values[row, others])]] = True
                     changed = True
-    cells = np.array([[shown(int(n), least) for n in row] for row in counts], dtype=object).reshape(counts.shape)
-    cells[hidden & (counts >= least)] = WITHHELD
-    return cells
+
+
+def _beside(counts: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> list[tuple[int, int]]:
+    """The smallest cell above zero of the row or column of a cell that is not withheld yet; none where all are."""
+    row, column = cell
+    cross = [(int(row), c) for c in range(counts.shape[1])] + [(r, int(column)) for r in range(counts.shape[0])]
+    return sorted((p for p in cross if counts[p] > 0 and not hidden[p]), key=lambda p: counts[p])[:1]
+
+
+def _ranges(
+    counts: np.ndarray, small: np.ndarray, hidden: np.ndarray, least: int, *, named: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest value that each cell may have by its row and its column in turn.
+
+    Totals below `least` are not known; what all such rows, or columns, hold together is, by the others. Rows of one column
+    have no totals but their cells.
+    """
+    low, high = np.where(hidden, 0, counts), np.where(hidden, counts.sum(), counts)
+    if named:
+        low, high = np.where(small, 1, low), np.where(small, least - 1, high)
+        low = np.where(hidden & ~small, least, low)
+    few = [np.broadcast_to(counts.sum(axis=axis, keepdims=True) < least, counts.shape) for axis in (0, 1)]
+    while True:
+        before = low, high
+        for axis in (axis for axis in (0, 1) if counts.shape[axis] > 1):
+            lows, highs, total = (
+                np.where(few[axis], x[few[axis]].sum(), x.sum(axis=axis, keepdims=True)) for x in (low, high, counts)
+            )
+            greatest, lowest = total - (lows - low), total - (highs - high)
+            low, high = np.where(hidden, np.maximum(low, lowest), low), np.where(hidden, np.minimum(high, greatest), high)
+        if np.array_equal(low, before[0]) and np.array_equal(high, before[1]):
+            return low, high
 
 
 def tells(events: int, rows: int, least: int = LEAST) -> bool:

@@ -25,7 +25,7 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withhe
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
-from riskmodel.monitoring.known import Answers, drawn_counties, named, needs_on, open_known, open_spells
+from riskmodel.monitoring.known import Answers, drawn_counties, goes_on, named, needs_on, open_known, open_spells
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
 from riskmodel.months import month_number
@@ -150,7 +150,7 @@ def _coverage(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
         f"""
         WITH monitored AS (SELECT household_id FROM spells WHERE eliminated_on IS NULL),
         with_help AS (SELECT DISTINCT household_id FROM taken
-                      WHERE began <= {day} AND (began > {year} OR ended_on IS NULL))
+                      WHERE began <= {day} AND (began > {year} OR {goes_on(asked, asked.day)}))
         SELECT coalesce(county_id, '{ALL}') AS county_id, count(*) AS n, count(w.household_id) AS helped
         FROM monitored m JOIN sorted_households h USING (household_id) LEFT JOIN with_help w USING (household_id)
         GROUP BY ROLLUP (county_id) ORDER BY county_id"""
@@ -234,8 +234,8 @@ def help_effects(asked: Asked, catalogue: Catalogue, answers: Answers, counties:
     asked_for = [(arm, driver) for arm in arms for driver in (ALL, *answers.drivers.get(arm, ()))]
     told, effects = [], []
     for arm, driver in asked_for:
-        compared = _compared(rows, arm, driver, rules.others_per_helped)
         for outcome in OUTCOMES:
+            compared = _compared(rows, arm, driver, outcome, rules.others_per_helped)
             asked.progress(f"effect of {arm} on {outcome}, {driver}")
             effect = estimate_effect(compared, "treated", outcome, covariates, rules=rules.effects)
             if driver != ALL and effect.status == "too_few":
@@ -268,8 +268,9 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
     -------
     pandas.DataFrame | None
         `household_id`, `as_of_no`, the covariates, `fact_<driver>`, `arm` (kinds of help taken up that were offered within
-        the window, `; ` between them; empty: none), and the outcomes `return` and `exit` (0/1) and `income` (income over
-        the line); missing where it does not apply or is not known. None where the register is too short.
+        the window, `; ` between them; empty: none), and the outcomes `return` and `exit` (0/1, of those at risk and those
+        monitored when the window closes: who came out before help was offered did not come out by it) and `income` (income
+        over the line); missing where it does not apply or is not known. None where the register is too short.
     """
     rules, step = asked.rules.assistance, asked.register.step_months
     window = -(-rules.window_months // step) * step
@@ -283,7 +284,7 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
     rows["as_of_no"] = rows.pop("as_of").map(month_number)
     on = ["household_id", "as_of_no"]
     with engine() as connection:
-        for table in ("assistance", "spells", "records"):
+        for table in ("assistance", "records"):
             open_known(connection, asked, table, counties)
         connection.execute("CREATE TABLE days AS SELECT unnest(?) AS as_of_no", [days])
         last_step = step - 1
@@ -300,14 +301,7 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
             JOIN days ON month_no > as_of_no + {window} + {horizon} - {max(step, 3)}
             AND month_no <= as_of_no + {window + horizon} GROUP BY ALL"""
         ).df()
-        left = connection.execute(
-            f"""
-            SELECT household_id, as_of_no,
-                   CAST(bool_or(coalesce({month_no("eliminated_on")} <= as_of_no + {window + horizon + last_step}, false))
-                        AS INTEGER) AS exit
-            FROM sorted_spells JOIN days ON {month_no("identified_on")} <= as_of_no + {last_step}
-            AND coalesce({month_no("eliminated_on")} > as_of_no + {last_step}, true) GROUP BY ALL"""
-        ).df()
+        left = _exits(connection, asked, window + last_step, horizon, counties)
     returned = _returns(asked, [day + window for day in days], horizon, counties)
     returned["as_of_no"] -= window
     for more in (arms, income, left, returned):
@@ -315,6 +309,20 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
     rows["arm"] = rows["arm"].fillna("")
     rows[INCOME] = rows[INCOME].clip(upper=rows[INCOME].quantile(0.99))
     return rows.drop_duplicates(on, ignore_index=True)
+
+
+def _exits(connection: Any, asked: Asked, closes: int, horizon: int, counties: list[str]) -> pd.DataFrame:
+    """Of those monitored on each of `days` and still when its window closes, whether they left within the horizon."""
+    if not asked.register.has("spells"):
+        return pd.DataFrame({"household_id": pd.Series(dtype=object), "as_of_no": pd.Series(dtype=int), EXIT: []})
+    open_spells(connection, asked, [asked.as_of], counties)
+    return connection.execute(
+        f"""
+        SELECT household_id, days.as_of_no,
+               CAST(coalesce(until_no <= days.as_of_no + {closes + horizon}, false) AS INTEGER) AS exit
+        FROM spells JOIN days ON from_no <= days.as_of_no + {asked.register.step_months - 1}
+        AND coalesce(until_no > days.as_of_no + {closes}, true)"""
+    ).df()
 
 
 def _returns(asked: Asked, days: list[int], horizon: int, counties: list[str]) -> pd.DataFrame:
@@ -331,9 +339,10 @@ def _returns(asked: Asked, days: list[int], horizon: int, counties: list[str]) -
     return found.rename(columns={"outcome": RETURN})[["household_id", "as_of_no", RETURN]]
 
 
-def _compared(rows: pd.DataFrame, arm: str, driver: str, others_per_helped: int) -> pd.DataFrame:
-    """One arm and, from the same days, households without new help, drawn by their id."""
-    asked = rows if driver == ALL else rows[rows[f"fact_{driver}"]]
+def _compared(rows: pd.DataFrame, arm: str, driver: str, outcome: str, others_per_helped: int) -> pd.DataFrame:
+    """One arm and, from the same days, households without new help, drawn by their id; of both those of known outcome."""
+    asked = rows[rows[outcome].notna()]
+    asked = asked if driver == ALL else asked[asked[f"fact_{driver}"]]
     helped, others = asked[asked["arm"] == arm], asked[asked["arm"] == ""]
     order = pd.util.hash_pandas_object(others[["household_id", "as_of_no"]], index=False)
     place = order.sort_values(kind="stable").to_frame("h").join(others["as_of_no"]).groupby("as_of_no").cumcount()
@@ -470,11 +479,14 @@ def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
 
 def _family(effects: pd.DataFrame, drawn: int, counties: int) -> tuple[str, str]:
     estimated, refused = int(effects["effect"].notna().sum()), int(effects["reading"].eq("refused").sum())
+    few = int(effects["reading"].eq("too_few").sum())
     return (
         f"{len(effects)} effects were looked for: {estimated} estimated, {refused} refused because those helped have no "
-        f"like households among the others. On {drawn} of {counties} counties. P-values are adjusted over all estimates "
-        "together (Benjamini-Hochberg): of those called told apart about one in twenty may be chance.",
-        f"共考察{len(effects)}项效果：已估计{estimated}项；因受助户缺少可比农户而不予估计{refused}项。"
+        f"like households among the others, {few} without enough households helped, not helped, or with the outcome. On "
+        f"{drawn} of {counties} counties. P-values are adjusted over all estimates together (Benjamini-Hochberg): of those "
+        "called told apart about one in twenty may be chance.",
+        f"共考察{len(effects)}项效果：已估计{estimated}项；因受助户缺少可比农户而不予估计{refused}项；"
+        f"因受助户、未受助户或出现该结果的农户过少而不予估计{few}项。"
         f"使用{counties}个县中的{drawn}个县。P值按全部估计统一校正（Benjamini-Hochberg）：被判为有差异的，约二十分之一可能出于偶然。",
     )
 
@@ -485,12 +497,13 @@ _READING = (
     "up may differ in ways that nobody wrote down. Nothing here is a reason to end or reduce help for anybody. Read the "
     "plain difference as a description only. Where a difference is found, it is said whether a hidden factor that misleads "
     "as much as the strongest known one could do away with it; a factor more misleading than that always could. Households "
-    "that refused an offer count among those without help.",
+    "that refused an offer count among those without help, and so do those whose help was offered only after the months "
+    "looked at.",
     "帮扶并非随机分配。表中数字是在扣除提供帮扶之前已知情况的差别后，受助户与未受助户之间仍存在的差异，"
     "不能证明帮扶有效或无效：接受帮扶的农户可能在未被记录的方面有所不同。任何数字都不得作为停止或减少帮扶的理由。"
     "“直接差异”只作描述。对每项差异都注明：若存在与已知最强因素误导程度相当的隐藏因素，差异是否会消失；"
     "误导程度更大的隐藏因素总能使其消失。"
-    "未接受帮扶（含拒绝）的农户计入未受助户。",
+    "未接受帮扶（含拒绝）以及在考察月份之后才获得帮扶的农户计入未受助户。",
 )
 _COST_READING = (
     "Cost per avoided return is what was paid per household over the difference in returns, where that difference was "
@@ -518,9 +531,9 @@ _TOO_FEW = (
     "有帮扶记录的月份或农户过少，无法考察效果。",
 )
 _NO_TRENDS = (
-    "The course of income before and after help is not shown: too few households whose first help can be held against a "
-    "later one, or steps too long.",
-    "无法显示帮扶前后的收入走势：可与较晚受助户比较的农户过少，或数据间隔过长。",
+    "The course of income before and after help is not shown: no income over a line on record, too few households whose "
+    "first help can be held against a later one, or steps too long.",
+    "无法显示帮扶前后的收入走势：记录中没有收入或监测线，可与较晚受助户比较的农户过少，或数据间隔过长。",
 )
 _NO_INCOME = (
     "The records hold no income or no line: the list for a change of measure is left out.",

@@ -183,7 +183,7 @@ def estimate_effect(
         x, owner = x[:, np.ptp(x, axis=0) > 0], owner[np.ptp(x, axis=0) > 0]
         groups = pd.factorize(groups)[0]
         splits = _splits(d, groups, rules, seed)
-    if np.unique(y).size == 2 and min(np.bincount(((y == y.max()) + 2 * (d == 1)).astype(int), minlength=4)) < rules.folds:
+    if not x.shape[1] or not _may_be_learned(d, y, splits, of, rules):
         return replace(found, status=TOO_FEW)
     with warnings.catch_warnings():
         # DoubleML says so and then takes its other estimator of the same figure
@@ -293,8 +293,8 @@ def _help_model(x: np.ndarray, d: np.ndarray, rules: EffectRules) -> Any:
 
 
 def _outcome_model(x: np.ndarray, d: np.ndarray, y: np.ndarray, of: str, rules: EffectRules) -> Any:
-    """The outcome, among those whose outcome the effect needs foretold: the others, for an effect on everybody both."""
-    sides = [y[d == side] for side in ((0.0,) if of == HELPED else (0.0, 1.0))]
+    """The outcome, among those whose outcome the effect needs foretold."""
+    sides = [y[d == side] for side in _foretold(of)]
     if not _two_valued(y):
         return _learner(_bends(x.shape[1], min(map(len, sides)), rules), _ridge())
     return _learner(_bends(x.shape[1], min(min(side.sum(), (1 - side).sum()) for side in sides), rules), _logistic())
@@ -333,6 +333,25 @@ def _ridge() -> Any:
     from sklearn.linear_model import RidgeCV
 
     return RidgeCV(_PENALTIES)
+
+
+def _may_be_learned(d: np.ndarray, y: np.ndarray, splits: list[Split], of: str, rules: EffectRules) -> bool:
+    """Whether enough differ in their outcome: where it is yes or no, some of either in all that it is learned from.
+
+    Rows of one household share a fold, so that few households may take every yes with them.
+    """
+    if np.ptp(y) == 0:
+        return False
+    if np.unique(y).size > 2:
+        return True
+    cases = np.bincount(((y == y.max()) + 2 * (d == 1)).astype(int), minlength=4)
+    learned_from = (y[train][d[train] == side] for split in splits for train, _ in split for side in _foretold(of))
+    return bool(cases.min() >= rules.folds) and all(np.ptp(part) > 0 for part in learned_from)
+
+
+def _foretold(of: str) -> tuple[float, ...]:
+    """The sides whose outcome the effect needs foretold: the others, for an effect on everybody both."""
+    return (0.0,) if of == HELPED else (0.0, 1.0)
 
 
 def _two_valued(y: np.ndarray) -> bool:

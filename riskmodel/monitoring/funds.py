@@ -22,7 +22,7 @@ from riskmodel.cohort.features import build_features
 from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
 from riskmodel.monitoring.counties import by_batch
-from riskmodel.monitoring.known import Answers, among, needs_on, of_circumstances, only, open_known
+from riskmodel.monitoring.known import Answers, among, goes_on, needs_on, of_circumstances, only, open_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.processes import Batch
 
@@ -277,8 +277,7 @@ def _unmet(connection: duckdb.DuckDBPyConnection, asked: Asked, needs: pd.DataFr
         f"""
         SELECT household_id, string_agg(DISTINCT measure, '; ' ORDER BY measure) AS measures
         FROM sorted_assistance SEMI JOIN lasting USING (household_id)
-        WHERE accepted AND (ended_on IS NULL OR ended_on > DATE '{asked.before(asked.rules.funds.need_months)}')
-        AND offered_on > DATE '{asked.before(24)}' GROUP BY household_id"""
+        WHERE accepted AND {goes_on(asked, asked.before(asked.rules.funds.need_months))} GROUP BY household_id"""
     ).df()
     homes = connection.execute(
         "SELECT household_id, county_id, township_id FROM sorted_households SEMI JOIN lasting USING (household_id)"

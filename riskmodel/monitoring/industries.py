@@ -413,7 +413,8 @@ def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
         if level > 1:
             for outer in range(1, level):
                 name = by[outer - 1].removesuffix("_id")
-                found[f"alike_in_{name}"] = likeness(table.to_numpy(float), table.index.get_level_values(by[outer - 1]))
+                area = table.index.droplevel(keys[outer:])  # a township may bear the name of another county's
+                found[f"alike_in_{name}"] = likeness(table.to_numpy(float), area)
         made.append(found.reset_index())
     found = pd.concat(made, ignore_index=True)
     first = ["level", *by]
@@ -443,7 +444,7 @@ def likeness(income: np.ndarray, area: Sequence[Any] | pd.Index) -> np.ndarray:
     """
     length = np.linalg.norm(income, axis=1, keepdims=True)
     unit = np.divide(income, length, out=np.zeros_like(income, float), where=length > 0)
-    codes, _ = pd.factorize(np.asarray(area, object))
+    codes, _ = pd.factorize(area if isinstance(area, pd.Index) else np.asarray(area, object))
     there = (length[:, 0] > 0).astype(float)
     number = np.bincount(codes, weights=there)[codes] - there
     sums = np.stack([np.bincount(codes, weights=column) for column in unit.T], axis=1)[codes]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import md5
 from statistics import median_low
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -24,6 +24,9 @@ from riskmodel.monitoring.part import Asked
 from riskmodel.months import as_of_day, month_number
 from riskmodel.register import Register, load_contract
 from riskmodel.register.store import as_frame
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 
 def open_known(
@@ -121,11 +124,25 @@ def late_records(months: int) -> tuple[str, str]:
     )
 
 
-def open_spells(connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int]) -> None:
-    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, as known at the end of each period."""
-    for number, county in enumerate(asked.register.counties):
+def open_spells(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, as_of: Sequence[int], counties: Sequence[str] | None = None
+) -> None:
+    """Table `spells`: every spell of monitoring (`open_monitoring`) of all counties, or of some, as known at the end of each
+    period."""
+    for number, county in enumerate(asked.register.counties if counties is None else counties):
         open_monitoring(connection, asked.register, county, as_of)
         connection.execute("INSERT INTO spells FROM every_spell" if number else "CREATE TABLE spells AS FROM every_spell")
+
+
+UNDER_WAY_MONTHS = 24
+"""Months from its offer for which help without an end on record goes on, as in the feature `active_measures`: many books
+never write an end."""
+
+
+def goes_on(asked: Asked, after: dt.date) -> str:
+    """SQL for whether help of `sorted_assistance` had not ended by a day: it ended later, or nobody wrote an end and it was
+    offered within `UNDER_WAY_MONTHS` of the report."""
+    return f"coalesce(ended_on > DATE '{after}', offered_on > DATE '{asked.before(UNDER_WAY_MONTHS)}')"
 
 
 _SQL = {"date": "DATE", "month": "DATE", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN"}

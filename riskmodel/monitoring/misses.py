@@ -337,16 +337,18 @@ def _by_township(misses: pd.DataFrame) -> pd.DataFrame:
 
     A household in two classes, in two months, counts in both.
     """
-    place = misses["township_id"].fillna("?") if "township_id" in misses else misses["county_id"]
+    places = ["county_id", "township_id"]
+    misses = misses.assign(township_id=misses["township_id"].fillna("?") if "township_id" in misses else misses["county_id"])
     rows = []
     for miss in (MISSED, FALSE):
-        of = misses[misses["miss"] == miss].assign(place=place).drop_duplicates(["household_id", "miss_class"])
-        counts = pd.crosstab(of["place"], of["miss_class"]).reindex(columns=list(CLASSES), fill_value=0)
+        of = misses[misses["miss"] == miss].drop_duplicates(["household_id", "miss_class"])
+        counts = of.groupby(places)["miss_class"].value_counts().unstack(fill_value=0)
+        counts = counts.reindex(columns=list(CLASSES), fill_value=0).astype(int)
         cells = pd.DataFrame(shown_in_table(counts.to_numpy()), columns=list(CLASSES), index=counts.index)
         cells["misses"] = [shown(int(n)) for n in counts.sum(axis=1)]
-        rows.append(cells.rename_axis("township_id").reset_index().assign(miss=miss))
+        rows.append(cells.reset_index().assign(miss=miss))
     found = pd.concat(rows, ignore_index=True)
-    return found[["township_id", "miss", *CLASSES, "misses"]]
+    return found[[*places, "miss", *CLASSES, "misses"]]
 
 
 def _lacking(lacking: list[str]) -> tuple[str, str]:

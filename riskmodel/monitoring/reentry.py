@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from riskmodel.cohort.runs import Assessments
-from riskmodel.cohort.spells import assessments, followed_until, has_assessments, open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, followed_until, has_assessments, in_sight, open_monitoring, open_runs
 from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
@@ -41,7 +41,6 @@ METRICS = ("roc_auc", "pr_auc", "brier", "calibration_slope", "rate_error")
 FEATURES = ("since", "earlier", "last_spell", "start_known", "ratio", "low_ratio", "assisted")
 """Months since the exit; spells before; length of the last one and whether its start is known; income over the line at the
 last assessment, and its lowest in the twelve months before; whether monitoring ended by help."""
-_SEEN_WITHIN = 3
 _OUT = (3, 6, 12, 24)
 """Months since the exit at which the hazard may step."""
 _BENDS = (1.2, 2.0)
@@ -62,7 +61,8 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
         Tables `reentry_risks` (households by falling chance within the longest horizon), `reentry_evaluation` and
         `reentry_terms` (log-odds per standard deviation); without enough re-entries none, and a note.
     """
-    left = dict(list(current.groupby("kind", sort=True)))
+    out_of_sight = current["kind"][~current["in_sight"]].value_counts()
+    left = dict(list(current[current["in_sight"]].groupby("kind", sort=True)))
     looks = {kind: look for kind, rows in left.items() if (look := _Look.at(asked, len(rows))) is not None}
     histories = _histories(asked, looks)
     made = list(
@@ -76,21 +76,30 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
         if any(name in m.tables for m in made)
     }
     figures = {name: value for m in made for name, value in m.figures.items()}
-    return Found(tables, figures, [note for m in made for note in m.notes])
+    notes = [note for m in made for note in m.notes]
+    told = tables["reentry_risks"]["kind"].unique() if "reentry_risks" in tables else ()
+    bridge = asked.rules.spells.bridge_months
+    notes += [_out_of_sight(kind, int(out_of_sight[kind]), bridge) for kind in told if kind in out_of_sight]
+    return Found(tables, figures, notes)
 
 
-def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd.DataFrame:
-    """Households that had left and not come back, at the end of each period of `runs` (and `monitoring`), as known then."""
+def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int, bridge: int) -> pd.DataFrame:
+    """Households that had left and not come back, at the end of each period of `runs` (and `monitoring`), as known then.
+
+    `in_sight` says whether the last record was no older than a spell reaches across, or the register holds no income: how
+    the others stand nobody knows.
+    """
+    seen = in_sight("watched_no", "l.as_of_no", step, bridge)
     if kind == POVERTY:
-        left = f"""
+        left = """
             SELECT as_of_no, household_id, as_of_no - from_no AS since, below_before AS earlier, last_spell, start_known,
                    last_ratio AS ratio, NULL AS assisted
-            FROM (SELECT as_of_no, household_id, below, from_no, last_no, until_no, last_ratio, start_known AS exit_known,
+            FROM (SELECT as_of_no, household_id, below, from_no, until_no, last_ratio, start_known AS exit_known,
                          lag(until_no - from_no) OVER course AS last_spell, lag(start_known) OVER course AS start_known,
                          count(*) FILTER (WHERE below) OVER course AS below_before,
                          lead(from_no) OVER course AS later_no
                   FROM runs WINDOW course AS (PARTITION BY as_of_no, household_id ORDER BY run_no))
-            WHERE NOT below AND exit_known AND later_no IS NULL AND last_no >= as_of_no - {_SEEN_WITHIN}"""
+            WHERE NOT below AND exit_known AND later_no IS NULL"""
     else:
         left = f"""
             SELECT m.as_of_no, m.household_id, m.as_of_no + {step - 1} - until_no AS since, spell_no AS earlier,
@@ -102,7 +111,7 @@ def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int) -> pd
     return connection.execute(
         f"""
         WITH left_it AS ({left})
-        SELECT l.*, low_ratio FROM left_it l LEFT JOIN standing s
+        SELECT l.*, low_ratio, coalesce({seen}, true) AS in_sight FROM left_it l LEFT JOIN standing s
         ON s.as_of_no = l.as_of_no AND s.household_id = l.household_id
         ORDER BY l.household_id, l.as_of_no
         """
@@ -230,7 +239,8 @@ def _looked_back(
             "next_no IS NOT NULL AS ended FROM (SELECT *, lead(from_no) OVER (PARTITION BY as_of_no, household_id "
             "ORDER BY from_no) AS next_no FROM monitoring) WHERE until_no IS NOT NULL"
         )
-    frame = landmarks(connection, kind, step)
+    frame = landmarks(connection, kind, step, bridge)
+    frame = frame[frame.pop("in_sight")].reset_index(drop=True)
     connection.register("marks", frame[["household_id", "as_of_no"]])
     for name, view in (("first", first_test), ("last", asked.as_of)):
         followed = connection.execute(_followed(kind, name, view, step, bridge)).df()
@@ -523,6 +533,15 @@ def _untested(kind: str) -> tuple[str, str]:
     return (
         f"Re-entry into {kind}: too few re-entries in the test months to say what the chances are worth at every horizon.",
         f"再次{name}：检验月份中再次进入次数过少，无法评价各期概率的质量。",
+    )
+
+
+def _out_of_sight(kind: str, households: int, months: int) -> tuple[str, str]:
+    name = _NAMES[kind]
+    return (
+        f"Re-entry into {kind}: {households:,} household(s) left, did not come back, and have been without a record for "
+        f"more than {months} months. Nobody knows how they stand: they are not on the list, and are to be looked for.",
+        f"再次{name}：另有{households:,}户退出后未再进入，但超过{months}个月没有记录，现状不明：不列入概率清单，须先核实。",
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.spells import assessments, followed_until, has_assessments, open_monitoring, open_runs
+from riskmodel.cohort.spells import assessments, followed_until, has_assessments, in_sight, open_monitoring, open_runs
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.monitoring.counties import by_county
 from riskmodel.monitoring.known import open_known
@@ -123,7 +123,7 @@ _ENTRY = "CASE WHEN {} THEN 'again' ELSE 'first' END"
 def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
     rules, step = asked.rules.spells, asked.register.step_months
     open_runs(connection, assessments(asked.register, county), [asked.as_of], rules.bridge_months)
-    open_now = f"until_no IS NULL AND last_no >= {asked.as_of - step - rules.bridge_months}"
+    open_now = f"until_no IS NULL AND {in_sight('last_no', asked.as_of, step, rules.bridge_months)}"
     connection.execute(
         f"""CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open, seen_above AS came
             FROM (SELECT *, coalesce(NOT lag(below) OVER (PARTITION BY household_id ORDER BY run_no), false) AS seen_above
@@ -159,7 +159,8 @@ def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str
             GROUP BY household_type ORDER BY household_type""",
     }  # fmt: skip
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
-    return {**tables, "ends": _poverty_ends(connection, asked, county), "current": landmarks(connection, POVERTY, step)}
+    current = landmarks(connection, POVERTY, step, rules.bridge_months)
+    return {**tables, "ends": _poverty_ends(connection, asked, county), "current": current}
 
 
 def _entries(per_household: str) -> str:
@@ -229,7 +230,8 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     open_monitoring(connection, asked.register, county, [asked.as_of])
     last = asked.last_month
     file = asked.register.file("records", county)
-    followed = followed_until("seen_no", asked.as_of, asked.register.step_months, asked.rules.spells.bridge_months)
+    step, bridge = asked.register.step_months, asked.rules.spells.bridge_months
+    followed = followed_until("seen_no", asked.as_of, step, bridge)
     connection.execute(
         f"""
         CREATE TABLE watched AS
@@ -274,7 +276,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     if "standing" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
         no_assessments(connection)
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
-    return {**tables, "current": landmarks(connection, MONITORING, asked.register.step_months)}
+    return {**tables, "current": landmarks(connection, MONITORING, step, bridge)}
 
 
 def _lists(asked: Asked) -> dict[str, str]:

@@ -15,6 +15,7 @@ from riskmodel.evaluation.disclosure import (
     merged_bins,
     rows_of_ten,
     shown,
+    shown_in_table,
     shown_table,
     shown_together,
     shown_with_sums,
@@ -126,3 +127,19 @@ def test_a_rate_hides_neither_side() -> None:
     assert tells(0, 50) and tells(20, 50)
     assert not tells(3, 50)
     assert not tells(45, 50)
+
+
+def test_a_small_cell_of_a_large_table_has_three_values_by_the_total_of_its_row_and_column() -> None:
+    """One household beside ten is told by a total of eleven as surely as alone."""
+    draw = np.random.default_rng(3)
+    for _ in range(40):
+        counts = draw.choice([0, 1, 2, 9, 10, 11, 40], size=(5, 4))
+        cells = shown_in_table(counts)
+        for values, texts in ((counts, cells), (counts.T, cells.T)):
+            for row, printed in zip(values, texts, strict=True):
+                small, other = printed == "<10", printed == "*"
+                if row.sum() < 10 or not small.any():
+                    continue
+                left = row[small | other].sum() - 10 * other.sum()
+                least, greatest = left - 9 * (small.sum() - 1), left - (small.sum() - 1)
+                assert min(9, greatest) - (1 if other.any() else max(1, least)) >= 2

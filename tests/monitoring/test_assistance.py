@@ -11,6 +11,7 @@ import pytest
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.features import build_features
 from riskmodel.monitoring.assistance import (
+    _compared,
     change_of_measure,
     covered,
     help_effects,
@@ -18,6 +19,7 @@ from riskmodel.monitoring.assistance import (
     report_assistance,
     study_rows,
 )
+from riskmodel.monitoring.funds import report_funds
 from riskmodel.monitoring.known import Answers, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
@@ -163,6 +165,34 @@ def test_help_is_compared_by_what_was_known_before_its_offer(small: Register) ->
         assert d + 3 + 6 <= month_number("2023-12"), "outcomes are over on the day of the report"
 
 
+def test_who_left_monitoring_before_help_was_offered_did_not_leave_by_it(tmp_path: Path) -> None:
+    """001 left in January, before help in March; 002 left after the window, 003 stays, 004 left one of two spells."""
+    names = ["001", "002", "003", "004"]
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in names])
+    spells = ledger(
+        ("001", "2022-11-01", "2023-01-10"), ("002", "2022-11-01", "2023-05-20"), ("003", "2022-11-01", None),
+        ("004", "2022-11-01", "2023-05-20"), ("004", "2023-03-05", None),
+    )  # fmt: skip
+    register = make_register(
+        tmp_path, records=records, spells=spells, assistance=given(*((h, "health", "2023-03-10", True) for h in names))
+    )
+    rows = study_rows(asked(register), CATALOGUE, register.counties)
+    december = rows[rows["as_of_no"] == month_number("2022-12")].set_index("household_id")
+    assert december["arm"].eq("health").all()
+    assert december.loc[["002", "003", "004"], "exit"].tolist() == [1, 0, 0], "spells that overlap are one, open for 004"
+    assert np.isnan(december.loc["001", "exit"])
+
+
+def test_the_helped_are_held_against_others_whose_outcome_is_known() -> None:
+    """Forty monitored households without help among two thousand of whom nobody is monitored."""
+    rows = pd.DataFrame({"household_id": [f"{i:04}" for i in range(2050)], "as_of_no": 24_000, "arm": ""})
+    rows.loc[:9, "arm"] = "health"
+    rows["exit"] = np.where(rows.index < 50, 0.0, np.nan)
+    compared = _compared(rows, "health", "*", "exit", others_per_helped=4)
+    assert compared["treated"].value_counts().to_dict() == {0.0: 40, 1.0: 10}
+    assert compared["exit"].notna().all()
+
+
 def test_coverage_timeliness_and_refusal_are_those_of_the_books(small: Register) -> None:
     tables = report_assistance(asked(small)).tables
     by = tables["help_measures"].set_index("measure")
@@ -212,6 +242,23 @@ def test_help_of_thirteen_months_ago_is_none_of_this_year_in_a_register_of_quart
     register = make_register(tmp_path, step_months=3, records=quarters, spells=spells, assistance=help_given)
     tables = report_assistance(asked(register, "2023-10")).tables
     assert tables["help_coverage"].set_index("county_id").loc["*", "share"] == pytest.approx(15 / 40)
+
+
+def test_help_without_an_end_goes_on_for_two_years_wherever_it_counts(tmp_path: Path) -> None:
+    """Forty households with an illness: help of 23 or 25 months ago without an end, and help that ended lately."""
+    offered = ["2022-01-20"] * 15 + ["2021-11-20"] * 15 + ["2021-11-20"] * 10
+    names = [f"{i:03}" for i in range(40)]
+    records = pd.concat([monthly(h, "2021-01", [130] * 36, hh_size=2, n_able=1, n_major_illness=1) for h in names])
+    help_given = given(*((h, "health", day, True) for h, day in zip(names, offered, strict=True)))
+    help_given["ended_on"] = [pd.NaT] * 30 + [pd.Timestamp("2023-11-30")] * 10
+    spells = ledger(*((h, "2022-11-01", None) for h in names))
+    register = make_register(tmp_path, records=records, spells=spells, assistance=help_given)
+    covered = report_assistance(asked(register)).tables["help_coverage"].set_index("county_id")
+    assert covered.loc["*", "share"] == pytest.approx(15 / 40)
+    features = build_features(register, [month_number("2023-12")], CATALOGUE).frame.set_index("household_id")
+    assert features["active_measures"].tolist() == [1] * 15 + [0] * 25
+    unmet = report_funds(asked(register)).tables["need_without_help"]
+    assert unmet["household_id"].tolist() == names[15:30]
 
 
 def test_who_has_a_need_that_no_help_answers_comes_first_then_the_poorest(tmp_path: Path) -> None:

@@ -58,6 +58,32 @@ def test_too_few_households_are_said_however_many_their_rows() -> None:
     assert estimate_effect(rows, "helped", "income", COVARIATES).status == TOO_FEW
 
 
+def few_that_fell(number: int) -> pd.DataFrame:
+    """Four hundred households on two days each, half of them helped; of either side so many fell."""
+    rows = pd.DataFrame({"household_id": np.repeat(np.arange(400), 2), "poverty": np.tile([0.0, 1.0, 2.0, 3.0, 4.0], 160)})
+    rows["helped"] = (rows["household_id"] % 2).astype(float)
+    rows["fell"] = (rows["household_id"] < 2 * number).astype(float)
+    return rows
+
+
+@needs_doubleml
+def test_where_three_households_fell_nothing_is_estimated_however_the_folds_fall() -> None:
+    rows = few_that_fell(3)
+    found = [estimate_effect(rows, "helped", "fell", ["poverty"], seed=seed).status for seed in range(8)]
+    assert set(found) == {TOO_FEW, ESTIMATED}, "all three in one fold leave nobody that fell to learn from"
+
+
+def test_what_only_happened_to_households_that_are_left_out_has_no_effect() -> None:
+    """Of 6,000 households 80 are all helped, all fell, and have no like ones: nobody else fell, and nothing differs."""
+    rows = pd.DataFrame({"household_id": np.arange(6000), "remote": 0.0, "helped": (np.arange(6000) % 5 == 0) * 1.0})
+    rows.loc[:79, ["remote", "helped"]] = 1.0
+    rows["fell"] = rows["remote"]
+    rows["income"] = np.sin(rows["household_id"].astype(float))
+    rows["poverty"] = np.cos(3.0 * rows["household_id"])
+    assert estimate_effect(rows, "helped", "fell", ["remote", "poverty"]).status == TOO_FEW
+    assert estimate_effect(rows, "helped", "income", ["remote"]).status == TOO_FEW
+
+
 def test_without_doubleml_only_the_plain_difference_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "with_doubleml", lambda: False)
     found = estimate_effect(households(1), "helped", "income", COVARIATES)

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.industries import figures_of, leaning_world, listed_and_true
 from riskmodel.alerts.scoring import score
 from riskmodel.model.tracking import load_model
-from riskmodel.monitoring.industries import likeness, report_industries, stagnation_of
+from riskmodel.monitoring.industries import _concentration, likeness, report_industries, stagnation_of
 from riskmodel.monitoring.known import read_known
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import IndustryRules, Rules
@@ -174,6 +174,15 @@ def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:
     assert areas.loc["county", ["hhi", "effective_number", "largest_share"]].tolist() == [0.5, 2.0, 0.5]
     assert areas.loc["village", "alike_in_township"].tolist() == [0.0, 0.0]
     assert areas.loc["village", "hhi"].tolist() == [1.0, 1.0]
+
+
+def test_a_village_is_held_against_those_of_its_own_countys_township_of_that_name() -> None:
+    shares = pd.DataFrame({
+        "county_id": ["A", "A", "B", "B"], "township_id": "Chengguan", "village_id": ["v1", "v2", "v3", "v4"],
+        "industry": ["tea", "tea", "grain", "grain"], "income": 1.0,
+    })  # fmt: skip
+    villages = _concentration(shares).query("level == 'village'")
+    assert villages["alike_in_township"].tolist() == villages["alike_in_county"].tolist() == [1.0] * 4
 
 
 def test_a_household_of_no_known_village_counts_in_its_county(tmp_path: Path) -> None:

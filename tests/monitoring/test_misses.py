@@ -14,7 +14,7 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown_in_table
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, put_right, steps_of
-from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _help, _worst_first, report_misses
+from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _by_township, _help, _worst_first, report_misses
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import MissRules, Rules
 from riskmodel.months import month_number, month_text
@@ -70,6 +70,17 @@ def test_a_list_whose_outcomes_the_model_had_learned_from_is_no_test_of_it(count
 def test_townships_show_no_cell_below_ten(found: Found) -> None:
     cells = found.tables["miss_townships"][list(CLASSES)].to_numpy().ravel()
     assert {c for c in cells if c.isdigit()} <= {"0", *map(str, range(10, 1000))}
+
+
+def test_townships_of_one_name_in_two_counties_are_two() -> None:
+    misses = pd.DataFrame({
+        "household_id": [f"{i:03}" for i in range(36)], "county_id": ["A"] * 24 + ["B"] * 12, "township_id": "Chengguan",
+        "miss": MISSED, "miss_class": ["model_error"] * 36,
+    })  # fmt: skip
+    found = _by_township(misses)
+    assert found[["county_id", "township_id", "model_error"]].to_numpy().tolist() == [
+        ["A", "Chengguan", "24"], ["B", "Chengguan", "12"],
+    ]  # fmt: skip
 
 
 def test_no_person_is_counted(found: Found) -> None:

@@ -352,6 +352,26 @@ def test_the_chance_of_re_entry_ranks_those_near_the_line_first(tmp_path: Path) 
     assert set(found.tables["reentry_terms"]["term"]) >= {"log_ratio", "earlier_spells", "log_last_spell"}
 
 
+def test_who_left_and_is_out_of_sight_has_no_chance_of_re_entry_and_is_counted(tmp_path: Path) -> None:
+    """Of 120 households that enter monitoring again and again, twelve have no record of the last ten months."""
+    draw = np.random.default_rng(5)
+    rows, frames = [], []
+    for i in range(120):
+        name, month = f"{i:03d}", int(draw.integers(1, 12))
+        frames.append(monthly(name, "2020-07", [130.0] * (32 if i < 12 else 42)))
+        while month < (28 if i < 12 else 36):
+            until = month + int(draw.integers(2, 5))
+            days = [str(pd.Period("2020-07", "M") + m) + "-10" for m in (month, until)]
+            rows.append((name, *days))
+            month = until + int(draw.integers(3, 14))
+    register = make_register(tmp_path, records=pd.concat(frames), spells=ledger(*rows))
+    found = report(register, rules={"reentry": {"intervals": {"replicates": 20}}, "spells": {}})
+    risks = kept(found.tables["reentry_risks"], kind="monitoring")
+    assert len(risks) == 108 and risks["household_id"].min() == "012"
+    said = [en for en, _ in found.notes if "without a record" in en]
+    assert len(said) == 1 and "monitoring: 12 household(s)" in said[0]
+
+
 def test_too_few_re_entries_give_no_chance_and_a_note(small: Found) -> None:
     assert "reentry_risks" not in small.tables
     assert any("too few" in en for en, _ in small.notes)
