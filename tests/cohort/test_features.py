@@ -251,7 +251,7 @@ def oracle(tables: dict[str, pd.DataFrame], household: str) -> dict[str, float]:
         expected["offers_12m"] = float(recent.sum())
         expected["accepted_12m"] = float((answered & accepted & recent).sum())
         expected["refused_no_reason_12m"] = float((answered & ~accepted & recent).sum())
-        expected["active_measures"] = float((started & ~ended & (help_["age"] < 24)).sum())
+        expected["active_measures"] = float((started & ~ended).sum())
     return expected
 
 
