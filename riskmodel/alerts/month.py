@@ -37,12 +37,10 @@ def tables_of(scores: Scores, explained: Explained | None) -> dict[str, pd.DataF
     if explained is None:
         return {"by_hand": scores.by_hand}
     alerts = explained.frame
-    code, counties = pd.factorize(scores.frame["county_id"])
-    length = alerts["county_id"].value_counts().reindex(counties, fill_value=0).to_numpy()
-    by_rank = scores.frame["rank"] <= length[code]
+    listed = scores.frame["household_id"].isin(alerts["household_id"])
     ids = alerts[["household_id"]]
     return {
-        "scores": scores.frame.assign(action=actions(scores.frame, by_rank)),
+        "scores": scores.frame.assign(action=actions(scores.frame, listed)),
         "alerts": alerts,
         "drivers": ids.join(explained.drivers),
         "features": explained.features,

@@ -14,6 +14,7 @@ from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in, county_blocks
 from riskmodel.cohort.standing import Standing, fell_as
 from riskmodel.errors import NotEnoughData, UsageError
+from riskmodel.evaluation.capacity import WITHIN
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
@@ -233,10 +234,10 @@ def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> flo
 def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: object) -> np.ndarray:
     """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
     wanted = risk >= least
-    for name, place in (("township_floor", "township_id"), ("village_floor", "village_id")):
-        floor = getattr(floors, name, 0)
-        if floor and place in frame:
-            area = frame[place].astype(str).to_numpy()
+    for name in ("township", "village"):
+        floor, within = getattr(floors, f"{name}_floor", 0), [c for c in WITHIN[name] if c in frame]
+        if floor and f"{name}_id" in within:
+            area = frame.groupby(within, sort=False, dropna=False).ngroup().to_numpy()
             scores = pd.DataFrame({"household_id": frame["household_id"].to_numpy(), "county_id": area, "risk": risk})
             wanted |= _rank(scores) <= floor
     return np.flatnonzero(wanted)

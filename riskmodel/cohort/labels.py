@@ -29,6 +29,7 @@ from riskmodel.cohort.standing import (
     FELL_AS,
     SUDDEN_MONTHS,
     check_population,
+    guarantees_told,
     looked_at,
     open_others,
     parts_of,
@@ -159,11 +160,12 @@ def _open(connection: duckdb.DuckDBPyConnection, register: Register, county: str
     """
     open_others(connection, register, county, known_by)
     told = told_by_records(register)
+    kept = {**{name: f"CAST({text} AS BOOLEAN)" for name, text in told.items()}, **guarantees_told(register)}
     connection.execute(
         f"""
         CREATE TABLE found AS
         SELECT household_id, {month_no("month")} AS month_no, known_at, {month_no("known_at")} AS known_no,
-               {", ".join(f"CAST({text} AS BOOLEAN) AS {name}" for name, text in told.items())},
+               {", ".join(f"{text} AS {name}" for name, text in kept.items())},
                {looked_at(register)} AS looked
         FROM {rows_of(register.file("records", county))}
         {f"WHERE known_at <= DATE '{known_by}'" if known_by else ""};
@@ -193,6 +195,7 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
     seen, ahead = at_risk.seen_within_months, register.step_months - 1
     check_population(register, at_risk)
     population = f"AND household_type = '{at_risk.population}'" if at_risk.population != "all" else ""
+    failing = " OR ".join(f"coalesce(NOT arg_max({name}, month_no), false)" for name in guarantees_told(register)) or "false"
     kinds = " ".join(f"WHEN '{kind}' THEN '{outcome}'" for kind, outcome in FELL_AS.items())
     fell_as = (
         f"CASE household_type {kinds} ELSE 'unknown' END"
@@ -202,8 +205,8 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
     return f"""
     WITH months(as_of_no) AS (VALUES {", ".join(f"({m})" for m in sorted(as_of))}),
     standing AS (
-        SELECT household_id, as_of_no, arg_max(below, month_no) AS below, arg_max(failing, month_no) AS failing,
-               arg_max(sudden, month_no) AS sudden
+        SELECT household_id, as_of_no, arg_max(below, month_no) AS below, arg_max(sudden, month_no) AS sudden,
+               {failing} AS failing
         FROM (SELECT *, CASE WHEN costed THEN EXISTS (
                   SELECT 1 FROM sudden s WHERE s.household_id = v.household_id AND s.month_no = v.month_no
                   AND s.version = v.known_at AND {told_at(f"as_of_no + {ahead}", "s")}) END AS sudden
@@ -215,7 +218,7 @@ def _members(register: Register, as_of: Sequence[int], at_risk: AtRisk, parts: S
         SELECT household_id, as_of_no, {fell_as} AS fell_as
         FROM standing s JOIN households USING (household_id)
         WHERE {"NOT below" if "below_line" in parts else "below IS DISTINCT FROM true"}
-        AND failing IS DISTINCT FROM true AND sudden IS DISTINCT FROM true {population}
+        AND NOT failing AND sudden IS DISTINCT FROM true {population}
         AND NOT EXISTS (
             SELECT 1 FROM monitored m WHERE m.household_id = s.household_id AND from_no <= as_of_no + {ahead}
             AND {told_at(f"as_of_no + {ahead}", "m")} AND (until_no IS NULL OR until_no > as_of_no + {ahead})))

@@ -1,8 +1,9 @@
 """What a household's records say on a month of what labels count, and who is at risk by it.
 
 At risk is who was seen lately and whom nothing that the label counts holds already: not below the line, not in open
-monitoring, guarantees not known to fail, no sudden difficulty. Of each month the newest record known decides. Labels ask by
-SQL for many months at once (`cohort/labels.py`); scoring asks here, in the same pass over the county that its features take.
+monitoring, guarantees not known to fail, no sudden difficulty. Of each month the newest record known decides; what it does
+not tell, of each guarantee by itself, is told by the month before it. Labels ask by SQL for many months at once
+(`cohort/labels.py`); scoring asks here, in the same pass over the county that its features take.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FELL_AS = {"lifted": "return", "ordinary": "fall"}
 NOT_UNVERIFIED = "coalesce(verified, true)"
 """Of an event, in SQL: it is not known to be unverified."""
 _BY_A_LOOK = "source IS NULL OR source IN ('visit', 'department')"
-_BELOW, _FAILING, _COSTLY, _COSTED, _SEEN = (f"standing_{name}" for name in ("below", "failing", "costly", "costed", "seen"))
+_BELOW, _COSTLY, _COSTED, _SEEN = (f"standing_{name}" for name in ("below", "costly", "costed", "seen"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Standing:
     """
 
     columns: tuple[Feature, ...]
+    _guarantees: tuple[str, ...]
     _last: int
     _below_counts: bool
     _population: str
@@ -64,7 +66,9 @@ class Standing:
         counted = parts_of(register, label)
         check_population(register, at_risk)
         seen = f"FILTER (WHERE age <= {at_risk.seen_within_months})"
-        told = {name: text for name, text in told_by_records(register).items() if text != "NULL"}
+        guarantees = guarantees_told(register)
+        told = {name: text for name, text in told_by_records(register).items() if text != "NULL" and name != "failing"}
+        told |= guarantees
         texts = {f"standing_{name}": f"arg_min({text}, age) {seen}" for name, text in told.items()}
         texts[_SEEN] = f"min(age) {seen}"
         if "costly" in told:
@@ -83,6 +87,7 @@ class Standing:
             ).fetchnumpy()
         return cls(
             columns=tuple(_column(name, text) for name, text in texts.items()),
+            _guarantees=tuple(f"standing_{name}" for name in guarantees),
             _last=last,
             _below_counts="below_line" in counted,
             _population=at_risk.population,
@@ -93,11 +98,11 @@ class Standing:
 
     def at_risk(self, features: pd.DataFrame) -> np.ndarray:
         """Whether each household of a block of features, these columns among them, is at risk, shape (n,)."""
-        below, failing, costly, costed, seen = (
-            self._told(name, features) for name in (_BELOW, _FAILING, _COSTLY, _COSTED, _SEEN)
-        )
+        below, costly, costed, seen = (self._told(name, features) for name in (_BELOW, _COSTLY, _COSTED, _SEEN))
         found = (below == 0) if self._below_counts else (below != 1)
-        found &= (failing != 1) & ~np.isnan(seen)
+        found &= ~np.isnan(seen)
+        for name in self._guarantees:
+            found &= self._told(name, features) != 0
         if self._population != "all":
             found &= (features["household_type"] == self._population).fillna(False).to_numpy(bool)
         if len(features):
@@ -138,7 +143,7 @@ def parts_of(register: Register, label: Label) -> list[str]:
     held = set(register.columns("records"))
     possible = {
         "below_line": {"welfare", "line"} <= held,
-        "guarantee_fail": bool(_guarantees(register)),
+        "guarantee_fail": bool(guarantees_told(register)),
         "sudden_difficulty": "selfpay" in held and any(c in held for c in INCOME) and register.has("events"),
         "enter_monitoring": register.has("spells"),
     }
@@ -162,9 +167,7 @@ def told_by_records(register: Register) -> dict[str, str]:
     books write only those that were paid.
     """
     held = set(register.columns("records"))
-    failing = " OR ".join(f"NOT {g}" for g in _guarantees(register))
-    if failing and "source" in held:
-        failing = f"CASE WHEN {_BY_A_LOOK} THEN ({failing}) END"
+    failing = " OR ".join(f"NOT {text}" for text in guarantees_told(register).values())
     net = " + ".join(c for c in INCOME if c in held)
     cost = f"selfpay - {'coalesce(claims, 0)' if 'claims' in held else '0'}"
     less = " - production_cost" if "production_cost" in held else ""
@@ -176,15 +179,16 @@ def told_by_records(register: Register) -> dict[str, str]:
     }
 
 
+def guarantees_told(register: Register) -> dict[str, str]:
+    """SQL over a record for each guarantee as a visit, a department or an unknown source tells it; else NULL."""
+    held = register.columns("records")
+    names = [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
+    return {name: f"(CASE WHEN {_BY_A_LOOK} THEN {name} END)" if "source" in held else name for name in names}
+
+
 def looked_at(register: Register) -> str:
     """SQL over a record for whether a visit, a department or an unknown source tells of any guarantee in it."""
-    told = f"coalesce({', '.join(['NULL', *_guarantees(register)])}) IS NOT NULL"
-    return f"({told} AND ({_BY_A_LOOK}))" if "source" in register.columns("records") else f"({told})"
-
-
-def _guarantees(register: Register) -> list[str]:
-    held = register.columns("records")
-    return [c.name for c in load_contract().tables["records"].columns.values() if c.guarantee and c.name in held]
+    return f"(coalesce({', '.join(['NULL', *guarantees_told(register).values()])}) IS NOT NULL)"
 
 
 def told_at(month: str, row: str) -> str:

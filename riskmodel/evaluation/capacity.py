@@ -16,7 +16,8 @@ from riskmodel.months import month_number
 from riskmodel.settings import Capacity
 
 LEVELS = ("village", "township", "county")
-_WITHIN = MappingProxyType({"village": ("township_id", "village_id"), "township": ("township_id",), "county": ()})
+WITHIN = MappingProxyType({"village": ("township_id", "village_id"), "township": ("township_id",), "county": ()})
+"""Columns that tell one such place of a county from another: two townships may each have a village of the same name."""
 REASONS = ("tier", "driver_1", "last_event")
 
 
@@ -150,7 +151,7 @@ def _list_keys(scores: pd.DataFrame) -> list[str]:
 
 
 def _places(scores: pd.DataFrame, keys: list[str], county: np.ndarray, name: str) -> _Places:
-    within = [c for c in _WITHIN[name] if c in scores]
+    within = [c for c in WITHIN[name] if c in scores]
     group = scores.groupby([*keys, *within], sort=False, dropna=False).ngroup().to_numpy()
     known = scores[f"{name}_id"].notna().to_numpy()
     first = np.unique(group, return_index=True)[1]
@@ -217,7 +218,7 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
         here = by.eq(level)
         if not here.any():
             continue
-        area = [scores[c] for c in ("county_id", *_WITHIN[level]) if c in scores]
+        area = [scores[c] for c in ("county_id", *WITHIN[level]) if c in scores]
         end = risk.where(here).groupby(area, dropna=False).transform("min")
         if level != "county":
             others = risk.where(~by.isin(LEVELS[: number + 1])).groupby(area, dropna=False).transform("max")
@@ -231,8 +232,10 @@ def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
 
     The threshold is the risk of the last household on the list, as the intervals tell it: `high / (1 - low + high)`, the
     one probability nearest to both ends (Vovk, Petej & Fedorova 2015). `list`: the whole interval lies above it.
-    `visit`: the interval holds it, so a visit is to verify. `leave`: the whole interval lies below. A household on the
-    list is never left and one beyond it never listed outright; where nobody is beyond, all are listed.
+    `visit`: the interval holds it, so a visit is to verify. `leave`: the whole interval lies below. Of a list with floors
+    the threshold is that of a list by risk of the same length. A household on the list is never left and one beyond it
+    never listed outright: whom a floor lists below the threshold, and whom it displaces above it, is to be visited. Where
+    nobody is beyond, all are listed.
 
     Parameters
     ----------
@@ -240,7 +243,7 @@ def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
         One row per household and as-of month: `county_id, risk, risk_low, risk_high`; `as_of` where there are several
         months. A list per county and month.
     listed
-        Whether a household is on its list, shape (n,): the highest risks of each county and month, without floors.
+        Whether a household is on its list, shape (n,).
 
     Returns
     -------
@@ -250,7 +253,7 @@ def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
     Raises
     ------
     UsageError
-        If a column is missing, or a household beyond the list has a higher risk than one on it.
+        If a column is missing.
 
     >>> scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.5, 0.4, 0.1],
     ...                        "risk_low": [0.8, 0.4, 0.4, 0.0], "risk_high": [0.9, 0.6, 0.6, 0.2]})
@@ -260,16 +263,14 @@ def actions(scores: pd.DataFrame, listed: np.ndarray | pd.Series) -> pd.Series:
     _need(scores, ["county_id", "risk", "risk_low", "risk_high"])
     listed = np.asarray(listed, bool)
     keys = [scores[c] for c in ("as_of", "county_id") if c in scores]
-    frame = pd.DataFrame({
-        "on": scores["risk"].where(listed), "beyond": scores["risk"].where(~listed),
-        "merged": (scores["risk_high"] / (1 - scores["risk_low"] + scores["risk_high"])).where(listed),
-    })  # fmt: skip
-    by_list = frame.groupby(keys, dropna=False)
-    lowest, highest = by_list["on"].transform("min"), by_list["beyond"].transform("max")
-    if (lowest < highest).any():
-        raise UsageError("a household beyond the list has a higher risk than one on it: actions need a list without floors.")
-    threshold = by_list["merged"].transform("min").mask(lowest.isna(), np.inf).mask(highest.isna(), -np.inf)
+    length = pd.Series(listed, index=scores.index).groupby(keys, dropna=False).transform("sum")
+    highest = scores["risk"].groupby(keys, dropna=False).rank(ascending=False, method="first") <= length
+    merged = (scores["risk_high"] / (1 - scores["risk_low"] + scores["risk_high"])).where(highest)
+    threshold = merged.groupby(keys, dropna=False).transform("min")
+    beyond = (~highest).groupby(keys, dropna=False).transform("any")
+    threshold = threshold.mask(length == 0, np.inf).mask(~beyond, -np.inf)
     found = np.select([scores["risk_low"] > threshold, scores["risk_high"] < threshold], ["list", "leave"], "visit")
+    found = np.where(found == np.where(listed, "leave", "list"), "visit", found)
     return pd.Series(found, index=scores.index, name="action", dtype="str").where(scores["risk_low"].notna())
 
 

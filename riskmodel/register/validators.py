@@ -56,6 +56,11 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
         INSERT INTO warnings SELECT 'households', household_id, NULL, 'without_county_beside_others'
         FROM sorted_households WHERE county_id = '{ONLY_COUNTY}'
         AND EXISTS (FROM sorted_households WHERE county_id <> '{ONLY_COUNTY}')""")
+    connection.execute("""
+        INSERT INTO warnings SELECT 'households', household_id, NULL, 'village_in_several_places'
+        FROM sorted_households WHERE village_id IN (
+            SELECT village_id FROM sorted_households GROUP BY village_id
+            HAVING count(DISTINCT county_id) > 1 OR count(DISTINCT township_id) > 1)""")
     if made_of:
         some_blank = " OR ".join(f"{part} IS NULL" for part in made_of)
         connection.execute(f"""

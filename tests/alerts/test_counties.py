@@ -186,6 +186,29 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     assert set(features["village_id"]) == set(at_risk)
 
 
+def test_villages_of_one_name_in_two_townships_are_two_on_a_list_with_floors(county: County, tmp_path: Path) -> None:
+    """Each keeps its visit, and its household's own facts stand beside it; whom a floor lists is to be visited."""
+    source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}
+    people = source["households"]
+    villages = people.drop_duplicates("village_id").groupby("township_id")["village_id"].rank().astype(int).astype(str)
+    names = dict(zip(people["village_id"].loc[villages.index], "village " + villages, strict=True))
+    people["village_id"] = people["village_id"].map(names)
+    assert people.drop_duplicates(["township_id", "village_id"])["village_id"].duplicated().any()
+    tables = {name: source[name] for name in ("records", "households", "spells", "assistance")}
+    ingest({"source": "s", "pseudonymised": True, "tables": {n: {} for n in tables}}, tables, tmp_path / "register")
+    register, model = Register.open(tmp_path / "register"), load_model(county.folder / "results")
+    room = model.run.capacity.model_copy(update={"number": 16, "share": None, "village_floor": 1})
+    model = replace(model, run=model.run.model_copy(update={"capacity": room}))
+    score_month(register, model, AS_OF, tmp_path / "out", inputs={})
+    features, scores, alerts = (pd.read_parquet(tmp_path / "out" / f"{t}.parquet") for t in ("features", "scores", "alerts"))
+    places = ["township_id", "village_id"]
+    at_risk = score(register, model, AS_OF).places
+    assert len(features[places].drop_duplicates()) == len(at_risk.drop_duplicates())
+    assert features["household_id"].tolist() == alerts["household_id"].tolist()
+    by_floor = scores["household_id"].isin(alerts["household_id"]) & (scores["rank"] > len(alerts))
+    assert by_floor.any() and (scores.loc[by_floor, "action"] != "leave").all()
+
+
 def test_one_tiny_county_with_floors_does_not_stop_the_others(county: County, tmp_path: Path) -> None:
     """A household a village, two of them with none on record; the other county keeps a visit in each village."""
     source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}

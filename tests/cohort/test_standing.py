@@ -73,6 +73,7 @@ def troubled(seed: int, households: int = 60, step_months: int = 1) -> dict[str,
             "selfpay": with_holes(rng.integers(0, 500, n)),
             "claims": with_holes(rng.integers(0, 100, n)),
             "housing_ok": pd.array(rng.choice([*[True] * 20, False, None], n), "boolean"),
+            "water_ok": pd.array(rng.choice([*[True] * 10, False, *[None] * 10], n), "boolean"),
             "source": rng.choice(["visit", "department", "imputed", None], n),
         }
     ).drop_duplicates(["household_id", "month", "known_at"])
@@ -145,3 +146,15 @@ def test_a_correction_without_income_takes_the_month_back(tmp_path: Path) -> Non
     records.loc[records.index[-1], "known_at"] = pd.Timestamp("2023-06-20")
     register = make_register(tmp_path, records=pd.concat([records, empty]).assign(hh_size=3))
     assert assert_same(register, [AS_OF]) == [1]
+
+
+def test_a_guarantee_that_holds_again_keeps_nobody_out_whatever_is_not_told_of_the_others(tmp_path: Path) -> None:
+    """Housing failed in May. June tells that it holds again of 001, nothing of it of 002; of water it tells of neither."""
+    households = ("001", "002", "003")
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 6, source="visit") for h in households], ignore_index=True)
+    months, who = records["month"], records["household_id"]
+    records["housing_ok"] = pd.array(months.ne("2023-05-01") | who.eq("003"), "boolean")
+    records["water_ok"] = pd.array([True] * len(records), "boolean")
+    records.loc[months.eq("2023-06-01"), "water_ok"] = pd.NA
+    records.loc[months.eq("2023-06-01") & who.eq("002"), "housing_ok"] = pd.NA
+    assert assert_same(make_register(tmp_path, records=records), [AS_OF - 1, AS_OF]) == [1, 2]

@@ -274,6 +274,29 @@ def test_a_change_is_unknown_where_nothing_is_told_since(tmp_path: Path) -> None
             assert told.isna().all() if age >= window else (told == 0).all(), (month, window)
 
 
+def test_a_month_that_tells_one_kind_of_days_alone_says_nothing_of_the_share_worked(tmp_path: Path) -> None:
+    """In May nobody wrote down of 1 the days worked, though work was to be had, and of 2 the days on which it was."""
+    records = pd.concat([monthly(h, "2023-03", [150.0] * 4, days_worked=16.0, days_available=20.0) for h in "12"])
+    for household, blank in (("1", "days_worked"), ("2", "days_available")):
+        records.loc[records["household_id"].eq(household) & records["month"].eq("2023-05-01"), blank] = None
+    found = known(make_register(tmp_path / "r", records=records), ["2023-06"])
+    assert found[["work_intensity_3m", "work_intensity_12m"]].to_numpy() == pytest.approx(np.full((2, 2), 0.8))
+
+
+@pytest.mark.parametrize(("lag", "as_of", "age"), [(0, "2023-03", 0), (40, "2023-05", 2), (80, "2023-06", 3)])
+def test_who_fell_below_the_line_with_the_last_record_is_told_whenever_records_come(
+    tmp_path: Path, lag: int, as_of: str, age: int
+) -> None:
+    """1 fell with its last record, 2 one before, 3 never; the last that is known of 4 is older than three months."""
+    last = {"1": [150.0, 150.0, 90.0], "2": [150.0, 90.0, 90.0], "3": [150.0] * 3, "4": [150.0, 90.0]}
+    first = {"4": "2022-10"}
+    records = pd.concat([monthly(h, first.get(h, "2023-01"), income) for h, income in last.items()])
+    found = known(make_register(tmp_path / "r", lag_days=lag, records=records), [as_of])
+    assert found["record_age"].tolist()[:3] == [age] * 3
+    assert np.array_equal(found["entered_now"], [1, np.nan, 0, np.nan], equal_nan=True)
+    assert found["county_entry_share"].tolist() == [0.5] * 4
+
+
 def test_income_is_unknown_while_one_of_its_parts_was_never_told(tmp_path: Path) -> None:
     """A part that is blank this month counts as last told; rent that nobody ever wrote down is not known to be nothing."""
     parts = ["wage_income", "production_income", "property_income", "transfer_income", "production_cost"]

@@ -363,10 +363,17 @@ def test_a_model_without_intervals_gives_no_action() -> None:
     assert actions(scores, np.array([True, False])).isna().all()
 
 
-def test_actions_refuse_a_list_with_floors() -> None:
-    scores = pd.DataFrame({"county_id": "k", "risk": [0.9, 0.1], "risk_low": [0.8, 0.0], "risk_high": [0.95, 0.2]})
-    with pytest.raises(UsageError, match="without floors"):
-        actions(scores, np.array([False, True]))
+def test_whom_a_floor_lists_is_visited_and_whom_it_displaces_is_not_listed_outright() -> None:
+    """Three visits, one for each village: c5 and d6 come onto the list from below its end, b2 and b3 go off it."""
+    scores = pd.DataFrame({
+        "household_id": ["b1", "b2", "b3", "b4", "c5", "d6"], "county_id": "k", "village_id": list("bbbbcd"),
+        "risk": [0.9, 0.8, 0.7, 0.3, 0.2, 0.1], "risk_low": [0.85, 0.75, 0.65, 0.2, 0.1, 0.0],
+        "risk_high": [0.95, 0.85, 0.75, 0.4, 0.3, 0.2],
+    })  # fmt: skip
+    by_risk, with_floors = (nested_lists(scores, Capacity(number=3), village_floor=n).notna() for n in (0, 1))
+    assert scores["household_id"][with_floors].tolist() == ["b1", "c5", "d6"]
+    assert actions(scores, by_risk).tolist() == ["list", "list", "visit", "leave", "leave", "leave"]
+    assert actions(scores, with_floors).tolist() == ["list", "visit", "visit", "leave", "visit", "visit"]
 
 
 def test_figures_by_length_are_those_of_the_lists_that_are_drawn() -> None:

@@ -418,6 +418,16 @@ def test_households_of_no_county_beside_others_are_warned_of(tmp_path):
     assert "without_county_beside_others" not in alone
 
 
+@pytest.mark.parametrize(("place", "warned"), [("township_id", 3), ("county_id", 3), ("household_type", 0)])
+def test_a_village_that_stands_in_two_townships_or_counties_is_warned_of(tmp_path, place, warned):
+    """Its events, prices and shares would be those of both: a, b and c live in one of the name; of d no village is known."""
+    rows = [(h, "2023-01", 1.0, village, of) for h, village, of in zip("abcd", ["01"] * 3 + [None], "一一二二", strict=True)]
+    frame = records(*rows, columns=f"household_id month welfare village_id {place}")
+    if place == "household_type":
+        frame[place] = frame[place].map({"一": "lifted", "二": "ordinary"})
+    assert ingest(PLAIN, frame, tmp_path).warnings.get("village_in_several_places", 0) == warned
+
+
 def test_households_from_the_file_of_records(tmp_path):
     CSV = "户,月,收入,类型\n1,2023-01,1,一般户\n1,2023-02,1,脱贫户\n2,2023-01,1,\n"
     (tmp_path / "all.csv").write_text(CSV, encoding="utf-8")
