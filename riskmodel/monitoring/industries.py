@@ -16,16 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
 from riskmodel.engine import engine, rows_of
-from riskmodel.monitoring.counties import by_county
+from riskmodel.monitoring.counties import by_batch
 from riskmodel.monitoring.known import not_unverified, read_known
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
+from riskmodel.processes import Batch
 from riskmodel.register.contract import INCOME
 
 FULLY, MAINLY, PARTLY, INDEPENDENT, UNRATED = "fully", "mainly", "partly", "independent", "not_rated"
@@ -45,7 +47,7 @@ def report_industries(asked: Asked) -> Found:
         village), `watched` (households that live on a project that is not independent), `support_off` and
         `support_off_villages`; what the register cannot give is left out and said in a note.
     """
-    parts = list(by_county(asked, _county, "industries", asked.register.counties))
+    parts = [part for found in by_batch(asked, _counties, "industries") for part in found]
     tables_of = {name for part in parts for name in part} - {"county", "loss"}
     found = {name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(tables_of)}
     notes, tables = [_READING], {}
@@ -91,25 +93,32 @@ def report_industries(asked: Asked) -> Found:
     return Found(tables, figures, notes, lacks)
 
 
-def _county(asked: Asked, county: str) -> dict[str, Any]:
+def _counties(asked: Asked, batch: Batch) -> list[dict[str, Any]]:
+    """What is made of each county of a batch, by one connection: to open one takes as long as to read a table."""
+    with engine() as connection:
+        return [_county(connection, asked, county) for county in batch]
+
+
+def _county(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, Any]:
     register, rules = asked.register, asked.rules.industries
     made: dict[str, Any] = {"county": county}
-    people = _households(asked, county)
-    links = _links(asked, county)
+    people = _households(connection, asked, county)
+    links = _links(connection, asked, county)
+    events = read_known(connection, asked, "events", county) if register.has("events") else None
     projects = None
     if register.has("projects"):
-        projects = _projects(asked, county, links)
+        projects = _projects(connection, asked, county, links, events)
         made["projects"] = projects.replace([np.inf, -np.inf], np.nan)  # nothing has a share of no revenue
         if links["income"].notna().any():
             made["loss"] = loss_without_support(with_property_income(links, people), projects, people)
             made["watched"] = _watched(people, links, projects, rules, county)
     if "industry" in people:
-        made["industries"] = _industries(asked, county, people, links, projects)
+        made["industries"] = _industries(asked, county, people, links, projects, events)
         made["shares"] = _shares(people, county)
     return {name: value for name, value in made.items() if value is not None}
 
 
-def _households(asked: Asked, county: str) -> pd.DataFrame:
+def _households(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> pd.DataFrame:
     """The last known record of each household within a year: its places, industry, incomes (yuan a year)."""
     register = asked.register
     held = register.columns("records")
@@ -120,26 +129,25 @@ def _households(asked: Asked, county: str) -> pd.DataFrame:
     places = [c for c in ("township_id", "village_id") if c in register.columns("households")]
     joined = register.file("households", county)
     packed = ", ".join(f"{c} := {c}" for c in told) or "none := 0"
-    with engine() as connection:
-        return connection.execute(
-            f"""
-            WITH last AS (
-                SELECT household_id, max_by(struct_pack({packed}), month_no * 100000 + known_no) AS told FROM (
-                    SELECT *, {month_no("month")} AS month_no, known_at - DATE '1990-01-01' AS known_no
-                    FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}')
-                WHERE month_no BETWEEN {asked.as_of - 11} AND {asked.as_of} GROUP BY household_id)
-            SELECT {", ".join(["last.household_id", *(f"p.{c}" for c in places), *(f"told.{c} AS {c}" for c in told)])}
-            FROM last LEFT JOIN {rows_of(joined)} p ON p.household_id = last.household_id
-            ORDER BY last.household_id"""
-        ).df()
+    return connection.execute(
+        f"""
+        WITH last AS (
+            SELECT household_id, max_by(struct_pack({packed}), month_no * 100000 + known_no) AS told FROM (
+                SELECT *, {month_no("month")} AS month_no, known_at - DATE '1990-01-01' AS known_no
+                FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}')
+            WHERE month_no BETWEEN {asked.as_of - 11} AND {asked.as_of} GROUP BY household_id)
+        SELECT {", ".join(["last.household_id", *(f"p.{c}" for c in places), *(f"told.{c} AS {c}" for c in told)])}
+        FROM last LEFT JOIN {rows_of(joined)} p ON p.household_id = last.household_id
+        ORDER BY last.household_id"""
+    ).df()
 
 
-def _links(asked: Asked, county: str) -> pd.DataFrame:
+def _links(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> pd.DataFrame:
     """Links of households and projects that are known: `household_id, project_id, link, income`."""
     columns = ["household_id", "project_id", "link", "income"]
     if asked.register.file("household_projects", county) is None:
         return pd.DataFrame(columns=columns)
-    return read_known(asked, "household_projects", county).reindex(columns=columns)
+    return read_known(connection, asked, "household_projects", county).reindex(columns=columns)
 
 
 _OF_PROJECT = (
@@ -148,14 +156,16 @@ _OF_PROJECT = (
 _MONEY = ("revenue", "cost", "policy_support")
 
 
-def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
+def _projects(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, links: pd.DataFrame, events: pd.DataFrame | None
+) -> pd.DataFrame:
     """One row per project: its figures, grade, stagnation, and the reasons in words.
 
     Of a project that nobody has told of for long, no figure is of now, nor that it runs; that it stood still or was bankrupt
     stands until another record says otherwise.
     """
     rules = asked.rules.industries
-    known = read_known(asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
+    known = read_known(connection, asked, "projects", county).sort_values(["project_id", "month"], kind="stable")
     known = known.reindex(columns=_OF_PROJECT)
     known = known[known["month"] <= pd.Timestamp(asked.day)]
     number = known["month"].dt.year * 12 + known["month"].dt.month - 1
@@ -183,7 +193,7 @@ def _projects(asked: Asked, county: str, links: pd.DataFrame) -> pd.DataFrame:
     known_income = rows["project_id"].map(linked.sum(min_count=1)).astype(float)
     rows["linked_income"] = known_income.where(rows["project_id"].isin(links["project_id"]), 0.0)
     rows["county_id"] = county
-    signs = _signs(asked, county, rows, known, links)
+    signs = _signs(connection, asked, county, rows, known, links, events)
     rows = rows.merge(signs, "left", on="project_id")
     rows["stagnation"] = stagnation_of(rows, rules)
     told = [_dependence_words(row) for row in rows.itertuples()]
@@ -238,14 +248,21 @@ def stagnation_of(projects: pd.DataFrame, rules: IndustryRules) -> np.ndarray:
     )
 
 
-def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+def _signs(
+    connection: duckdb.DuckDBPyConnection,
+    asked: Asked,
+    county: str,
+    projects: pd.DataFrame,
+    known: pd.DataFrame,
+    links: pd.DataFrame,
+    events: pd.DataFrame | None,
+) -> pd.DataFrame:
     """What bears on stagnation: `struck`, `unpaid_share`, `paid_while_still`, `responsible_unit`, by project."""
     rules, day = asked.rules.industries, pd.Timestamp(asked.day)
     found = projects[["project_id", "village_id"]].copy()
     struck: set[str] = set()
     homes = asked.register.read("households", county)
-    if asked.register.has("events"):
-        events = read_known(asked, "events", county)
+    if events is not None:
         recent = events["onset_on"] > day - pd.DateOffset(months=rules.circumstance_months)
         events = events[events["kind"].isin(_STRIKES_PROJECTS) & recent & (events["onset_on"] <= day)]
         events = not_unverified(events)
@@ -254,9 +271,9 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
             lived = homes.set_index("household_id")["village_id"]
             many = lived[lived.index.isin(events["household_id"])].value_counts() / lived.value_counts()
             struck |= set(many.index[many >= rules.struck_share])
-    struck |= _fallen_prices(asked, county)
+    struck |= _fallen_prices(connection, asked, county)
     found["struck"] = found["village_id"].isin(struck)
-    unpaid, unit = _industry_help(asked, county, links)
+    unpaid, unit = _industry_help(connection, asked, county, links)
     found["unpaid_share"] = found["project_id"].map(unpaid).astype(float)
     found["responsible_unit"] = found["project_id"].map(unit).astype("str")
     long_ago = known[known["month"] > day - pd.DateOffset(months=rules.still_months)]
@@ -267,11 +284,11 @@ def _signs(asked: Asked, county: str, projects: pd.DataFrame, known: pd.DataFram
     return found.drop(columns="village_id")
 
 
-def _fallen_prices(asked: Asked, county: str) -> set[str]:
+def _fallen_prices(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> set[str]:
     """Villages whose price index lies under that of a year ago by the rule's share."""
     if not {"price_index", "village_id"} <= set(asked.register.columns("villages")):
         return set()
-    rows = read_known(asked, "villages", county)
+    rows = read_known(connection, asked, "villages", county)
     rows = rows[rows["month"] <= pd.Timestamp(asked.day)].sort_values(["village_id", "month"], kind="stable")
     now = rows.drop_duplicates("village_id", keep="last").set_index("village_id")
     before = rows[rows["month"] <= pd.Timestamp(asked.day) - pd.DateOffset(months=12)]
@@ -279,7 +296,9 @@ def _fallen_prices(asked: Asked, county: str) -> set[str]:
     return set(now.index[(now["price_index"] / then - 1 <= -asked.rules.industries.price_fall).fillna(False)])
 
 
-def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+def _industry_help(
+    connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, links: pd.DataFrame
+) -> tuple[pd.Series, pd.Series]:
     """By project: the share of its households' help for the industry not paid in time; the unit that answers for most.
 
     Help of which an amount was paid on a day that is not on record counts neither as paid in time nor as not.
@@ -287,7 +306,7 @@ def _industry_help(asked: Asked, county: str, links: pd.DataFrame) -> tuple[pd.S
     none = pd.Series(dtype=float), pd.Series(dtype=object)
     if asked.register.file("assistance", county) is None or not len(links):
         return none
-    help_ = read_known(asked, "assistance", county)
+    help_ = read_known(connection, asked, "assistance", county)
     if not {"amount_planned", "paid_on"} <= set(help_):
         return none
     day, rules = pd.Timestamp(asked.day), asked.rules.industries
@@ -341,14 +360,19 @@ def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:
 
 
 def _industries(
-    asked: Asked, county: str, people: pd.DataFrame, links: pd.DataFrame, projects: pd.DataFrame | None
+    asked: Asked,
+    county: str,
+    people: pd.DataFrame,
+    links: pd.DataFrame,
+    projects: pd.DataFrame | None,
+    events: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """One row per industry: who and what rests on it, its support, and what struck it."""
     rows = people.dropna(subset=["industry"])
     production = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(0.0, index=rows.index)
     found = pd.DataFrame({"main_households": rows.groupby("industry").size(), "production_income": production.groupby(
         rows["industry"]).sum()})  # fmt: skip
-    struck = _struck(asked, county, rows)
+    struck = _struck(asked, rows, events)
     if struck is not None:
         found["shocked_share"] = struck.groupby(rows["industry"].to_numpy()).mean()
     if projects is not None:
@@ -377,12 +401,11 @@ def _industries(
     return found.rename_axis("industry").reset_index().assign(county_id=county)
 
 
-def _struck(asked: Asked, county: str, people: pd.DataFrame) -> pd.Series | None:
+def _struck(asked: Asked, people: pd.DataFrame, events: pd.DataFrame | None) -> pd.Series | None:
     """Whether a disaster, a fall of prices or a stopped project struck each household, or its village, within the months."""
-    if not asked.register.has("events"):
+    if events is None:
         return None
     day = pd.Timestamp(asked.day)
-    events = read_known(asked, "events", county)
     recent = (events["onset_on"] > day - pd.DateOffset(months=asked.rules.industries.shock_months)) & (
         events["onset_on"] <= day
     )

@@ -65,14 +65,13 @@ def open_known(
     )
 
 
-def read_known(asked: Asked, table: str, county: str) -> pd.DataFrame:
+def read_known(connection: duckdb.DuckDBPyConnection, asked: Asked, table: str, county: str) -> pd.DataFrame:
     """Rows of a county as `open_known` tells them, in the order on disk; columns of the contract that the register holds."""
     definition, held = load_contract().tables[table], asked.register.columns(table)
     columns = [c for c in definition.columns if c in held or c in (*definition.key, "known_at")]
-    with engine() as connection:
-        open_known(connection, asked, table, [county])
-        rows = f"SELECT {', '.join(columns)} FROM sorted_{table} ORDER BY {', '.join(definition.order)}"
-        return as_frame(connection.sql(rows).to_arrow_table())
+    open_known(connection, asked, table, [county])
+    rows = f"SELECT {', '.join(columns)} FROM sorted_{table} ORDER BY {', '.join(definition.order)}"
+    return as_frame(connection.sql(rows).to_arrow_table())
 
 
 def reported_late(asked: Asked) -> int:

@@ -13,6 +13,7 @@ from riskmodel.catalogue import load_catalogue
 from riskmodel.errors import WorkerLost
 from riskmodel.monitoring.counties import by_county, with_workers
 from riskmodel.monitoring.funds import report_funds
+from riskmodel.monitoring.industries import report_industries
 from riskmodel.monitoring.known import drawn_counties, needs_on
 from riskmodel.monitoring.part import Asked
 from riskmodel.monitoring.rules import Rules
@@ -71,6 +72,19 @@ def test_needs_of_small_counties_told_together_are_those_of_each_alone(
     alone = report_funds(replace(asked, progress=told.append))
     assert told == [f"needs of county {county}" for county in asked.register.counties] and len(told) > 1
     assert len(together.tables["help_without_need"]) and len(together.tables["need_without_help"])
+    for name, rows in together.tables.items():
+        pd.testing.assert_frame_equal(rows, alone.tables[name], check_exact=True)
+
+
+def test_industries_of_small_counties_told_by_one_connection_are_those_of_each_alone(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = report_industries(asked)
+    monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
+    told: list[str] = []
+    alone = report_industries(replace(asked, progress=told.append))
+    assert told == [f"industries of county {county}" for county in asked.register.counties] and len(told) > 1
+    assert {"projects", "industries", "concentration"} <= set(together.tables)
     for name, rows in together.tables.items():
         pd.testing.assert_frame_equal(rows, alone.tables[name], check_exact=True)
 

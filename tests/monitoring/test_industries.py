@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.industries import figures_of, leaning_world, listed_and_true
 from riskmodel.alerts.scoring import score
+from riskmodel.engine import engine
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.industries import _concentration, likeness, report_industries, stagnation_of
 from riskmodel.monitoring.known import read_known
@@ -164,7 +165,9 @@ def test_what_is_told_of_help_after_the_day_of_the_report_is_not_known(tmp_path:
         household_id=["001", "003"], measure="industry", offered_on="2023-05-01", known_at="2023-05-02", amount_planned=900.0
     )
     asked = Asked(make_register(tmp_path, **tables(assistance=offers)), DAY, Rules())
-    later, undated = (row for _, row in read_known(asked, "assistance", asked.register.counties[0]).iterrows())
+    with engine() as connection:
+        known = read_known(connection, asked, "assistance", asked.register.counties[0])
+    later, undated = (row for _, row in known.iterrows())
     assert later[[*days, *told]].isna().all() and later["amount_planned"] == 900.0
     assert undated[[*told]].tolist() == [True, True, 900.0] and undated[[*days]].isna().all()
 
