@@ -341,8 +341,11 @@ def _books(report: Findings) -> Listing:
         (Words("yuan", "金额（元）"), NUMBER),
         (Words("most at", "最多的单位"), TEXT),
     ]
-    months = report.asked.rules.funds.months
-    total = Words(f"Help offered in {months} months", f"近{months}个月提供的帮扶")
+    rules = report.asked.rules.funds
+    total = Words(
+        f"Help offered in {rules.months} months, held against needs in {rules.need_months}",
+        f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月",
+    )
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
 
 
