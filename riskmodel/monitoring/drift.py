@@ -65,6 +65,8 @@ _LEAST_OF_KIND, _LEAST_TIMES = 20, 4
 _LEAST_EARLIER, _FOR_ALL_MONTHS = 500, 0.1
 """Values of earlier months from which on it is told what hardly any household has; that test's share of a column's chance of
 a false alarm for units. The others, which also tell small steps, need more of it."""
+_LATELY_READ, _A_YEAR_BEFORE = 6, 4
+"""Periods up to now, and up to a year ago, that are read for units of the most households."""
 _LATELY = 3
 """Months in which rows of such a table became known: what comes in once a quarter is no fall."""
 
@@ -160,7 +162,7 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
     asked.progress("drift of the register's columns")
     trends = {reference: stretches(now, month, first, step) for reference, month in references.items()}
     looked_at = sorted({now, *references.values(), *(m for trend in trends.values() for m in trend)})
-    steps = _steps_looked_at(now, first, step)
+    steps = _steps_looked_at(now, first, step, _periods_for_units(register, rules))
     of_units = sorted({m for made in steps.values() for late, early in made.items() for m in (late, *early)})
     sample = sampled(asked, looked_at, of_units, late)
     if sample.drawn:
@@ -192,17 +194,27 @@ def _of_inputs(asked: Asked, notes: list[tuple[str, str]]) -> Iterator[Compariso
         yield min(tests, key=lambda test: (test.effect < test.least_effect, test.p_value))
 
 
-def _steps_looked_at(now: int, first: int, step: int) -> dict[str, dict[int, list[int]]]:
+def _periods_for_units(register: Register, rules: DriftRules) -> int:
+    """Periods that are read for units: ten of as many households as may be looked at, more where there are fewer."""
+    households = sum(register.rows("households", county) for county in register.counties)
+    return (_LATELY_READ + _A_YEAR_BEFORE) * rules.unit_households // min(max(households, 1), rules.unit_households)
+
+
+def _steps_looked_at(now: int, first: int, step: int, periods: int) -> dict[str, dict[int, list[int]]]:
     """Months whose values are looked at for steps of units, now among them, each with those that it is held against.
 
     A value is held against the household's own of the months before and of the year before. What is usual is told by the
-    same steps at every earlier month that is read, the same month of last year among them.
+    same steps at every earlier month that is read, the same month of last year among them. A step of a column that few
+    households have is rare, and only many months tell how rare.
     """
-    read = [m for year, many in ((0, 6), (12, 4)) for k in range(many) if (m := now - year - k * step) >= first]
+    lately_read, year_before = range(0, (periods - _A_YEAR_BEFORE) * step), range(12, 12 + _A_YEAR_BEFORE * step)
+    read = [m for m in range(now, first - 1, -step) if now - m in lately_read or now - m in year_before]
     lately = {m: [e for k in (1, 2, 3) if (e := m - k * step) in read] for m in read}
     steps = {MONTH_BEFORE: {m: months for m, months in lately.items() if months}}
-    told_by = now - 12 if now - 24 >= first else now - step  # steps of last month may be those of an error that stayed
-    steps[LAST_YEAR] = {m: [m - 12] for m in (now, told_by) if m - 12 >= first}
+    told_by = [m for m in read if m <= now - 12 and m - 12 in read]
+    if not told_by:  # steps of last month may be those of an error that stayed
+        told_by = [now - 12 if now - 24 >= first else now - step]
+    steps[LAST_YEAR] = {m: [m - 12] for m in (now, *told_by) if m - 12 >= first}
     return {reference: made for reference, made in steps.items() if now in made and len(made) > 1}
 
 

@@ -135,7 +135,9 @@ class DriftRules(Strict):
 
     false_alarms: float = Field(0.01, gt=0, lt=1, description="chance of any false alarm in a report, over all its tests")
     households: int = Field(60_000, ge=1000, description="of a larger register about so many households are looked at")
-    unit_households: int = Field(20_000, ge=1000, description="of how many values are held against the months before")
+    unit_households: int = Field(
+        20_000, ge=1000, description="of how many values are held against ten periods, or of fewer against more"
+    )
     psi: float = Field(
         0.25,
         gt=0,

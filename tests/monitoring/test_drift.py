@@ -146,6 +146,16 @@ def test_a_twentieth_of_the_rows_in_another_unit_alarms_for_that_column_alone(
     assert "Check the unit" in alarms["action_en"].item() and "计量单位" in alarms["action_zh"].item()
 
 
+def test_four_values_in_fen_of_sixty_alarm_where_all_months_on_record_know_no_such_step(tmp_path: Path) -> None:
+    rows = records()
+    number, draw = rows["household_id"].astype(int), np.random.default_rng(8)
+    rows["claims"] = np.where(number < 60, (500 * draw.lognormal(0, 0.5, len(rows))).round(0), 0.0)
+    assert report(tmp_path / "steady", rows).tables["alarms"].empty
+    rows.loc[number.lt(4) & last(rows), "claims"] *= 100
+    found = report(tmp_path / "fen", rows).tables["alarms"]
+    assert found[["name", "check", "detail"]].to_numpy().tolist() == [["claims", "units", "x 100"]]
+
+
 def test_another_unit_is_found_among_the_households_that_are_drawn_and_it_is_said_how_many(
     steady: Path, tmp_path: Path
 ) -> None:
