@@ -273,6 +273,12 @@ def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
     assert [row[3][0].en for row in table.rows[:3]] == ["*"] * 3, "the interval of nought of one tells the one"
 
 
+def test_the_chart_of_the_classes_leaves_out_what_would_tell_a_small_one() -> None:
+    """Of 35 missed returns 3 were recorded late, 12 not visited, 20 the model's: the shares of two tell the third."""
+    ((_, drawn),) = next(d for d in details(Findings(asked(), found())) if d.name == "misses").charts
+    assert "model error" in drawn and "not visited" not in drawn and "recorded late" not in drawn
+
+
 def test_help_in_time_keeps_its_days_where_few_were_helped_by_then() -> None:
     few = found()
     few["assistance"].tables["help_timeliness"].loc[0, ["helped", "share"]] = [4, 4 / 255]
