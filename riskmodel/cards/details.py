@@ -212,11 +212,14 @@ def _curve(report: Findings, table: str, column: str, entries: Sequence[str], ti
 
 
 def _figure(line: pd.DataFrame, month: int, column: str) -> dict[str, float | None] | None:
-    if month not in line.index:
+    """A curve at a month: it stays as it was since the last month in which something happened, as far as it reaches."""
+    before = line.index[line.index <= month]
+    if not len(before) or month > line.index.max():
         return None
-    ends = [float(line.at[month, f"{column}_{end}"]) for end in ("low", "high")]
+    row = line.loc[before.max()]
+    ends = [float(row[f"{column}_{end}"]) for end in ("low", "high")]
     known = not any(map(np.isnan, ends))
-    return {"value": float(line.at[month, column]), "low": ends[0] if known else None, "high": ends[1] if known else None}
+    return {"value": float(row[column]), "low": ends[0] if known else None, "high": ends[1] if known else None}
 
 
 def _help_in_time(report: Findings) -> Drawing | None:
