@@ -16,7 +16,7 @@ from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_s
 from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, over_line, percent, shortened
 from riskmodel.cards.sums import printed_counts
-from riskmodel.evaluation.disclosure import WITHHELD, tells
+from riskmodel.evaluation.disclosure import WITHHELD, shown_together, tells, withheld
 from riskmodel.monitoring import writing
 from riskmodel.monitoring.running import PARTS
 
@@ -212,11 +212,14 @@ def _curve(report: Findings, table: str, column: str, entries: Sequence[str], ti
 
 
 def _figure(line: pd.DataFrame, month: int, column: str) -> dict[str, float | None] | None:
-    if month not in line.index:
+    """A curve at a month: it stays as it was since the last month in which something happened, as far as it reaches."""
+    before = line.index[line.index <= month]
+    if not len(before) or month > line.index.max():
         return None
-    ends = [float(line.at[month, f"{column}_{end}"]) for end in ("low", "high")]
+    row = line.loc[before.max()]
+    ends = [float(row[f"{column}_{end}"]) for end in ("low", "high")]
     known = not any(map(np.isnan, ends))
-    return {"value": float(line.at[month, column]), "low": ends[0] if known else None, "high": ends[1] if known else None}
+    return {"value": float(row[column]), "low": ends[0] if known else None, "high": ends[1] if known else None}
 
 
 def _help_in_time(report: Findings) -> Drawing | None:
@@ -251,7 +254,9 @@ def _classes(report: Findings) -> Drawing | None:
     rows = report.table("misses", "miss_classes")
     if rows is None:
         return None
-    rows = rows[(rows["miss"] == "missed_return") & (rows["misses"] >= report.least)]
+    rows = rows[rows["miss"] == "missed_return"]
+    told = [not withheld(cell) for cell in shown_together(rows["misses"].tolist(), report.least)]
+    rows = rows[np.array(told, bool) & (rows["misses"] > 0)]  # else the share that is left would tell a small class
     bars = [
         ShareBar(report.said("misses", "miss_class", r.miss_class), r.share, r.share_low, r.share_high)
         for r in rows.itertuples()

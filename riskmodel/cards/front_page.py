@@ -172,11 +172,14 @@ def _back(report: Findings) -> Number:
     if told is None or not len(told):
         return Number(general, why=report.why("spells", "reentry_by_month"))
     kind = "monitoring" if (told["kind"] == "monitoring").any() else "poverty"
-    rows = told[(told["kind"] == kind) & (told["entry"] == "all") & (told["months"] <= _YEAR)].sort_values("months")
-    if not len(rows) or min(rows["entered"].sum(), rows["at_risk"].iloc[-1]) < report.least:
+    curve = told[(told["kind"] == kind) & (told["entry"] == "all")].sort_values("months")
+    rows = curve[curve["months"] <= _YEAR]
+    months = min(_YEAR, int(curve["months"].max())) if len(rows) else 0  # the curve stays where nothing happens
+    followed = curve.loc[curve["months"] >= months, "at_risk"]
+    if not len(rows) or min(rows["entered"].sum(), followed.iloc[0]) < report.least:
         return Number(general, why=_TOO_FEW)
     row = rows.iloc[-1]
-    title = Words(*(text.format(m=int(row["months"])) for text in titles[kind]))
+    title = Words(*(text.format(m=months) for text in titles[kind]))
     return _of_hundred(title, row["back_share"], row["back_share_low"], row["back_share_high"], of[kind])
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from riskmodel.cards.bulletin import bulletin, earlier_report
-from riskmodel.cards.details import details
+from riskmodel.cards.details import _figure, details
 from riskmodel.cards.findings import Findings
 from riskmodel.cards.front_page import changes, lists, numbers
 from riskmodel.errors import NotFound, UsageError
@@ -271,6 +271,24 @@ def test_the_number_of_misses_is_withheld_where_it_is_small() -> None:
     assert "Of <10 missed returns and 88 alerts" in lists(report)[4].total.en
     table = next(t for d in details(report) for t in d.tables if t.file == "misses/miss_classes")
     assert [row[3][0].en for row in table.rows[:3]] == ["*"] * 3, "the interval of nought of one tells the one"
+
+
+def test_a_curve_stays_as_it_was_in_months_in_which_nobody_left_or_came_back() -> None:
+    """Who left is followed to the thirteenth month; nobody came back, and nobody was lost, in the twelfth."""
+    parts = found()
+    parts["spells"].tables["reentry_by_month"]["months"] = [3, 6, 11, 13]
+    back = numbers(Findings(asked(), parts))[1]
+    assert back.title.en == "Back in monitoring within 12 months" and back.value == "5"
+    line = pd.DataFrame({"share": [0.9, 0.7], "share_low": 0.5, "share_high": 0.95}, index=[2, 7])
+    assert [_figure(line, month, "share") and _figure(line, month, "share")["value"] for month in (1, 2, 6, 7, 9)] == [
+        None, 0.9, 0.9, 0.7, None,
+    ]  # fmt: skip
+
+
+def test_the_chart_of_the_classes_leaves_out_what_would_tell_a_small_one() -> None:
+    """Of 35 missed returns 3 were recorded late, 12 not visited, 20 the model's: the shares of two tell the third."""
+    ((_, drawn),) = next(d for d in details(Findings(asked(), found())) if d.name == "misses").charts
+    assert "model error" in drawn and "not visited" not in drawn and "recorded late" not in drawn
 
 
 def test_help_in_time_keeps_its_days_where_few_were_helped_by_then() -> None:
