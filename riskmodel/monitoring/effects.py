@@ -196,7 +196,8 @@ def estimate_effect(
         kept = owner != strongest
         # where the strongest covariate is the only one, leaving it out leaves the plain difference
         without = _fitted(x[:, kept], d, y, splits[:1], of, rules).all_coef[0, 0] if kept.any() else plain
-        return _told(found, fitted, strongest, float(without), groups)
+        told = _told(found, fitted, strongest, float(without), groups)
+    return replace(found, status=TOO_FEW) if _two_valued(y) and _says_nothing(told) else told
 
 
 def plain_difference(d: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
@@ -430,6 +431,11 @@ def _told(found: Effect, fitted: Any, strongest: str, without: float, groups: np
         hidden_low=effect - misled - reach,
         hidden_high=effect + misled + reach,
     )
+
+
+def _says_nothing(told: Effect) -> bool:
+    """Whether an estimate is none that two shares can differ by, or its interval holds all of these, -1 to 1."""
+    return abs(told.effect) > 1 or (told.low < -1 and told.high > 1)
 
 
 def _of_effect(fitted: Any, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -53,6 +53,18 @@ def test_where_the_helped_have_no_like_households_nothing_is_estimated() -> None
     assert np.isfinite([found.plain, found.plain_low, found.plain_high]).all()
 
 
+def test_an_interval_that_holds_every_difference_of_shares_is_no_estimate() -> None:
+    draw = np.random.default_rng(1)
+    names = [f"c{k}" for k in range(60)]
+    rows = pd.DataFrame(draw.normal(size=(300, 60)), columns=names).assign(household_id=range(300))
+    rows["helped"] = (draw.random(300) < 1 / (1 + np.exp(-0.6 * (rows["c0"] + rows["c1"])))).astype(int)
+    rows["fell"] = (draw.random(300) < 0.5).astype(int)
+    found = estimate_effect(rows, "helped", "fell", names)
+    assert found.status == TOO_FEW and found.overlap.holds and np.isnan(found.effect)
+    twice = estimate_effect(rows.assign(income=2.0 * rows["fell"]), "helped", "income", names)
+    assert twice.status == ESTIMATED and twice.high - twice.low > 2, "of an income an interval may be as wide"
+
+
 def test_too_few_households_are_said_however_many_their_rows() -> None:
     rows = pd.concat([households(1, n=30, days=1)] * 20, ignore_index=True)
     assert estimate_effect(rows, "helped", "income", COVARIATES).status == TOO_FEW
