@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ SCALARS = frozenset(
     "isnan isfinite lower upper trim length year month ~~ !~~".split()
 )
 _INSTEAD = {"greatest": "floor_at(x, lowest)", "least": "cap_at(x, most)"}
+_COMMENT = re.compile(r"--|/\*")
+_QUOTED = re.compile(r"'[^']*'")
 _PURE_NODES = frozenset("FUNCTION CONSTANT COLUMN_REF COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN".split())
 
 
@@ -72,8 +75,10 @@ def select_tree(text: str) -> dict:
     Raises
     ------
     NotPure
-        If it does not parse, or is more than one expression.
+        If it does not parse, is more than one expression, or holds a comment, which would hide what follows it in a query.
     """
+    if _COMMENT.search(_QUOTED.sub("", str(text))):
+        raise NotPure("a comment is not allowed: write it on a line of its own, after #")
     parsed = json.loads(_serialized(str(text)))
     if parsed["error"] and parsed.get("error_type") != "parser":
         raise NotPure("it must be a single expression")

@@ -56,6 +56,8 @@ def row(**changes: str) -> str:
         (row(aggregate="'max(greatest(welfare, 0))'"), "reads a missing value as the other one: write floor_at(x, lowest)"),
         (row(aggregate="'sum(avg(welfare))'"), "avg() stands inside another aggregate"),
         (row(aggregate="'avg(welfare'"), "it does not parse"),
+        (row(aggregate="'avg(welfare) -- of all months'"), "a comment is not allowed"),
+        (row(aggregate="'avg(welfare /* of a person */)'"), "a comment is not allowed"),
         (row(aggregate="'count(COLUMNS(*))'"), "is not allowed"),
         (row(aggregate="", derived="'avg(size)'"), "a derived expression has no aggregate"),
         (row(aggregate="", derived="'siez * 2'"), "unknown feature 'siez'; did you mean 'size'?"),
