@@ -314,7 +314,7 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
 def _exits(connection: Any, asked: Asked, closes: int, horizon: int, counties: list[str]) -> pd.DataFrame:
     """Of those monitored on each of `days` and still when its window closes, whether they left within the horizon."""
     if not asked.register.has("spells"):
-        return pd.DataFrame({"household_id": pd.Series(dtype=object), "as_of_no": pd.Series(dtype=int), EXIT: []})
+        return _of_nobody(EXIT)
     open_spells(connection, asked, [asked.as_of], counties)
     return connection.execute(
         f"""
@@ -327,16 +327,20 @@ def _exits(connection: Any, asked: Asked, closes: int, horizon: int, counties: l
 
 def _returns(asked: Asked, days: list[int], horizon: int, counties: list[str]) -> pd.DataFrame:
     """The label of the main model, told on the day of the report, of those at risk when the window closed."""
-    empty = pd.DataFrame({"household_id": pd.Series(dtype=object), "as_of_no": pd.Series(dtype=int), RETURN: []})
     try:
         label = Label(horizon_months=horizon, assessments=2 if asked.register.step_months < horizon else 1)
         found = build_labels(asked.register, days, label, AtRisk(), counties=counties, known_by=asked.day)
     except UsageError:
-        return empty
+        return _of_nobody(RETURN)
     if not len(found):
-        return empty
+        return _of_nobody(RETURN)
     found["as_of_no"] = found["as_of"].map(month_number)
     return found.rename(columns={"outcome": RETURN})[["household_id", "as_of_no", RETURN]]
+
+
+def _of_nobody(outcome: str) -> pd.DataFrame:
+    """An outcome by household and day, where none can be told."""
+    return pd.DataFrame({"household_id": pd.Series(dtype=object), "as_of_no": pd.Series(dtype=int), outcome: []})
 
 
 def _compared(rows: pd.DataFrame, arm: str, driver: str, outcome: str, others_per_helped: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from riskmodel.monitoring.counties import by_county, with_workers
 from riskmodel.monitoring.funds import report_funds
 from riskmodel.monitoring.industries import report_industries
 from riskmodel.monitoring.known import drawn_counties, needs_on
-from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import run_parts
 from riskmodel.months import month_number
@@ -63,28 +64,22 @@ def test_the_report_does_not_depend_on_who_works(asked: Asked, monkeypatch: pyte
             pd.testing.assert_frame_equal(rows, in_processes[name].tables[table], check_exact=True)
 
 
-def test_needs_of_small_counties_told_together_are_those_of_each_alone(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("report", "part", "tables"),
+    [
+        (report_funds, "needs", {"help_without_need", "need_without_help"}),
+        (report_industries, "industries", {"projects", "industries", "concentration"}),
+    ],
+)
+def test_what_is_told_of_small_counties_together_is_told_of_each_alone(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, report: Callable[[Asked], Found], part: str, tables: set[str]
 ) -> None:
-    together = report_funds(asked)
+    together = report(asked)
     monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
     told: list[str] = []
-    alone = report_funds(replace(asked, progress=told.append))
-    assert told == [f"needs of county {county}" for county in asked.register.counties] and len(told) > 1
-    assert len(together.tables["help_without_need"]) and len(together.tables["need_without_help"])
-    for name, rows in together.tables.items():
-        pd.testing.assert_frame_equal(rows, alone.tables[name], check_exact=True)
-
-
-def test_industries_of_small_counties_told_by_one_connection_are_those_of_each_alone(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    together = report_industries(asked)
-    monkeypatch.setattr("riskmodel.processes._TOGETHER", 0)
-    told: list[str] = []
-    alone = report_industries(replace(asked, progress=told.append))
-    assert told == [f"industries of county {county}" for county in asked.register.counties] and len(told) > 1
-    assert {"projects", "industries", "concentration"} <= set(together.tables)
+    alone = report(replace(asked, progress=told.append))
+    assert told == [f"{part} of county {county}" for county in asked.register.counties] and len(told) > 1
+    assert all(len(together.tables[name]) for name in tables)
     for name, rows in together.tables.items():
         pd.testing.assert_frame_equal(rows, alone.tables[name], check_exact=True)
 
