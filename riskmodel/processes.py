@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,21 @@ def named(batch: Batch) -> str:
     ('county 350101', 'counties 350101 to 350103')
     """
     return f"county {batch[0]}" if len(batch) == 1 else f"counties {batch[0]} to {batch[-1]}"
+
+
+def have_at_hand(*modules: str) -> None:
+    """Import what processes need, for a module that their server imports.
+
+    Garbage is not looked for in between, which would take a fifth of the time: what is imported stays.
+    """
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        for module in modules:
+            import_module(module)
+    finally:
+        if collected:
+            gc.enable()
 
 
 def get_ready(at_hand: str) -> None:

@@ -14,16 +14,16 @@ import pytest
 from riskmodel.processes import MONITORING, SCORING
 
 PROGRAM = """
-import sys
+import gc, sys
 
-def has_kernels(_):
-    return "riskmodel.cohort.sweep" in sys.modules
+def has_kernels_and_collects(_):
+    return "riskmodel.cohort.sweep" in sys.modules and gc.isenabled()
 
 if __name__ == "__main__":
     from riskmodel.processes import get_ready, pool
     get_ready(sys.argv[1])
     with pool(2, sys.argv[1]) as processes:
-        print(list(processes.map(has_kernels, range(2))))
+        print(list(processes.map(has_kernels_and_collects, range(2))))
 """
 
 ENDED = """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from importlib import import_module
 
-import_module("riskmodel.alerts.counties")
-import_module("riskmodel.cohort.ready")
+from riskmodel.processes import have_at_hand
+
+have_at_hand("riskmodel.alerts.counties", "riskmodel.cohort.ready")
 try:
-    import_module("riskmodel.explain.kernels")
+    have_at_hand("riskmodel.explain.kernels")
 except Exception as error:  # a worker says so itself, when it scores
     logging.getLogger(__name__).debug("numba cannot be used: %s", error)

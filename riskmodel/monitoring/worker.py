@@ -5,9 +5,9 @@ Beside the parts that go county by county and the compiled kernels of features, 
 
 from __future__ import annotations
 
-from importlib import import_module
+from riskmodel.processes import have_at_hand
 
-for name in (
+have_at_hand(
     "riskmodel.monitoring.funds",
     "riskmodel.monitoring.industries",
     "riskmodel.monitoring.spells",
@@ -15,5 +15,4 @@ for name in (
     "sklearn.linear_model",
     "sklearn.preprocessing",
     "riskmodel.cohort.ready",
-):
-    import_module(name)
+)
