@@ -707,8 +707,8 @@ def _told(days: np.ndarray, key: Sequence[Vector]) -> np.ndarray:
     told = days.astype(np.int64)
     for column in key:
         codes = np.where(column.known(len(days)), column.values, -1).astype(np.int64)
-        _, told = np.unique(np.stack([told, codes]), axis=1, return_inverse=True)
-        told = told.reshape(-1)
+        codes = np.unique(codes, return_inverse=True)[1]
+        told = np.unique(told * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
     return told
 
 

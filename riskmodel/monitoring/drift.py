@@ -28,7 +28,7 @@ from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import Feature, in_order
 from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.cohort.splits import embargo_months
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_first, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
@@ -276,11 +276,14 @@ def _came_in(register: Register, sample: Sample, table: str, now: int, reference
         f"DATE '{last_day(end + step - 1)}') AS \"{end}\""
         for end in ends
     )
-    files = [file for county in register.counties if (file := register.file(table, county))]
+    came = rows_of(*(file for county in register.counties if (file := register.file(table, county))))
+    if table in register.revised:  # what is told of a row later is no row that came in
+        key = [c for c in load_contract().tables[table].key if c in register.columns(table)]
+        came = f"(FROM {came} {known_first(*key)})"
     with engine() as connection:
         connection.register("sample", pd.DataFrame({"household_id": sample.households, "cluster": sample.cluster}))
         made = connection.execute(
-            f"SELECT {kind} AS kind, cluster, {known} FROM {rows_of(*files)} JOIN sample USING (household_id) "
+            f"SELECT {kind} AS kind, cluster, {known} FROM {came} JOIN sample USING (household_id) "
             "GROUP BY 1, 2 ORDER BY 1, 2"
         ).df()
     return made.set_index(["kind", "cluster"]).rename(columns=int).astype(float)

@@ -376,6 +376,16 @@ def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_
         assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
 
 
+def test_answers_to_earlier_offers_are_no_rows_that_come_in(tmp_path: Path) -> None:
+    """Offers stop in September; those of the summer are answered three months later, of which the office knows in winter."""
+    offers = illnesses("2023-10").drop(columns=["kind", "known_at"]).rename(columns={"onset_on": "offered_on"})
+    answered = pd.to_datetime(offers["offered_on"]) + pd.Timedelta(days=92)
+    help_ = offers.assign(measure="health", answered_on=answered.dt.strftime("%Y-%m-%d"), accepted=True)
+    register = make_register(tmp_path, lag_days=20, records=records(), assistance=help_[answered <= "2023-12-31"])
+    (alarm,) = report_drift(Asked(register, LAST, Rules())).tables["alarms"].query("check == 'lacking'").to_dict("records")
+    assert (alarm["name"], alarm["now"]) == ("assistance", 0)
+
+
 @pytest.mark.parametrize(("months", "alarms"), [(range(1, 13), 1), ((6, 12), 0)])
 def test_a_kind_of_event_that_comes_no_more_alarms_where_it_came_steadily(
     tmp_path: Path, months: Iterable[int], alarms: int
