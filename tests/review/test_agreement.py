@@ -157,3 +157,20 @@ def test_a_rejected_household_that_fell_is_a_regret_once_the_register_knows(tmp_
     regret = oversight(store.table(), store.rules, outcomes)["regret"]["return"]
     assert regret["rejected_alerts"] == 2 and regret["rejected_returned"]["value"] == 0.5
     assert regret["not_known_yet"] == 2 and regret["kept_alerts"] == 0
+
+
+def test_before_the_horizon_of_an_alert_has_passed_no_rejected_household_is_a_regret(tmp_path: Path) -> None:
+    """The register ends in August; A fell in July, B and C have not, and nobody knows yet whether they will."""
+    records = {"A": [150.0] * 6 + [50.0] * 2, "B": [150.0] * 8, "C": [150.0] * 8}
+    register = make_register(
+        tmp_path / "register",
+        records=pd.concat([monthly(h, "2024-01", welfare) for h, welfare in records.items()], ignore_index=True),
+    )
+    [county] = register.counties
+    store = Decisions.open(tmp_path / "decisions.db")
+    for household in records:
+        store.record(decision(household, county_id=county, action="reject", reason="income_secure", note="sold a cow"))
+    outcomes = outcomes_of(register, store.table(), Label(name="below_line"), AtRisk())
+    regret = oversight(store.table(), store.rules, outcomes)["regret"]["return"]
+    assert (regret["rejected_alerts"], regret["not_known_yet"]) == (0, 3)
+    assert regret["rejected_returned"]["value"] is None
