@@ -242,8 +242,8 @@ def _welfare(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run) 
 def _fairness(
     model: RiskModel, register: Register | None, seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray, run: Run
 ) -> dict[str, Any]:
-    place = ["village_id"] if "village_id" in seen else []
-    rows = seen[["household_id", *place, "as_of", "listed", "outcome", "risk"]].copy()
+    place = [c for c in PLACES if c in seen]
+    rows = seen[["household_id", "county_id", *place, "as_of", "listed", "outcome", "risk"]].copy()
     if model.explains:
         rows["verdict"] = pd.Series(np.nan, index=rows.index, dtype=object)
         rows.loc[rows["listed"], "verdict"] = verdicts_of(model, frame.iloc[at[rows["listed"].to_numpy()]])

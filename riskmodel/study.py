@@ -17,7 +17,7 @@ import pandas as pd
 
 from riskmodel.assessment import assess
 from riskmodel.cohort.cohorts import Cohorts
-from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds
+from riskmodel.cohort.splits import Fold, embargo_months, rows_of, temporal_folds, told_rows
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Interval, drawn_together
 from riskmodel.evaluation.leakage import Finding, find_leaks, leak_table, stop_on
@@ -172,7 +172,7 @@ def train(
     scores = test.scores
 
     say("final model")
-    final_rows = np.flatnonzero(frame["outcome"].notna())
+    final_rows = np.flatnonzero(told_rows(frame))
     model = trainer.final(final_rows)
     say("lists, fairness, misses")
     tested = trainer.bundled(test.fitted[run.register_model], train_rows)
@@ -249,11 +249,11 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
                 raise
             del splits[name]
             evidence.setdefault("folds_left_out", {})[name] = str(fault)
+    folds = [_told(f, frame["as_of"], *splits[f.name][0]) for f in folds if f.name in splits]
     falls = int(frame["outcome"].to_numpy()[splits[TEST][0][0]].sum())
     small = run.register_model is None and falls < run.choice.small_below
     run = run.model_copy(update={"register_model": settled(run, falls)})
     names = candidates(run, inputs) if run.register_model == AUTO else []
-    folds = [f for f in folds if f.name in splits]
     if len(folds) < 2 and not look:
         raise NotEnoughData(_no_fold(folds[-1], run, evidence.get("folds_left_out", {})))
     if run.split.household_disjoint:
@@ -322,7 +322,8 @@ def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dic
     first = month_number(model.evidence["trained_to"]) + embargo_months(run.label, cohorts.step_months)
     frame = cohorts.frame
     elsewhere = ~frame["county_id"].isin(model.evidence["data"].get("counties", frame["county_id"].unique()))
-    unseen = frame[(frame["as_of"] >= month_text(first)) | elsewhere].reset_index(drop=True)
+    told = frame["as_of"].isin(frame["as_of"][told_rows(frame)].unique())
+    unseen = frame[((frame["as_of"] >= month_text(first)) | elsewhere) & told].reset_index(drop=True)
     known = unseen[unseen["outcome"].notna()].reset_index(drop=True)
     if not 0 < known["outcome"].sum() < len(known):
         raise NotEnoughData(
@@ -342,6 +343,16 @@ def evaluate(model: RiskModel, cohorts: Cohorts, look: str | None = None) -> dic
         "metrics": _figures(metrics),
         "assessment": assess(model, seen, months, run),
     }
+
+
+def _told(fold: Fold, as_of: pd.Series, train: np.ndarray, test: np.ndarray) -> Fold:
+    """The fold with the months that its rows are of: those that were not told by then have none."""
+    of_train, of_test = (set(as_of.iloc[rows].unique()) for rows in (train, test))
+    return replace(
+        fold,
+        train=tuple(m for m in fold.train if month_text(m) in of_train),
+        test=tuple(m for m in fold.test if month_text(m) in of_test),
+    )
 
 
 def _no_fold(test: Fold, run: Run, left_out: Mapping[str, str]) -> str:

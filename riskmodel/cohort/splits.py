@@ -2,7 +2,7 @@
 
 A row may train a model that is tested from month T on only if its outcome lies at or before T and was known by the
 end of T. Both are checked: the first by arithmetic (as-of month + horizon, one step more where two assessments are
-asked for), the second row by row.
+asked for), the second row by row. A month of which hardly anything but the falls was known by then trains nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import pandas as pd
 from riskmodel.errors import NotEnoughData
 from riskmodel.months import as_of_day, month_number, month_text
 from riskmodel.settings import Cohorts, Label, Split
+
+LEAST_TOLD = 0.1
+"""Share of those not known to have fallen who are known not to have, from which on an as-of month counts."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def temporal_folds(months: Sequence[int], step: int, label: Label, split: Split)
 
 
 def rows_of(fold: Fold, as_of: pd.Series, outcome: pd.Series, known_at: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Row positions for training and for testing; rows without an outcome belong to neither.
+    """Row positions for training and for testing; rows without an outcome belong to neither, nor do those of months that
+    were not told (`told_rows`).
 
     Parameters
     ----------
@@ -132,11 +136,36 @@ def rows_of(fold: Fold, as_of: pd.Series, outcome: pd.Series, known_at: pd.Serie
     as_of, outcome, known_at
         Columns of the labels: as-of month (`YYYY-MM`), outcome, and the day on which it was known.
     """
-    known = outcome.notna().to_numpy()
+    labels = pd.DataFrame({"as_of": as_of, "outcome": outcome, "outcome_known_at": known_at})
     in_train = as_of.isin([month_text(m) for m in fold.train]).to_numpy()
-    in_time = (known_at <= pd.Timestamp(fold.known_by)).to_numpy()
     in_test = as_of.isin([month_text(m) for m in fold.test]).to_numpy()
-    return np.flatnonzero(known & in_train & in_time), np.flatnonzero(known & in_test)
+    return np.flatnonzero(in_train & told_rows(labels, fold.known_by)), np.flatnonzero(in_test & told_rows(labels))
+
+
+def told_rows(labels: pd.DataFrame, known_by: dt.date | None = None) -> np.ndarray:
+    """Whether the outcome of each row was known by a day, in a month that told more than its falls, shape (n,).
+
+    A fall is known with its record; that nobody fell, with the last record of the horizon. Before that has come all whose
+    outcome is known fell, and no weight can let them stand for the others (`censoring_weights`). So a month counts once it
+    is known of `LEAST_TOLD` of the others that they did not fall.
+
+    Parameters
+    ----------
+    labels
+        `as_of`, `outcome`, `outcome_known_at`, as given by `build_labels`.
+    known_by
+        By default all is known that ever will be.
+
+    >>> labels = pd.DataFrame({"as_of": ["2024-01"] * 2 + ["2024-07"] * 2, "outcome": [1.0, 0.0, 1.0, np.nan]})
+    >>> told_rows(labels).tolist()
+    [True, True, False, False]
+    """
+    known = labels["outcome"].notna()
+    if known_by is not None:
+        known &= labels["outcome_known_at"] <= pd.Timestamp(known_by)
+    fell = known & labels["outcome"].eq(1)
+    stayed, others = (rows.groupby(labels["as_of"]).transform("sum") for rows in (known & ~fell, ~fell))
+    return (known & (stayed >= LEAST_TOLD * others)).to_numpy(bool)
 
 
 def household_parts(households: np.ndarray, outcome: np.ndarray, parts: int, seed: int | Sequence[int]) -> np.ndarray:

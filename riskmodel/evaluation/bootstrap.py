@@ -13,6 +13,7 @@ from riskmodel.settings import Intervals
 from riskmodel.threads import one_thread
 
 _FEWEST_VILLAGES = 30
+_VILLAGE = ("county_id", "township_id", "village_id")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,17 @@ def drawn_together(frame: pd.DataFrame, intervals: Intervals) -> pd.Series:
     or a closed mine strikes a village, and households alone would make the intervals too narrow. With few villages
     percentile intervals are too narrow themselves.
 
+    Parameters
+    ----------
+    frame
+        `household_id`; `village_id` with the `county_id` and `township_id` that it lies in, where there are several:
+        villages of one name in two of them are two.
+
+    Returns
+    -------
+    pandas.Series
+        Household ids, or numbers of villages; `name` is `household_id` or `village_id`.
+
     Raises
     ------
     UsageError
@@ -126,13 +138,15 @@ def drawn_together(frame: pd.DataFrame, intervals: Intervals) -> pd.Series:
 
     >>> frame = pd.DataFrame({"household_id": ["a", "b"], "village_id": ["x", "x"]})
     >>> drawn_together(frame, Intervals()).tolist(), drawn_together(frame, Intervals(over="village")).tolist()
-    (['a', 'b'], ['x', 'x'])
+    (['a', 'b'], [0, 0])
     """
     known = "village_id" in frame and frame["village_id"].notna().all()
     if intervals.over == "village" and not known:
         raise UsageError("intervals.over asks for villages, and not every household's is known: take household.")
-    many = known and frame["village_id"].nunique() >= _FEWEST_VILLAGES
-    return frame["village_id" if intervals.over == "village" or (intervals.over == "auto" and many) else "household_id"]
+    if intervals.over == "household" or not known:
+        return frame["household_id"]
+    village = frame.groupby([c for c in _VILLAGE if c in frame], dropna=False).ngroup().rename("village_id")
+    return village if intervals.over == "village" or village.nunique() >= _FEWEST_VILLAGES else frame["household_id"]
 
 
 def household_codes(households: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:

@@ -23,8 +23,8 @@ FIGURES = (
 )  # fmt: skip
 
 
-def clopper_pearson_upper(events: int, n: int, level: float = 0.95) -> float:
-    """One-sided upper bound of a share (Clopper & Pearson 1934).
+def clopper_pearson_upper(events: float, n: float, level: float = 0.95) -> float:
+    """One-sided upper bound of a share (Clopper & Pearson 1934); counts may be effective ones, and no whole numbers.
 
     >>> round(clopper_pearson_upper(0, 300), 4)
     0.0099
@@ -32,7 +32,7 @@ def clopper_pearson_upper(events: int, n: int, level: float = 0.95) -> float:
     return 1.0 if events >= n else float(beta.ppf(level, events + 1, n - events))
 
 
-def clopper_pearson_lower(events: int, n: int, level: float = 0.95) -> float:
+def clopper_pearson_lower(events: float, n: float, level: float = 0.95) -> float:
     """One-sided lower bound of a share.
 
     >>> round(clopper_pearson_lower(95, 100), 3)

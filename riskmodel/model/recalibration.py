@@ -9,7 +9,7 @@ import pandas as pd
 
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.labels import censoring_weights
-from riskmodel.cohort.splits import embargo_months
+from riskmodel.cohort.splits import embargo_months, told_rows
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
@@ -105,8 +105,9 @@ def _usable(
     now = month_number(as_of or cohorts.register.get("last_as_of", recorded))
     frame = cohorts.frame
     number = frame["as_of"].map({m: month_number(m) for m in frame["as_of"].unique()}).to_numpy()
-    weight = censoring_weights(cohorts.labels, label.horizon_months, as_of_day(now, step)).to_numpy()
-    usable = (weight > 0) & (number >= first) & (number + gap <= min(now, month_number(recorded)))
+    day = as_of_day(now, step)
+    weight = censoring_weights(cohorts.labels, label.horizon_months, day).to_numpy()
+    usable = told_rows(frame, day) & (number >= first) & (number + gap <= min(now, month_number(recorded)))
     if not usable.any():
         raise NotEnoughData(
             f"no month from {month_text(first)} on has a whole horizon known by {month_text(now)}: wait, or give "

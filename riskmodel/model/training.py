@@ -13,7 +13,7 @@ import pandas as pd
 from riskmodel.cohort.cohorts import Cohorts
 from riskmodel.cohort.inputs import Inputs
 from riskmodel.cohort.labels import censoring_weights
-from riskmodel.cohort.splits import embargo_months, household_parts
+from riskmodel.cohort.splits import embargo_months, household_parts, told_rows
 from riskmodel.errors import NotEnoughData, UsageError
 from riskmodel.evaluation.bootstrap import Resampled, drawn_together, resample
 from riskmodel.evaluation.metrics import Scored, competing
@@ -50,7 +50,7 @@ def fit_model(cohorts: Cohorts, run: Run | None = None) -> RiskModel:
     if run.register_model == AUTO:
         raise UsageError("fit_model compares nothing, so it cannot choose: name the model (register_model), or use train.")
     run = run.model_copy(update={"register_model": run.register_model or RICH})
-    rows = np.flatnonzero(cohorts.frame["outcome"].notna())
+    rows = np.flatnonzero(told_rows(cohorts.frame))
     enough_outcomes(cohorts.frame["outcome"].to_numpy()[rows], "training")
     return Trainer(cohorts, run, model_inputs(cohorts, run)).final(rows)
 

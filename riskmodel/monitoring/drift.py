@@ -27,7 +27,7 @@ import pandas as pd
 from riskmodel.alerts.scoring import score_county
 from riskmodel.catalogue.catalogue import Feature, in_order
 from riskmodel.cohort.labels import build_labels, censoring_weights
-from riskmodel.cohort.splits import embargo_months
+from riskmodel.cohort.splits import embargo_months, told_rows
 from riskmodel.engine import engine, known_first, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
@@ -125,7 +125,7 @@ def report_drift(asked: Asked) -> Found:
     elif told:
         tests += _of_model(asked, notes)
     tests += _of_causes(asked, notes)
-    check = _calibration(asked, notes)
+    check = _calibration(asked, late, notes)
     limits = _limits([test.check for test in tests] + [RATIO] * (check is not None), asked.rules.drift.false_alarms)
     if check is not None:
         tests.append(_ratio(asked, *check, limits[False]))
@@ -632,8 +632,9 @@ def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
-def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.DataFrame] | None:
-    """The last month after training whose horizon is over: risks, what became of them, and their weight.
+def _calibration(asked: Asked, late: int, notes: list[tuple[str, str]]) -> tuple[int, pd.DataFrame] | None:
+    """The last month after training whose horizon is over and, where records come so many months late, told as a rule:
+    risks, what became of them, and their weight.
 
     A fall is known before it is known of others that they did not fall: where records come late, those whose outcome is
     known fell more often than all. Censoring weights let them stand for all.
@@ -642,7 +643,7 @@ def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.Da
     if model is None or "trained_to" not in model.evidence:
         return None
     gap = embargo_months(model.run.label, asked.register.step_months)
-    month = newest_told(asked, 0) - gap
+    month = newest_told(asked, late) - gap
     if month < month_number(model.evidence["trained_to"]) + gap:
         notes.append(_TOO_EARLY)
         return None
@@ -655,8 +656,7 @@ def _calibration(asked: Asked, notes: list[tuple[str, str]]) -> tuple[int, pd.Da
         notes.append(_TOO_EARLY)
         return None
     found["weight"] = censoring_weights(found, model.run.label.horizon_months)
-    rows = risks.merge(found[["household_id", "outcome", "weight"]], on="household_id")
-    rows = rows[rows["outcome"].notna()]
+    rows = risks.merge(found.loc[told_rows(found), ["household_id", "outcome", "weight"]], on="household_id")
     if not len(rows):
         notes.append(_TOO_EARLY)
         return None

@@ -244,7 +244,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         FROM (SELECT *, lead(from_no) OVER (PARTITION BY household_id ORDER BY from_no) AS next_no FROM monitoring)
         LEFT JOIN watched USING (household_id) WHERE until_no IS NOT NULL;
         CREATE OR REPLACE TABLE listed AS
-        SELECT household_id, from_no, until_no IS NULL AS open, true AS came FROM monitoring
+        SELECT household_id, from_no, until_no IS NULL AS open, true AS came FROM every_spell
         """
     )
     months = f"CAST(coalesce(until_no, greatest({last}, from_no)) - from_no AS INTEGER)"
@@ -367,7 +367,8 @@ def _curves(counts: pd.DataFrame, hazard: bool = False) -> pd.DataFrame:
         table = table[(table.index > 0) | (table["observed"] > 0)]
         low, high = (curve.confidence_interval_.iloc[:, i].reindex(table.index) for i in (0, 1))
         survival = curve.survival_function_.iloc[:, 0].reindex(table.index)
-        made = pd.DataFrame({"months": table.index.astype(int), "at_risk": table["at_risk"].to_numpy(int)})
+        in_it = table["at_risk"] - table["entrance"].where(table.index > 0, 0)  # who enters at an age is at risk after it
+        made = pd.DataFrame({"months": table.index.astype(int), "at_risk": in_it.to_numpy(int)})
         made["ended" if not hazard else "entered"] = table["observed"].to_numpy(int)
         if hazard:
             made["share"] = made["entered"] / made["at_risk"]

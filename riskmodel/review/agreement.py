@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.evaluation.bootstrap import Interval, percentile_interval, resample
+from riskmodel.evaluation.calibration import design_effect
 from riskmodel.evaluation.verdicts import clopper_pearson_lower, clopper_pearson_upper
 from riskmodel.explain.causes import VERDICTS
 from riskmodel.review.decisions import KEY
@@ -135,8 +136,8 @@ def anchoring(decisions: pd.DataFrame) -> dict[str, Any]:
 def share_interval(event: pd.Series, households: pd.Series) -> Interval:
     """A share with its interval over households; not defined where there are no cases.
 
-    Where all cases have it, or none, every resample would say so: the interval is then that of Clopper and Pearson (1934)
-    for as many households.
+    That of Clopper and Pearson (1934), with the count of cases divided by the design effect of households (Rao & Scott
+    1992): it holds with a handful of cases that have it, and with none, where resamples of the households say too little.
 
     Parameters
     ----------
@@ -147,14 +148,11 @@ def share_interval(event: pd.Series, households: pd.Series) -> Interval:
     """
     if event.empty:
         return percentile_interval(float("nan"), [], _INTERVALS.level)
-    values, tail = event.to_numpy(float), (1 - _INTERVALS.level) / 2
-    count = int(households.nunique())
-    if not values.any():
-        return Interval(0.0, 0.0, clopper_pearson_upper(0, count, 1 - tail))
-    if values.all():
-        return Interval(1.0, clopper_pearson_lower(count, count, 1 - tail), 1.0)
-    found = resample({"": lambda w: {"": float(np.average(values, weights=w))}}, households, _INTERVALS, _SEED)
-    return found.intervals()[""][""]
+    values, level = event.to_numpy(float), (1 + _INTERVALS.level) / 2
+    share = float(values.mean())
+    cases = len(values) / design_effect(values, np.full(len(values), share), households)
+    had = share * cases
+    return Interval(share, clopper_pearson_lower(had, cases, level), clopper_pearson_upper(had, cases, level))
 
 
 def _causes(decisions: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from riskmodel.cohort.labels import build_labels
+from riskmodel.cohort.splits import told_rows
 from riskmodel.months import month_number
 from riskmodel.register import Register
 from riskmodel.review.agreement import anchoring, between_reviewers, share_interval, with_model
@@ -27,7 +28,7 @@ def outcomes_of(register: Register, decisions: pd.DataFrame, label: Label, at_ri
     """What happened to the households that were decided on: `as_of, county_id, household_id, outcome`.
 
     `outcome` is 1.0 where the household returned within the horizon, 0.0 where it was seen through it and did not, and
-    missing where that is not known yet.
+    missing where that is not known yet, and of months of which hardly anything but the falls is (`told_rows`).
     """
     asked = decisions[_BY].drop_duplicates()
     counties = sorted(set(asked["county_id"]) & set(register.counties))
@@ -35,6 +36,7 @@ def outcomes_of(register: Register, decisions: pd.DataFrame, label: Label, at_ri
     if not counties:
         return asked.assign(outcome=float("nan"))
     labels = build_labels(register, months, label, at_risk, counties=counties)
+    labels["outcome"] = labels["outcome"].where(told_rows(labels))
     return asked.merge(labels[[*_BY, "outcome"]], on=_BY, how="left").reset_index(drop=True)
 
 

@@ -66,8 +66,26 @@ def test_a_missing_outcome_neither_trains_nor_tests() -> None:
     fold = temporal_folds([START, START + 12], 1, Label(), Split(folds=0))[-1]
     as_of = pd.Series([month_text(START)] * 2 + [month_text(START + 12)] * 2)
     known = pd.Series([pd.Timestamp("2015-09-01"), pd.NaT, pd.Timestamp("2016-09-01"), pd.NaT])
-    train, test = rows_of(fold, as_of, pd.Series([1.0, np.nan, 0.0, np.nan]), known)
+    train, test = rows_of(fold, as_of, pd.Series([0.0, np.nan, 0.0, np.nan]), known)
     assert (train.tolist(), test.tolist()) == ([0], [2])
+
+
+def test_a_month_of_which_only_the_falls_were_known_in_time_does_not_train() -> None:
+    """The horizon ends in the month in which the test begins, and its records come in the month after it."""
+    label, month = Label(horizon_months=6, assessments=1), month_text
+    fold = temporal_folds([START, START + 3, START + 9], 1, label, Split(folds=0))[-1]
+    as_of = pd.Series([month(START)] * 3 + [month(START + 3)] * 3 + [month(START + 9)] * 2)
+    known = pd.to_datetime(["2015-06-20", "2015-08-20", "2015-08-20", "2015-09-20", "2015-11-20", "2015-11-20",
+                            "2016-01-20", "2016-05-20"])  # fmt: skip
+    train, test = rows_of(fold, as_of, pd.Series([1.0, 0, 0, 1, 0, 0, 1, 0]), pd.Series(known))
+    assert (train.tolist(), test.tolist()) == ([0, 1, 2], [6, 7])
+
+
+def test_a_month_whose_horizon_is_not_over_does_not_test() -> None:
+    fold = temporal_folds([START, START + 12, START + 18], 1, Label(), Split(test_from="2016-01", folds=0))[-1]
+    as_of = pd.Series([month_text(START + 12)] * 2 + [month_text(START + 18)] * 2)
+    test = rows_of(fold, as_of, pd.Series([1.0, 0.0, 1.0, np.nan]), pd.Series(pd.NaT, range(4)))[1]
+    assert test.tolist() == [0, 1], "who fell is known before the others are, and alone would make a list of falls"
 
 
 def test_a_register_that_is_too_short_says_so() -> None:

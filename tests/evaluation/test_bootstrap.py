@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from riskmodel.errors import UsageError
-from riskmodel.evaluation.bootstrap import resample
+from riskmodel.evaluation.bootstrap import drawn_together, resample
 from riskmodel.evaluation.metrics import Scored, with_intervals
 from riskmodel.settings import Capacity, Intervals
 
@@ -76,3 +76,13 @@ def test_500_resamples_of_25000_rows_take_less_than_a_minute() -> None:
     start = time.perf_counter()
     resample({"m": scored.metrics}, generator.integers(0, 9000, 25_000), Intervals(replicates=500), 1)
     assert time.perf_counter() - start < 60
+
+
+def test_villages_of_one_name_in_two_townships_are_drawn_apart() -> None:
+    """Ten names in each of four townships are forty villages, enough to draw; ten would not be."""
+    rows = pd.DataFrame({"household_id": [f"{i:03}" for i in range(80)], "county_id": "k"})
+    rows = rows.assign(township_id=[f"t{i % 4}" for i in range(80)], village_id=[f"v{i // 4 % 10}" for i in range(80)])
+    drawn = drawn_together(rows, Intervals())
+    assert (drawn.name, drawn.nunique()) == ("village_id", 40)
+    assert rows.groupby(drawn)[["township_id", "village_id"]].nunique().eq(1).all(axis=None)
+    assert drawn_together(rows.drop(columns="township_id"), Intervals()).name == "household_id"

@@ -219,6 +219,22 @@ def test_where_books_come_late_nobody_of_the_last_closed_horizon_is_left_out(tmp
     assert (found["rows"], found["events"]) == (len(closed), closed["outcome"].sum())
 
 
+def test_a_closed_horizon_of_which_only_the_falls_are_known_yet_does_not_count(tmp_path: Path, model: RiskModel) -> None:
+    """One assessment, every record twenty days late: in December those that end the horizon of September are not in."""
+    register = make_register(tmp_path, lag_days=20, records=steady_incomes(500, 60))
+    once = RUN.model_copy(update={"label": Label(horizon_months=3, assessments=1)})
+    months = Months(every_months=1, first="2023-01", last="2024-06")
+    cohorts = build_cohorts(register, label=once.label, at_risk=once.at_risk, months=months)
+    asked = dataclasses.replace(model, run=once)
+    found = recalibrate(asked, cohorts, as_of="2023-12").evidence["recalibrated"]
+    assert found["months"] == ["2023-01", "2023-08"]
+    closed = cohorts.frame[cohorts.frame["as_of"] <= "2023-08"]
+    assert (found["rows"], found["events"]) == (closed["outcome"].count(), closed["outcome"].sum())
+    at_once = make_register(tmp_path / "at_once", records=steady_incomes(500, 60))
+    cohorts = build_cohorts(at_once, label=once.label, at_risk=once.at_risk, months=months)
+    assert recalibrate(asked, cohorts, as_of="2023-12").evidence["recalibrated"]["months"] == ["2023-01", "2023-09"]
+
+
 def test_a_recalibrated_model_comes_back_from_disk(tmp_path: Path, cohorts: Cohorts, model: RiskModel) -> None:
     new = recalibrate(model, cohorts, as_of=NOW)
     new.save(tmp_path / "model")

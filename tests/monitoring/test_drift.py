@@ -24,7 +24,7 @@ from riskmodel.errors import DriftFound, UsageError
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring import drift
 from riskmodel.monitoring.drift import _calibration, _ratio, _scores_and_features, report_drift
-from riskmodel.monitoring.known import no_records_yet
+from riskmodel.monitoring.known import no_records_yet, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
@@ -32,7 +32,7 @@ from riskmodel.monitoring.writing import words_of
 from riskmodel.months import month_number
 from riskmodel.register import Register, ingest
 from riskmodel.settings import find_config
-from riskmodel.simulation import simulate
+from riskmodel.simulation import simulate, simulate_tables
 from tests.cohort.registers import make_register
 from tests.county import AS_OF, County
 
@@ -355,7 +355,7 @@ def test_falls_that_are_known_before_the_rest_raise_no_rate(county: County, tmp_
     model = replace(model, evidence={**model.evidence, "trained_to": "2021-08"})
     raw, told, later = [], [], []
     for as_of in range(month_number("2022-12"), month_number("2023-06")):
-        month, rows = _calibration(Asked(register, as_of, Rules(), (), model), [])
+        month, rows = _calibration(Asked(register, as_of, Rules(), (), model), 0, [])
         of_all = build_labels(register, [month], model.run.label, model.run.at_risk)["outcome"]
         assert len(rows) < of_all.notna().sum(), "some outcomes are known later"
         raw.append(rows["outcome"].mean())
@@ -363,6 +363,22 @@ def test_falls_that_are_known_before_the_rest_raise_no_rate(county: County, tmp_
         later.append(of_all.mean())
     assert np.mean(raw) > 1.05 * np.mean(later)
     assert np.mean(told) == pytest.approx(np.mean(later), rel=0.03)
+
+
+def test_a_month_of_which_only_the_falls_are_known_is_no_sign_of_too_low_risks(county: County, tmp_path: Path) -> None:
+    """One assessment, every record twenty days late: the horizon that ends with the month of the report is not told yet."""
+    source = simulate_tables(households=500, months=36, seed=5, with_truth=False)
+    kept = {"records", "households", "lines"}
+    tables = {name: rows.drop(columns="known_at", errors="ignore") for name, rows in source.items() if name in kept}
+    register = make_register(tmp_path, lag_days=20, **tables)
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    once = model.run.model_copy(update={"label": model.run.label.model_copy(update={"assessments": 1})})
+    model = replace(model, run=once, evidence={**model.evidence, "trained_to": "2022-06"})
+    asked = Asked(register, month_number("2023-10"), Rules(), (), model)
+    month, rows = _calibration(asked, reported_late(asked), [])
+    of_all = build_labels(register, [month], once.label, once.at_risk)["outcome"]
+    assert month == month_number("2023-03")
+    assert rows["outcome"].mean() == pytest.approx(of_all.mean(), rel=0.05)
 
 
 @pytest.mark.parametrize(("until", "alarms"), [("2023-11", 1), ("2023-12", 0), ("2024-01", 0)])

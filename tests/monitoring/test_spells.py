@@ -93,6 +93,30 @@ def test_who_was_monitored_before_the_register_begins_enters_again(tmp_path: Pat
     assert rates.loc["again", ["households", "at_risk", "entered"]].tolist() == [2, 6 + 14 + 23, 1]
 
 
+def test_an_entry_that_ended_before_the_register_begins_is_one_of_frequent_entries(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002", "003")])
+    spells = ledger(
+        ("001", "2021-02-01", "2021-06-01"), ("001", "2022-07-01", "2022-10-01"), ("002", "2020-11-01", "2021-06-01"),
+        ("002", "2022-07-01", None), ("003", "2022-05-01", None),
+    )  # fmt: skip
+    often = report(make_register(tmp_path, records=records, spells=spells)).tables["frequent_entries"]
+    assert often[["household_id", "entries"]].to_numpy().tolist() == [["001", 2]], "of 002 the first lies 37 months back"
+
+
+def test_the_share_left_is_told_by_those_at_risk_beside_it_where_spells_began_before_the_register(tmp_path: Path) -> None:
+    """001 and 002 are known from their third month on; 003 ended in its third month, 001 in its fourth."""
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002", "003", "004")])
+    spells = ledger(
+        ("001", "2021-10-01", "2022-02-01"), ("002", "2021-10-01", "2022-09-01"), ("003", "2022-03-01", "2022-06-01"),
+        ("004", "2022-03-01", None),
+    )  # fmt: skip
+    found = report(make_register(tmp_path, records=records, spells=spells)).tables["durations"]
+    curve = kept(found, kind="monitoring", entry="all").set_index("months")
+    assert curve.loc[[3, 4], ["at_risk", "ended"]].to_numpy().tolist() == [[2, 1], [3, 1]]
+    share = (1 - curve["ended"] / curve["at_risk"]).cumprod()
+    np.testing.assert_allclose(share[curve["at_risk"] > 0], curve["share"][curve["at_risk"] > 0])
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_who_stays_out_is_followed_as_long_as_who_comes_back(tmp_path: Path, step: int) -> None:
     """001 to 003 left in October, 003 came back in December; no record of November or December is known yet."""

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 from sklearn.metrics import cohen_kappa_score
 
 from riskmodel.explain.causes import VERDICTS
@@ -81,7 +82,7 @@ def test_two_reviewers_are_held_against_each_other_by_their_first_views() -> Non
     decided += [("15", "Wang", "rejected"), ("15", "Wang", "objective"), ("0", "Zhao", "mixed"), ("16", "Wang", "deferred")]
     found = between_reviewers(table(*decided))
     assert found["alerts"] == 16 and found["agreement"]["value"] == 15 / 16
-    assert found["agreement"]["low"] < 15 / 16 < found["agreement"]["high"] == 1
+    assert found["agreement"]["low"] < 15 / 16 < found["agreement"]["high"] < 1
 
 
 def test_rejected_alerts_say_nothing_of_the_cause() -> None:
@@ -157,3 +158,40 @@ def test_a_rejected_household_that_fell_is_a_regret_once_the_register_knows(tmp_
     regret = oversight(store.table(), store.rules, outcomes)["regret"]["return"]
     assert regret["rejected_alerts"] == 2 and regret["rejected_returned"]["value"] == 0.5
     assert regret["not_known_yet"] == 2 and regret["kept_alerts"] == 0
+
+
+def test_before_the_horizon_of_an_alert_has_passed_no_rejected_household_is_a_regret(tmp_path: Path) -> None:
+    """The register ends in August; A fell in July, B and C have not, and nobody knows yet whether they will."""
+    records = {"A": [150.0] * 6 + [50.0] * 2, "B": [150.0] * 8, "C": [150.0] * 8}
+    register = make_register(
+        tmp_path / "register",
+        records=pd.concat([monthly(h, "2024-01", welfare) for h, welfare in records.items()], ignore_index=True),
+    )
+    [county] = register.counties
+    store = Decisions.open(tmp_path / "decisions.db")
+    for household in records:
+        store.record(decision(household, county_id=county, action="reject", reason="income_secure", note="sold a cow"))
+    outcomes = outcomes_of(register, store.table(), Label(name="below_line"), AtRisk())
+    regret = oversight(store.table(), store.rules, outcomes)["regret"]["return"]
+    assert (regret["rejected_alerts"], regret["not_known_yet"]) == (0, 3)
+    assert regret["rejected_returned"]["value"] is None
+
+
+def test_one_falsely_called_subjective_bounds_the_rate_no_closer_than_none_does() -> None:
+    households = pd.Series([str(n) for n in range(28)])
+    none, one = (share_interval(pd.Series(range(28)) < few, households) for few in (0, 1))
+    assert one.high > none.high
+    assert (one.low, one.high) == pytest.approx((beta.ppf(0.025, 1, 28), beta.ppf(0.975, 2, 27)))
+    twice = pd.concat([households, households])
+    again = share_interval(pd.concat([pd.Series(range(28)) < 1] * 2), twice)
+    assert (again.low, again.high) == pytest.approx((one.low, one.high)), "the same household twice is one case"
+
+
+def test_the_interval_of_a_rare_share_holds_it_where_households_have_two_alerts() -> None:
+    generator, held = np.random.default_rng(1), []
+    households = pd.Series(np.repeat([str(n) for n in range(30)], 2))
+    for _ in range(300):
+        drawn = np.where(generator.random(60) < 0.5, np.repeat(generator.random(30), 2), generator.random(60))
+        found = share_interval(pd.Series(drawn < 0.06), households)
+        held.append(found.low <= 0.06 <= found.high)
+    assert np.mean(held) >= 0.94
