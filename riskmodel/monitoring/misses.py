@@ -41,7 +41,7 @@ from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import list_ends
 from riskmodel.evaluation.disclosure import shown, shown_in_table
-from riskmodel.evaluation.metrics import wilson
+from riskmodel.evaluation.metrics import share_of_known, wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
 from riskmodel.monitoring.known import newest_told, not_unverified, reported_late
@@ -153,8 +153,8 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     returned = scores["outcome"].eq(1)
     listed, found = int(scores["listed"].sum()), int((returned & scores["listed"]).sum())
     unknown = int((scores["listed"] & ~known).sum())
-    weight = scores["weight"].where(known & scores["listed"], 0.0)
-    low, high = (found / listed, (found + unknown) / listed) if listed else (np.nan, np.nan)
+    on_list = scores[scores["listed"]]
+    share, low, high = share_of_known(on_list["outcome"].to_numpy(float), on_list["weight"].to_numpy(float))
     scores["miss"] = np.select(
         [known & returned & ~scores["listed"], known & ~returned & scores["listed"]], [MISSED, FALSE], ""
     )
@@ -169,7 +169,7 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         "found": found,
         MISSED: int(scores["miss"].eq(MISSED).sum()),
         FALSE: int(scores["miss"].eq(FALSE).sum()),
-        "found_share": float(np.clip(weight[returned].sum() / weight.sum(), low, high)) if weight.any() else np.nan,
+        "found_share": share,
         "found_share_low": low,
         "found_share_high": high,
     }
