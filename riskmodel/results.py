@@ -112,7 +112,8 @@ def evaluate_model(
     step("model")
     model = load_model(uri, tracking_uri)
     checked_to_keep(uri, tracking_uri)
-    here = model.run.model_copy(update={"machine": Machine()})
+    to_the_end = model.run.cohorts.model_copy(update={"last": None})  # which ended the months of the training, not these
+    here = model.run.model_copy(update={"machine": Machine(), "cohorts": to_the_end})
     cohorts = _cohorts_of(here, Register.open(register_path), step, catalogue=model.catalogue)
     step("lists, fairness, misses")
     evaluation = {"model": uri, **evaluate(model, cohorts, look)}

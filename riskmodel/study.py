@@ -242,8 +242,8 @@ def compare_over_time(cohorts: Cohorts, run: Run, *, look: str | None = None, pr
     evidence: dict[str, Any] = {}
     for name, [(train_rows, test_rows)] in list(splits.items()):
         try:
-            enough_outcomes(frame["outcome"].to_numpy()[train_rows], f"{name}: training")
-            enough_outcomes(frame["outcome"].to_numpy()[test_rows], f"{name}: test")
+            enough_outcomes(frame["outcome"].to_numpy()[train_rows], "training" if name == TEST else f"{name}: training")
+            enough_outcomes(frame["outcome"].to_numpy()[test_rows], "test" if name == TEST else f"{name}: test")
         except NotEnoughData as fault:
             if name == TEST:
                 raise

@@ -27,6 +27,7 @@ from riskmodel.model.champion import against_champion
 from riskmodel.model.tracking import later_evaluations, load_model, promote, promotion_of, standing_of
 from riskmodel.months import month_text
 from riskmodel.register import Register, ingest
+from riskmodel.results import evaluate_model
 from riskmodel.settings import LeakGates, find_config
 from riskmodel.simulation import simulate
 from riskmodel.study import compare_over_time, evaluate
@@ -238,6 +239,20 @@ def test_a_model_is_judged_on_a_county_that_it_has_not_seen(county: County, tmp_
     later = later_evaluations(uri, county.tracking.uri)
     assert [one["looks"]["this"]["reason"] for one in later] == ["another county"]
     assert "another county" in model_card(load_model(uri, county.tracking.uri), later=later)
+
+
+def test_a_model_is_judged_on_months_after_the_last_that_its_run_named(county: County, tmp_path: Path) -> None:
+    """The run ended its cohorts with September; the register goes on, and nobody has to wait for more of it."""
+    run = county.run.model_copy(
+        update={
+            "cohorts": county.run.cohorts.model_copy(update={"last": "2022-09"}),
+            "split": county.run.split.model_copy(update={"ledger": str(tmp_path / "looks.jsonl")}),
+        }
+    )
+    model = dataclasses.replace(county.study.model, run=run, evidence={**county.study.evidence, "trained_to": "2022-09"})
+    model.save(tmp_path / "model")
+    found = evaluate_model(str(tmp_path / "model"), county.register, "later months", None, None, lambda what: None)
+    assert found["assessment"]["months"] == ["2023-06"], "seven months after September at the earliest"
 
 
 def test_a_run_is_compared_at_several_horizons_in_one_command(county: County, tmp_path: Path) -> None:

@@ -253,33 +253,32 @@ def read_capacity(text: str | Path | int | None) -> Capacity:
 
 
 def on_list(scores: Scores, capacity: Capacity = None) -> np.ndarray:
-    """Who is on a list: the highest risks of each county, with the floors of the run where its capacity is taken."""
-    counties = scores.frame["county_id"]
-    at_risk = counties.value_counts()
-    if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(at_risk.index))):
-        raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
-    rooms = {county: room(capacity, scores.model, county, size) for county, size in at_risk.items()}
-    by_rank = scores.frame["rank"].to_numpy() <= counties.map(rooms).to_numpy(float)
-    floors = _floors(scores, capacity)
-    if not floors:
-        return by_rank
-    return nested_lists(scores.frame.join(scores.places), scores.model.run.capacity, **floors).notna().to_numpy()
+    """Who is on a list: the highest risks of each county, with the floors of the run."""
+    rooms = _rooms(scores, capacity)
+    floors = scores.model.run.capacity.floors
+    if not any(floors.values()):
+        return scores.frame["rank"].to_numpy() <= scores.frame["county_id"].map(rooms).to_numpy(float)
+    return nested_lists(scores.frame.join(scores.places), rooms, **floors).notna().to_numpy()
 
 
 def lowered_floors(scores: Scores, capacity: Capacity = None) -> pd.DataFrame:
-    """Counties whose visits do not suffice for the floors of the run, with the floors that their list keeps."""
-    floors = _floors(scores, capacity)
-    if not floors:
+    """Counties whose visits do not suffice for the floors of the run, with the floors that their list keeps; a county
+    without visits has no list."""
+    floors = scores.model.run.capacity.floors
+    if not any(floors.values()):
         return pd.DataFrame()
     rows = scores.frame[["household_id", "county_id"]].join(scores.places)
-    kept = floors_within(rows, scores.model.run.capacity, **floors)
-    return kept[(kept[list(floors)] < pd.Series(floors)).any(axis=1)].reset_index(drop=True)
+    kept = floors_within(rows, _rooms(scores, capacity), **floors)
+    lower = (kept[list(floors)] < pd.Series(floors)).any(axis=1) & kept["visits"].gt(0)
+    return kept[lower].reset_index(drop=True)
 
 
-def _floors(scores: Scores, capacity: Capacity) -> dict[str, int]:
-    """The floors of the run, which hold where its capacity is taken."""
-    floors = scores.model.run.capacity.floors
-    return floors if capacity is None and any(floors.values()) else {}
+def _rooms(scores: Scores, capacity: Capacity) -> dict[str, int]:
+    """Visits of each county with somebody at risk."""
+    at_risk = scores.frame["county_id"].value_counts()
+    if isinstance(capacity, Mapping) and (unknown := sorted(set(capacity) - set(at_risk.index))):
+        raise UsageError(f"capacity names county {unknown[0]!r}, which has nobody at risk in the register.")
+    return {county: int(room(capacity, scores.model, county, size)) for county, size in at_risk.items()}
 
 
 def _leading(drivers: pd.DataFrame, effect: pd.DataFrame) -> pd.DataFrame:

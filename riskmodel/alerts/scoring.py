@@ -167,12 +167,11 @@ def score_county(
             yield frame.iloc[np.flatnonzero(found & ~out)]
 
     most = int(room(capacity, model, county, register.rows("households", county)))
-    floors = model.run.capacity if capacity is None else None
     done, highest = 0, np.zeros(0)
     with ThreadPoolExecutor(1) as beside:
         for frame, risk in _with_risks(model, at_risk(), beside):
             highest = np.sort(np.r_[highest, risk])[::-1][:most]
-            rows = _can_be_listed(frame, risk, highest[-1] if len(highest) else np.inf, floors)
+            rows = _can_be_listed(frame, risk, highest[-1] if len(highest) else np.inf, model.run.capacity.floors)
             scored.append(frame[["household_id", "as_of", *(c for c in PLACES if c in frame)]].assign(risk=risk))
             kept.append(rows + done)
             tables.append(frame.iloc[rows])
@@ -231,11 +230,11 @@ def room(capacity: Capacity, model: RiskModel, county: str, at_risk: int) -> flo
     return int(capacity)
 
 
-def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: object) -> np.ndarray:
+def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: Mapping[str, int]) -> np.ndarray:
     """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
     wanted = risk >= least
     for name in ("township", "village"):
-        floor, within = getattr(floors, f"{name}_floor", 0), [c for c in WITHIN[name] if c in frame]
+        floor, within = floors[f"{name}_floor"], [c for c in WITHIN[name] if c in frame]
         if floor and f"{name}_id" in within:
             area = frame.groupby(within, sort=False, dropna=False).ngroup().to_numpy()
             scores = pd.DataFrame({"household_id": frame["household_id"].to_numpy(), "county_id": area, "risk": risk})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,11 +19,13 @@ LEVELS = ("village", "township", "county")
 WITHIN = MappingProxyType({"village": ("township_id", "village_id"), "township": ("township_id",), "county": ()})
 """Columns that tell one such place of a county from another: two townships may each have a village of the same name."""
 REASONS = ("tier", "driver_1", "last_event")
+Room = Capacity | Mapping[str, int]
+"""Visits per county and month: one rule for all counties, or a number by county; a county that is not named has none."""
 
 
 def nested_lists(
     scores: pd.DataFrame,
-    capacity: Capacity,
+    capacity: Room,
     *,
     township_floor: int = 0,
     village_floor: int = 0,
@@ -43,7 +45,7 @@ def nested_lists(
         One row per household and as-of month: `household_id, county_id, risk`; `township_id` and `village_id` where
         their floor is above 0; `as_of` where there are several months. A list per county and month.
     capacity
-        Total per county and month: a number, or a share of those at risk (rounded up).
+        Total per county and month: a number, a share of those at risk (rounded up), or a number by county.
     township_floor, village_floor
         Visits guaranteed to each township and each village with somebody at risk.
     first
@@ -84,9 +86,7 @@ def nested_lists(
     return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
 
 
-def floors_within(
-    scores: pd.DataFrame, capacity: Capacity, *, township_floor: int = 0, village_floor: int = 0
-) -> pd.DataFrame:
+def floors_within(scores: pd.DataFrame, capacity: Room, *, township_floor: int = 0, village_floor: int = 0) -> pd.DataFrame:
     """The floors that each list can keep: lowered where they need more visits than its county has.
 
     Villages come first, as they do on the list: their floor is the largest, up to the one asked for, that the visits of the
@@ -133,7 +133,7 @@ class _Lists:
     floors: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, scores: pd.DataFrame, capacity: Capacity, floors: dict[str, int]) -> _Lists:
+    def of(cls, scores: pd.DataFrame, capacity: Room, floors: dict[str, int]) -> _Lists:
         asked = {name: floor for name, floor in floors.items() if floor}
         _need(scores, ["household_id", "county_id", *(f"{name}_id" for name in asked)])
         if min(floors.values()) < 0:
@@ -141,7 +141,12 @@ class _Lists:
         keys = _list_keys(scores)
         county = scores.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
         size = np.bincount(county)
-        room = np.minimum(capacity.number, size) if capacity.number else np.ceil(capacity.share * size - 1e-9).astype(int)
+        if isinstance(capacity, Mapping):
+            one = scores["county_id"].iloc[np.unique(county, return_index=True)[1]]
+            room = np.minimum([capacity.get(name, 0) for name in one], size)
+        else:
+            asked_for = capacity.number or np.ceil(capacity.share * size - 1e-9).astype(int)
+            room = np.minimum(asked_for, size)
         places = {name: _places(scores, keys, county, name) for name in asked}
         return cls(county, room, places, _lowered(places, asked, room))
 
@@ -194,7 +199,8 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
     listed
         Whether a household is on its list, shape (n,).
     capacity
-        The run's, with its floors. They count where they give this very list; else it was drawn without floors.
+        The run's, for its floors. They count where lists of this length with them are this very list; else it was drawn
+        without floors.
 
     Returns
     -------
@@ -211,7 +217,8 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
     by = pd.Series(np.where(listed, "county", None), index=scores.index, dtype="str")
     if any(capacity.floors.values()):
         with contextlib.suppress(UsageError):  # no places to draw it by
-            drawn = nested_lists(scores, capacity, **capacity.floors)
+            length = pd.Series(listed).groupby(scores["county_id"].to_numpy(object)).sum().to_dict()
+            drawn = nested_lists(scores, length, **capacity.floors)
             by = drawn if np.array_equal(drawn.notna(), listed) else by
     ends = np.full(len(scores), np.inf)
     for number, level in enumerate(LEVELS):

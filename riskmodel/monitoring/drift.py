@@ -42,7 +42,7 @@ from riskmodel.monitoring.known import (
 )
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules
-from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
+from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled, village_codes
 from riskmodel.monitoring.shifts import (
     beyond,
     bins_of,
@@ -636,9 +636,10 @@ def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
             continue
         frame = scores.features[["household_id", *(c for c in model.inputs if c in scores.features)]].copy()
         frame["risk"] = scores.frame["risk"].to_numpy(float)[scores.kept]
-        place = scores.places["village_id"].to_numpy(object)[scores.kept] if "village_id" in scores.places else None
-        frame["cluster"] = frame["household_id"] if place is None else pd.Series(place, index=frame.index)
-        frame["cluster"] = frame["cluster"].fillna(frame["household_id"])
+        frame["cluster"] = frame["household_id"]
+        if "village_id" in scores.places:
+            place = village_codes(scores.places)[scores.kept]
+            frame["cluster"] = frame["cluster"].where(place < 0, [f"{county}/{number}" for number in place])
         made.append(frame)
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 

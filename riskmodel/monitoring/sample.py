@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from riskmodel.evaluation.capacity import WITHIN
 from riskmodel.monitoring.known import drawn
 from riskmodel.monitoring.part import Asked
 from riskmodel.months import as_of_day, first_day, month_number
@@ -187,6 +188,17 @@ def _rows_of(
     return found
 
 
+def village_codes(homes: pd.DataFrame) -> np.ndarray:
+    """A number for the village of each household of a county, -1 where it is not on record; shape (n,).
+
+    >>> village_codes(pd.DataFrame({"township_id": ["a", "a", "b"], "village_id": ["x", None, "x"]})).tolist()
+    [0, -1, 2]
+    """
+    within = [c for c in WITHIN["village"] if c in homes]
+    code = homes.groupby(within, sort=False, dropna=False).ngroup().to_numpy()
+    return np.where(homes["village_id"].notna(), code, -1)
+
+
 def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, county: np.ndarray) -> np.ndarray:
     """Village of each household; the household itself where villages are fewer than a spread can be told from."""
     own = np.arange(len(ids))
@@ -199,11 +211,12 @@ def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, coun
         here = np.flatnonzero(county == number)
         if file is None or not len(here):
             continue
-        homes = pq.read_table(file, columns=["household_id", "village_id"], partitioning=None).to_pandas()
-        code, villages = pd.factorize(homes["village_id"])
+        columns = [c for c in ("household_id", *WITHIN["village"]) if c in register.columns("households")]
+        homes = pq.read_table(file, columns=columns, partitioning=None).to_pandas()
+        code = village_codes(homes)
         lived = pd.Series(code, index=homes["household_id"]).reindex(ids[here]).fillna(-1).to_numpy(int)
         cluster[here] = np.where(lived >= 0, lived + before, -1)
-        before += len(villages)
+        before += int(code.max(initial=-1)) + 1
     lost = cluster < 0
     cluster[lost] = before + np.arange(lost.sum())
     code, found = pd.factorize(cluster)

@@ -318,9 +318,17 @@ def _placed(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, ki
 
 
 def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> pd.DataFrame:
-    """Spells that ended too early, each with all that speaks for it."""
+    """Spells that ended too early, each with all that speaks for it; entries that overlap or touch end with the last."""
     open_known(connection, asked, "records", [county], "household_id IN (SELECT household_id FROM monitoring)")
     open_known(connection, asked, "spells", [county])
+    connection.execute(
+        """
+        CREATE TABLE whole_spells AS
+        SELECT s.* REPLACE (m.eliminated_on AS eliminated_on, m.mode AS elimination_mode)
+        FROM sorted_spells s JOIN monitoring m USING (household_id, identified_on);
+        CREATE OR REPLACE VIEW sorted_spells AS FROM whole_spells
+        """
+    )
     helped = asked.register.has("assistance")
     rules, soon = asked.rules.spells, "SELECT NULL, NULL, NULL WHERE false"
     first_help = "SELECT '' AS household_id, DATE '2000-01-01' AS identified_on, DATE '2000-01-01' AS began WHERE false"

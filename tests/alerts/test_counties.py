@@ -186,6 +186,27 @@ def test_floors_hold_in_the_batch_as_in_memory(district: tuple[Register, RiskMod
     assert set(features["village_id"]) == set(at_risk)
 
 
+def test_villages_keep_their_visits_where_the_month_has_a_capacity_of_its_own(
+    district: tuple[Register, RiskModel], tmp_path: Path
+) -> None:
+    register, model = district
+    room = model.run.capacity.model_copy(update={"number": 500, "share": None, "village_floor": 1})
+    model = replace(model, run=model.run.model_copy(update={"capacity": room}))
+    at_risk = score(register, model, AS_OF)
+    visits = at_risk.places["village_id"].groupby(at_risk.frame["county_id"]).nunique().to_dict()
+    most = max(visits.values())
+    for number, capacity in enumerate((most, visits)):
+        found = score_month(register, model, AS_OF, tmp_path / str(number), capacity=capacity, inputs={})
+        alerts, features = (pd.read_parquet(tmp_path / str(number) / f"{t}.parquet") for t in ("alerts", "features"))
+        assert alerts["county_id"].value_counts().to_dict() == (visits if number else dict.fromkeys(visits, most))
+        assert set(features["village_id"]) == set(at_risk.places["village_id"])
+        assert found["about"]["floors_lowered"] == []
+    named = {county: most for county in register.counties[1:]}
+    about = score_month(register, model, AS_OF, tmp_path / "named", capacity=named, inputs={})["about"]
+    assert about["floors_lowered"] == [], "a county without visits has no list"
+    assert set(pd.read_parquet(tmp_path / "named" / "alerts.parquet")["county_id"]) == set(named)
+
+
 def test_villages_of_one_name_in_two_townships_are_two_on_a_list_with_floors(county: County, tmp_path: Path) -> None:
     """Each keeps its visit, and its household's own facts stand beside it; whom a floor lists is to be visited."""
     source = {p.stem: pd.read_parquet(p) for p in (county.folder / "source").glob("*.parquet")}

@@ -27,6 +27,7 @@ from riskmodel.monitoring.drift import _calibration, _ratio, _scores_and_feature
 from riskmodel.monitoring.known import no_records_yet, reported_late
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules, Rules
+from riskmodel.monitoring.sample import sampled
 from riskmodel.monitoring.shifts import beyond, more_than_usual, shares_differ
 from riskmodel.monitoring.writing import words_of
 from riskmodel.months import month_number
@@ -379,6 +380,22 @@ def test_a_month_of_which_only_the_falls_are_known_is_no_sign_of_too_low_risks(c
     of_all = build_labels(register, [month], once.label, once.at_risk)["outcome"]
     assert month == month_number("2023-03")
     assert rows["outcome"].mean() == pytest.approx(of_all.mean(), rel=0.05)
+
+
+def test_villages_of_one_name_in_two_townships_are_two_whose_spread_tells_chance(tmp_path: Path) -> None:
+    """Four names in each of four townships: sixteen villages, where four would not suffice."""
+    rows = records()
+    ids = rows["household_id"].unique()
+    place = np.arange(len(ids))
+    homes = pd.DataFrame({"household_id": ids, "county_id": "k", "township_id": [f"t{n % 4}" for n in place]})
+    homes["village_id"] = [f"v{n // 4 % 4}" for n in place]
+    register = make_register(tmp_path, records=rows, households=homes)
+    sample = sampled(Asked(register, LAST, Rules()), [LAST], [])
+    lived = (
+        homes.set_index("household_id").loc[list(sample.households), ["township_id", "village_id"]].reset_index(drop=True)
+    )
+    assert len(np.unique(sample.cluster)) == 16
+    assert lived.groupby(sample.cluster).nunique().eq(1).all(axis=None)
 
 
 @pytest.mark.parametrize(("until", "alarms"), [("2023-11", 1), ("2023-12", 0), ("2024-01", 0)])

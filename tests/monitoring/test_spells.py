@@ -103,6 +103,21 @@ def test_an_entry_that_ended_before_the_register_begins_is_one_of_frequent_entri
     assert often[["household_id", "entries"]].to_numpy().tolist() == [["001", 2]], "of 002 the first lies 37 months back"
 
 
+def test_entries_that_overlap_are_held_against_the_check_rules_at_the_end_of_the_last(tmp_path: Path) -> None:
+    """001 was below the line when its first entry ended and not when it left; 002 the other way round."""
+    records = pd.concat([
+        monthly("001", "2022-01", [150, 150, 90] + [150] * 21), monthly("002", "2022-01", [150] * 8 + [90] + [150] * 15)
+    ])  # fmt: skip
+    spells = ledger(
+        ("001", "2022-01-10", "2022-03-31"), ("001", "2022-03-20", "2022-09-30"), ("002", "2022-01-10", "2022-03-31"),
+        ("002", "2022-03-31", "2022-09-30"),
+    )  # fmt: skip
+    rules = {"spells": {"early_exit_checks": ["removed_below_line"]}}
+    found = report(make_register(tmp_path, records=records, spells=spells), rules=rules).tables["removed_early"]
+    assert found["household_id"].tolist() == ["002"]
+    assert found[["identified_on", "eliminated_on"]].astype(str).to_numpy().tolist() == [["2022-01-10", "2022-09-30"]]
+
+
 def test_the_share_left_is_told_by_those_at_risk_beside_it_where_spells_began_before_the_register(tmp_path: Path) -> None:
     """001 and 002 are known from their third month on; 003 ended in its third month, 001 in its fourth."""
     records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002", "003", "004")])
