@@ -6,8 +6,12 @@ things, from the household itself, and from help by a known amount. Each run dra
 **hidden** (help does nothing, and a hidden cause drives help and income about as poverty does), and **hidden_more** (the
 hidden cause is stronger than anything known: the case that no analysis of sensitivity can tell).
 
-The sound world in other set-ups (`--setups`): fewer and more households, one day, another share helped, other covariates,
-and help and income that both bend with poverty, or with poverty and the size of the household together.
+Other set-ups (`--setups`), of the sound world where no other is named: fewer and more households, one day, another share
+helped, other covariates, and help and income that both bend with poverty, or with poverty and the size of the household
+together. Those of `many covariates` have few rows and as many columns as a register gives; those of `mixed` ones are other
+households (`mixed_households`): skewed, counted, rare and correlated covariates, of which a third have gaps, strong
+selection with overlap, effects that differ, and a rare outcome. Six covariates drive help and outcome, or (`spread`) a
+little of each.
 
 The trial: Pakistan's graduation programme (Banerjee et al. 2015, Science 348:1260799), where help was drawn by lot. The
 difference of its arms is the truth; then households are dropped by what they consumed at the baseline, so that the arms
@@ -60,11 +64,21 @@ SETUPS = {
     "bends with poverty": {"bend": 0.3},
     "bends with both": {"bend_together": 0.3},
     "300, one day, bends with poverty": {"n": 300, "days": 1, "bend": 0.3},
+    "many covariates, 400 rows": {"n": 400, "days": 1, "more": 66},
+    "many covariates, 600 rows": {"n": 300, "more": 66},
+    "many covariates, mixed, 500 rows": {"mixed": True, "n": 500},
+    "many covariates, mixed, 800 rows": {"mixed": True, "n": 800},
+    "many covariates, mixed and spread, 500 rows": {"mixed": True, "n": 500, "spread": 0.13},
+    "many covariates, mixed and spread, 800 rows": {"mixed": True, "n": 800, "spread": 0.13},
+    "many covariates, no overlap, 600 rows": {"world": "no_overlap", "n": 300, "more": 66},
+    "many covariates, hidden, 600 rows": {"world": "hidden", "n": 300, "more": 66},
 }
+_MIXED = 36
 OUTCOMES = ("income", "returned")
 COVARIATES = ["poverty", "members", "illness", "land"]
 SETUP_COLUMNS = (
-    "runs", "truth", "refused", "coverage", "coverage_low", "coverage_high", "half_width", "mean_estimate", "mean_plain"
+    "runs", "truth", "estimated", "refused", "coverage", "coverage_low", "coverage_high", "half_width", "mean_estimate",
+    "mean_plain", "told_apart", "fragile",
 )  # fmt: skip
 TRIAL = "pakistan_graduation_long.csv.gz"
 BASELINE = [
@@ -112,10 +126,52 @@ def households(
     return rows.assign(true_income=effect, true_returned=less[1] - less[0])
 
 
+def mixed_households(seed: int, n: int, *, effect: float = 0.3, rare: float = 0.045, spread: float = 0.0) -> pd.DataFrame:
+    """Households of another make, one row each, with `true_income` and `true_returned`.
+
+    Three hidden traits make the 36 covariates (`x_0`, ...) go together; amounts are skewed, some are counts, others yes or
+    no of 38 to 5 %, and of every third a tenth is missing. What is missing drives nothing, so that nothing is hidden. With
+    `spread` each covariate drives help and outcome a little, as strongly as said; without it six do. About `rare` return.
+    """
+    loadings = 0.5 * np.random.default_rng(77).normal(size=(_MIXED, 3))
+    generator = np.random.default_rng([4242, seed])
+    z = generator.normal(size=(n, 3)) @ loadings.T + generator.normal(size=(n, _MIXED))
+    z /= np.sqrt(1 + (loadings**2).sum(axis=1))
+    x = z.copy()
+    x[:, 2] = z[:, 2] > 1
+    x[:, 6:12] = np.exp(0.8 * z[:, 6:12])
+    x[:, 12:22] = z[:, 12:22] > np.linspace(0.3, 1.6, 10)
+    x[:, 22:28] = np.floor(np.exp(0.7 * z[:, 22:28]))
+    gaps = (generator.random((n, _MIXED)) < 0.1) & (np.arange(_MIXED) % 3 == 1)
+    known = np.where(gaps, 0.0, (x - x.mean(axis=0)) / x.std(axis=0))
+    poverty, members, sick, age, land, cattle = known[:, [0, 1, 2, 3, 4, 22]].T
+    if spread:
+        log_odds_of_help = -0.6 + spread * known.sum(axis=1)
+        course = -0.8 * spread * known.sum(axis=1)
+    else:
+        log_odds_of_help = -0.6 + 0.8 * poverty + 0.5 * members + 0.2 * sick + 0.4 * age - 0.4 * land + 0.2 * cattle
+        course = -0.5 * poverty - 0.3 * members - 0.15 * sick - 0.2 * age + 0.2 * land - 0.1 * cattle
+    helped = generator.random(n) < 1 / (1 + np.exp(-log_odds_of_help))
+    of_each = effect * (1 + 0.3 * np.tanh(poverty))
+    income = course + of_each * helped + 0.5 * generator.standard_t(6, size=n)
+    log_odds = np.log(rare / (1 - rare)) - 0.3 - 1.3 * course
+    less = 1 / (1 + np.exp(-log_odds)), 1 / (1 + np.exp(-(log_odds - 2.7 * effect)))
+    returned = generator.random(n) < np.where(helped, less[1], less[0])
+    rows = pd.DataFrame(np.where(gaps, np.nan, x), columns=[f"x_{k}" for k in range(_MIXED)])
+    rows = rows.assign(household_id=np.arange(n), helped=helped * 1.0, income=income, returned=returned * 1.0)
+    return rows.assign(true_income=of_each, true_returned=less[1] - less[0])
+
+
+def drawn(world: str, seed: int, setup: dict[str, Any], **others: Any) -> pd.DataFrame:
+    """Households of a world in a set-up; those that are `mixed` are of the sound world alone."""
+    how = {name: value for name, value in setup.items() if name not in ("known", "mixed", "world")} | others
+    return mixed_households(seed, **how) if setup.get("mixed") else households(seed, **WORLDS[world], **how)
+
+
 def truth_of(world: str, outcome: str, setup: dict[str, Any] | None = None) -> float:
     """The effect on those helped in a very large population of this world."""
-    kept = {name: value for name, value in (setup or {}).items() if name not in ("n", "days", "known")}
-    rows = households(0, 200_000, 1, **WORLDS[world], **kept)
+    setup = setup or {}
+    rows = drawn(world, 0, setup, n=200_000, **({} if setup.get("mixed") else {"days": 1, "more": 0}))
     return float(rows.loc[rows["helped"] == 1, f"true_{outcome}"].mean())
 
 
@@ -123,11 +179,10 @@ def runs(
     world: str, outcome: str, count: int, first_seed: int = 1, setup: dict[str, Any] | None = None
 ) -> Iterator[tuple[pd.DataFrame, Effect]]:
     """Households of a world and what was said of them, run by run."""
-    setup = dict(setup or {})
-    known = setup.pop("known", None)
+    setup = setup or {}
     for seed in range(first_seed, first_seed + count):
-        rows = households(seed, **WORLDS[world], **setup)
-        covariates = known or [c for c in rows if c in COVARIATES or c.startswith("more_")]
+        rows = drawn(world, seed, setup)
+        covariates = setup.get("known") or [c for c in rows if c in COVARIATES or c.startswith(("more_", "x_"))]
         yield rows, estimate_effect(rows, "helped", outcome, covariates, of=HELPED, seed=seed)
 
 
@@ -267,21 +322,24 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=200)
     arguments.add_argument("--first-seed", type=int, default=1, help="households of run i are drawn by this seed + i - 1")
     arguments.add_argument("--setups", type=int, default=0, help="runs of the sound world in each other set-up")
+    arguments.add_argument("--only", default="", help="set-ups whose name holds this")
     arguments.add_argument("--draws", type=int, default=40)
     arguments.add_argument("--pakistan", type=Path, help="folder of the trial's panel")
     arguments.add_argument("--markdown", type=Path)
     arguments.add_argument("--json", type=Path)
     asked = arguments.parse_args()
     made_up = []
-    for world in WORLDS:
+    for world in WORLDS if asked.runs else ():
         for outcome in OUTCOMES:
             figures = figures_of(world, outcome, runs_of(world, asked.runs), asked.first_seed)
             made_up.append({"world": world, "outcome": outcome, **figures})
             print(as_json(made_up[-1]), flush=True)
     setups = []
     for name, setup in SETUPS.items() if asked.setups else ():
+        if asked.only not in name:
+            continue
         for outcome in OUTCOMES:
-            figures = figures_of("sound", outcome, asked.setups, asked.first_seed, setup)
+            figures = figures_of(setup.get("world", "sound"), outcome, asked.setups, asked.first_seed, setup)
             setups.append({"set_up": name, "outcome": outcome} | {column: figures[column] for column in SETUP_COLUMNS})
             print(as_json(setups[-1]), flush=True)
     trial = []

@@ -33,6 +33,8 @@ ESTIMATED, NO_OVERLAP, TOO_FEW, PLAIN = "estimated", "no_overlap", "too_few", "p
 HELPED, EVERYBODY = "helped", "everybody"
 _Z = 1.959964
 _TAIL = 0.01
+_EXTREME = 0.01
+"""Chances of help, and of none, count as no smaller: weights are bounded."""
 SQUARES, PRODUCTS = "squares", "products"
 _PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 _MOST_MULTIPLIED = 20
@@ -246,9 +248,7 @@ def check_overlap(
         The overlap, and which rows lie within the bounds, shape (n,): the effect is estimated on these (Crump, Hotz,
         Imbens & Mitnik 2009, Biometrika 96(1)).
     """
-    chance, learner = np.full(len(d), np.nan), _help_model(x, d, rules)
-    for train, test in folds:
-        chance[test] = learner.fit(x[train], d[train]).predict_proba(x[test])[:, 1]
+    chance = _chance_of_help(x, d, folds, rules)
     low, high = rules.chances
     within = (chance <= high) & ((chance >= low) | (of == HELPED))
     outside = float(1 - (within[d == 1] if of == HELPED else within).mean())
@@ -282,6 +282,32 @@ def with_doubleml() -> bool:
     from importlib.util import find_spec
 
     return find_spec("doubleml") is not None
+
+
+def _chance_of_help(
+    x: np.ndarray, d: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], rules: EffectRules
+) -> np.ndarray:
+    """Of each row, shape (n,), told by the other folds."""
+    chance, learner = np.full(len(d), np.nan), _help_model(x, d, rules)
+    for train, test in folds:
+        chance[test] = learner.fit(x[train], d[train]).predict_proba(x[test])[:, 1]
+    return chance
+
+
+def _weighing_alike(chance: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Chances with which the others, weighted by their odds of help, count for as many rows as the helped (Hajek 1971).
+
+    Where few rows tell of many covariates the odds are too wild: they add up to far more than the helped, and what the
+    model of the outcome leaves over counts as often.
+
+    >>> d = np.array([1.0, 1, 0, 0, 0])
+    >>> made = _weighing_alike(np.array([0.9, 0.9, 0.9, 0.5, 0.5]), d)
+    >>> float((made / (1 - made))[d == 0].sum().round(9))
+    2.0
+    """
+    odds = chance / (1 - chance)
+    odds = odds * (d.sum() / odds[d == 0].sum())
+    return odds / (1 + odds)
 
 
 def _help_model(x: np.ndarray, d: np.ndarray, rules: EffectRules) -> Any:
@@ -400,12 +426,16 @@ def _fitted(x: np.ndarray, d: np.ndarray, y: np.ndarray, splits: list[Split], of
     if not with_doubleml():
         return None
     import doubleml
+    from doubleml.utils import DMLDummyClassifier, PSProcessorConfig
 
+    chances = [np.clip(_chance_of_help(x, d, folds, rules), _EXTREME, 1 - _EXTREME) for folds in splits]
+    if of == HELPED:
+        chances = [_weighing_alike(chance, d) for chance in chances]
     data = doubleml.DoubleMLData.from_arrays(x, y, d)
     how = {"score": "ATTE" if of == HELPED else "ATE", "draw_sample_splitting": False}
-    how |= {"n_folds": rules.folds, "n_rep": len(splits)}
-    model = doubleml.DoubleMLIRM(data, _outcome_model(x, d, y, of, rules), _help_model(x, d, rules), **how)
-    return model.set_sample_splitting(splits).fit()
+    how |= {"n_folds": rules.folds, "n_rep": len(splits), "ps_processor_config": PSProcessorConfig(clipping_threshold=1e-6)}
+    model = doubleml.DoubleMLIRM(data, _outcome_model(x, d, y, of, rules), DMLDummyClassifier(), **how)
+    return model.set_sample_splitting(splits).fit(external_predictions={"d": {"ml_m": np.column_stack(chances)}})
 
 
 def _told(found: Effect, fitted: Any, strongest: str, without: float, groups: np.ndarray) -> Effect:
