@@ -37,7 +37,7 @@ from riskmodel.evaluation.capacity import (
     nested_lists,
 )
 from riskmodel.evaluation.fairness import audit, audit_groups, audit_over_time
-from riskmodel.evaluation.metrics import decision_curve, ece_null_band, figures_of_list
+from riskmodel.evaluation.metrics import decision_curve, ece_null_band, figures_of_list, share_of_known
 from riskmodel.evaluation.misfit import misses_by_situation, rules_of_misses, situations
 from riskmodel.evaluation.welfare import budget_welfare
 from riskmodel.model.bundle import RiskModel
@@ -95,13 +95,14 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
     rows["listed"] = rows["listed_by"].notna()
     seen, at = rows[known].reset_index(drop=True), np.flatnonzero(known)
     ranges = _ranges(seen, run)
+    weight = censoring_weights(frame, run.label.horizon_months).to_numpy()
     return {
         "months": sorted(set(rows["as_of"])),
         "rows": len(rows),
         "known": int(known.sum()),
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
-        "lists": {**_lists(rows, run), "intervals": _figures(ranges["lists"])},
+        "lists": {**_lists(rows, run, weight), "intervals": _figures(ranges["lists"])},
         "by_length": _records(figures_by_length(seen["outcome"], seen["risk"], LENGTHS, _list_codes(seen))),
         "by_month": _counts_by(seen, "as_of"),
         "by_county": _counts_by(seen, "county_id"),
@@ -113,7 +114,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "ece_null": ece_null_band(seen["risk"].to_numpy(), seed=run.seed, level=run.intervals.level).as_json(),
         "decision": _ranged(decision_curve(seen["outcome"], seen["risk"], THRESHOLDS), "net_benefit", ranges["decision"]),
         "welfare": _welfare(seen, frame, at, run),
-        "level": _level(seen, censoring_weights(frame, run.label.horizon_months).to_numpy()[known]),
+        "level": _level(seen, weight[known]),
         "intervals": _intervals(model, rows, known, run),
         "fairness": _fairness(model, cohorts.origin, seen, frame, at, run),
         "helped": _helped(cohorts, rows, frame, run),
@@ -129,15 +130,22 @@ def _list_codes(rows: pd.DataFrame) -> np.ndarray:
     return (rows["as_of"] + "/" + rows["county_id"]).to_numpy()
 
 
-def _lists(rows: pd.DataFrame, run: Run) -> dict[str, Any]:
-    """Figures of the lists, counted where the outcome is known, and by the level that listed a household."""
+def _lists(rows: pd.DataFrame, run: Run, weight: np.ndarray) -> dict[str, Any]:
+    """Figures of the lists, counted where the outcome is known, and by the level that listed a household.
+
+    `unknown`: how many listed have no known outcome, and the precision weighted for them, with its bounds.
+    """
     room, floors = run.capacity, run.capacity.floors
     found = list_figures(rows, rows["outcome"].to_numpy(), room, **floors)
     by = rows[rows["outcome"].notna()].groupby("listed_by")["outcome"].agg(["size", "mean"])
     kept = floors_within(rows, room, **floors)
     lowered = (kept[list(floors)] < pd.Series(floors)).any(axis=1)
+    outcome = rows["outcome"].to_numpy(float)[rows["listed"]]
+    share, low, high = share_of_known(outcome, weight[rows["listed"]])
+    unknown = {"listed": len(outcome), "not_known": int(np.isnan(outcome).sum())}
     return {
         **{name: _plain(row) for name, row in found.iterrows()},
+        "unknown": _plain({**unknown, "precision": share, "low": low, "high": high}),
         "number": len(kept),
         "floors_lowered": int(lowered.sum()),
         "by_level": [{"level": k, "rows": int(r["size"]), "precision": float(r["mean"])} for k, r in by.iterrows()],

@@ -837,6 +837,12 @@ def _print_assessment(found: dict[str, Any]) -> None:
         f"\nLists on {_span(found['months'])}: of 100 listed {100 * lists['precision']:.0f} fell; of 100 who fell "
         f"{100 * lists['recall']:.0f} were listed."
     )
+    if (unknown := lists_of.get("unknown")) and unknown["not_known"] and unknown["precision"] is not None:
+        fell, low, high = (f"{100 * unknown[figure]:.0f}" for figure in ("precision", "low", "high"))
+        typer.echo(
+            f"Of {unknown['listed']:,} listed the outcome of {unknown['not_known']:,} is not known: weighted for it, of 100 "
+            f"listed {fell} fell ({low} if none of those did, {high} if all)."
+        )
     if lowered := lists_of.get("floors_lowered"):
         typer.echo(
             f"warning: of {lists_of['number']:,} lists {lowered:,} have fewer visits than the floors of villages and "

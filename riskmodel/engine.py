@@ -75,6 +75,11 @@ def known_last(*told: str) -> str:
     return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at DESC) = 1"
 
 
+def known_first(*told: str) -> str:
+    """SQL that keeps, of rows of a table that tell the same again, the one known first; `told` says of what they tell."""
+    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at) = 1"
+
+
 def database() -> duckdb.DuckDBPyConnection:
     """This process's engine, for cursors."""
     return _started(os.getpid())  # a forked process cannot use its parent's

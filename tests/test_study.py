@@ -133,6 +133,15 @@ def test_intervals_of_the_lists_equal_a_loop_over_resampled_households(county: C
     assert lead["intervals"]["early_share"]["value"] == pytest.approx(lead["early_share"], abs=1e-12)
 
 
+def test_the_lists_say_of_how_many_nobody_knows_what_became_of_them(county: County, cohorts: Cohorts) -> None:
+    """Told of the known alone the share that fell is no smaller than told of all, as falls are known before the rest."""
+    found, lists = county.study.evidence["assessment"], county.study.evidence["assessment"]["lists"]
+    unknown = lists["unknown"]
+    assert unknown["listed"] == sum(month["listed"] for month in found["churn"])
+    assert 0 < unknown["not_known"] == unknown["listed"] - lists["listed"]["rows"]
+    assert unknown["low"] <= unknown["precision"] <= lists["listed"]["precision"] <= unknown["high"]
+
+
 def test_months_and_counties_of_the_assessment_add_up_to_the_whole(county: County) -> None:
     found = county.study.evidence["assessment"]
     for part in ("by_month", "by_county"):

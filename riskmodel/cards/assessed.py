@@ -31,6 +31,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "ready": True,
         "months": found["months"],
         "listed": listed,
+        "unknown": _unknown(found["lists"].get("unknown"), least),
         "tied": found["lists"]["worst"]["precision"] != found["lists"]["best"]["precision"],
         "worst": found["lists"]["worst"],
         "best": found["lists"]["best"],
@@ -48,6 +49,13 @@ def lists(model: RiskModel) -> dict[str, Any]:
         **_counties(found, least, ten),
         "cell": ten,
     }
+
+
+def _unknown(told: Mapping[str, Any] | None, least: int) -> Mapping[str, Any] | None:
+    """How many of the lists have no known outcome, and what that does to their precision, where it may be told."""
+    if not told or told["precision"] is None or not told["not_known"]:
+        return None
+    return told if disclosure.tells(told["not_known"], told["listed"], least) else None
 
 
 def level(model: RiskModel) -> dict[str, Any]:

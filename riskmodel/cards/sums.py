@@ -59,7 +59,10 @@ _ADDS = {
     "help_measures": Adds({"offers": ("taken_up",)}),
     "training_work": Adds(shares={"households": "share"}),
     "fund_totals": Adds(whole=("of_what", "*"), down=("grants",)),
-    "miss_months": Adds({"returned": ("found", "missed_return"), "listed": ("found", "false_alert")}),
+    "miss_months": Adds(
+        {"returned": ("found", "missed_return"), "listed": ("found", "false_alert", "listed_not_known"),
+         "not_known": ("listed_not_known",)},
+    ),
     "miss_classes": Adds(within=("miss",), down=("misses",)),
     "support_off_villages": Adds({"touched": ("falls_by_books", "could_fall")}),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from string import Formatter
 from riskmodel.catalogue.expressions import Expression, NotPure, parse, read_ahead
 from riskmodel.catalogue.reading import LINE, Place, check_keys, read_lined
 from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, read_rule, read_signs
-from riskmodel.catalogue.syntax import tree
+from riskmodel.catalogue.syntax import bound_of, parts_of, tree
 from riskmodel.errors import CatalogueError
 from riskmodel.fallback import NotCovered
 from riskmodel.register.blocked import protected_by_name
@@ -230,6 +230,30 @@ def columns_behind(needs: Iterable[str], held: Container[str], columns: Mapping[
     """
     read = {name if name in held or name in columns else name.removesuffix("_age") for name in needs}
     return read | {day for name in read if name in columns and (day := columns[name].revealed_by)}
+
+
+def months_back(feature: Feature, step_months: int = 1) -> int:
+    """How long before the as-of period the oldest period lies that an aggregate's own bounds of age ask for, in months.
+
+    Features that rest on it look back as far. Of a last value, or of months since something, no bound is told: 0.
+
+    >>> back = {feature.name: months_back(feature) for feature in load_catalogue().features}
+    >>> back["records_12m"], back["log_ratio_change_12m"], back["ended_6m"], back["months_since_below"]
+    (11, 12, 5, 0)
+    """
+    if feature.kind != "aggregate":
+        return 0
+    try:
+        whole = tree(feature.expression.text)
+    except NotCovered:
+        return 0
+    columns, found = load_contract().tables[feature.table].columns, [0]
+    ages = {name for name in feature.needs - columns.keys() if name == "age" or name.removesuffix("_age") in columns}
+    for part in parts_of(whole):
+        if part.parts and part.parts[0].value in ages and (bound := bound_of(part.parts[0], part)):
+            side, months = bound
+            found.append((months - 1) // step_months if side == "before" else -(-months // step_months))
+    return max(found) * step_months
 
 
 def in_order(features: Sequence[Feature]) -> list[Feature]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -84,6 +85,29 @@ def conjuncts(node: Node | None) -> list[Node]:
     if node is None:
         return []
     return [part for below in node.parts for part in conjuncts(below)] if node.op == "and" else [node]
+
+
+def bound_of(age: Node, condition: Node) -> tuple[str, int] | None:
+    """Between which whole months a condition holds an age: `before` so many, or `since` so many; None where it holds none.
+
+    >>> age = node("column", value="age")
+    >>> bound_of(age, tree("age < 12")), bound_of(age, tree("age > 12")), bound_of(age, tree("loans < 12"))
+    (('before', 12), ('since', 13), None)
+    """
+    if condition.op not in ("<", "<=", ">", ">=") or condition.parts[0] != age or condition.parts[1].op != "constant":
+        return None
+    months = condition.parts[1].value
+    if not isinstance(months, float) or months != int(months):
+        return None
+    step = 1 if condition.op in ("<=", ">") else 0
+    return ("before" if condition.op in ("<", "<=") else "since"), int(months) + step
+
+
+def parts_of(whole: Node) -> Iterator[Node]:
+    """A node and all below it, filters of aggregates among them."""
+    yield whole
+    for part in (*whole.parts, *([whole.where] if whole.where else [])):
+        yield from parts_of(part)
 
 
 def _node(raw: dict) -> Node:

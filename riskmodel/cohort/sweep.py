@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature, columns_behind
 from riskmodel.catalogue.compiler import HISTORY_MONTHS, LASTING, CountyFiles, of_a_day
-from riskmodel.catalogue.syntax import Node, conjuncts, node, tree
+from riskmodel.catalogue.syntax import Node, bound_of, conjuncts, node, tree
 from riskmodel.cohort import kernels
 from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant, months_of
 from riskmodel.fallback import NotCovered
@@ -338,7 +338,7 @@ class Runs:
         """The ages that a filter allows, from and before, and its other conditions."""
         since, before, rest = 0, None, []
         for condition in conjuncts(where):
-            bound = _age_bound(condition) if self.ordered else None
+            bound = bound_of(AGE, condition) if self.ordered else None
             if bound is None:
                 rest.append(condition)
             elif bound[0] == "since":
@@ -415,16 +415,6 @@ def _held(scope: Scope, wanted: Node, rest: list[Node]) -> tuple[Vector, np.ndar
     for condition in rest:
         held = held & scope.of(condition).holds(scope.size)
     return found, held
-
-
-def _age_bound(condition: Node) -> tuple[str, int] | None:
-    if condition.op not in ("<", "<=", ">", ">=") or condition.parts[0] != AGE or condition.parts[1].op != "constant":
-        return None
-    months = condition.parts[1].value
-    if not isinstance(months, float) or months != int(months):
-        return None
-    step = 1 if condition.op in ("<=", ">") else 0
-    return ("before" if condition.op in ("<", "<=") else "since"), int(months) + step
 
 
 def _number(counts: np.ndarray) -> Vector:
@@ -707,8 +697,8 @@ def _told(days: np.ndarray, key: Sequence[Vector]) -> np.ndarray:
     told = days.astype(np.int64)
     for column in key:
         codes = np.where(column.known(len(days)), column.values, -1).astype(np.int64)
-        _, told = np.unique(np.stack([told, codes]), axis=1, return_inverse=True)
-        told = told.reshape(-1)
+        codes = np.unique(codes, return_inverse=True)[1]
+        told = np.unique(told * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
     return told
 
 

@@ -247,6 +247,29 @@ def figures_of_list(hits: float, listed: float, events: float, rows: float) -> d
     }
 
 
+def share_of_known(outcome: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
+    """The share of some households that fell, where it is not known of all, and what it is if none and if all of these fell.
+
+    A fall is known before it is known of others that they did not fall: more fell of those known than of all.
+
+    Parameters
+    ----------
+    outcome
+        0/1, shape (n,); NaN where it is not known.
+    weight
+        Of the rows of known outcome, such as those of `cohort.labels.censoring_weights`, shape (n,).
+
+    >>> share_of_known(np.array([1, 0, 0, np.nan, np.nan]), np.array([1.0, 2, 2, 0, 0]))
+    (0.2, 0.2, 0.6)
+    """
+    known = ~np.isnan(outcome)
+    if not known.any():
+        return (np.nan, 0.0, 1.0) if len(outcome) else (np.nan, np.nan, np.nan)
+    low, high = outcome[known].sum() / len(outcome), (outcome[known].sum() + (~known).sum()) / len(outcome)
+    share = np.average(outcome[known], weights=weight[known])
+    return float(np.clip(share, low, high)), float(low), float(high)
+
+
 def ece_bins(risk: np.ndarray, bins: int = 10) -> np.ndarray:
     """Bin of each row for the expected calibration error, shape (n,): bins of equal size, equal risks never parted.
 

@@ -25,7 +25,18 @@ from riskmodel.evaluation.disclosure import shown, shown_in_table, tells, withhe
 from riskmodel.evaluation.metrics import wilson
 from riskmodel.monitoring.effects import Effect, adjusted, by_strength, estimate_effect, with_doubleml
 from riskmodel.monitoring.funds import ALL, RETURN, help_costs
-from riskmodel.monitoring.known import Answers, drawn_counties, goes_on, named, needs_on, open_known, open_spells
+from riskmodel.monitoring.known import (
+    Answers,
+    drawn_counties,
+    goes_on,
+    named,
+    needs_on,
+    newest_told,
+    open_known,
+    open_spells,
+    reported_late,
+    told_until,
+)
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.trends import Trend, event_study, interval
 from riskmodel.months import month_number
@@ -119,7 +130,8 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
             open_spells(connection, asked, [asked.as_of])
             known = connection.execute(
                 f"""
-                SELECT s.household_id, identified_on, min(began) - identified_on AS days, {day} - identified_on AS watched
+                SELECT s.household_id, identified_on, min(began) - identified_on AS days,
+                       DATE '{told_until(asked, "assistance", asked.begun, counties)}' - identified_on AS watched
                 FROM spells s LEFT JOIN taken t ON t.household_id = s.household_id
                 AND began BETWEEN identified_on AND coalesce(eliminated_on, {day})
                 WHERE identified_on > {since} GROUP BY s.household_id, identified_on"""
@@ -275,7 +287,7 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
     rules, step = asked.rules.assistance, asked.register.step_months
     window = -(-rules.window_months // step) * step
     horizon = -(-rules.horizon_months // step) * step
-    last = asked.as_of - window - horizon
+    last = newest_told(asked, reported_late(asked)) - window - horizon
     earliest = max(month_number(asked.register.first_month) + step, last - rules.months + window)
     days = list(range(last, earliest - 1, -window))[::-1]
     if not days or not counties:
@@ -312,21 +324,29 @@ def study_rows(asked: Asked, catalogue: Catalogue, counties: list[str]) -> pd.Da
 
 
 def _exits(connection: Any, asked: Asked, closes: int, horizon: int, counties: list[str]) -> pd.DataFrame:
-    """Of those monitored on each of `days` and still when its window closes, whether they left within the horizon."""
+    """Of those monitored on each of `days` and still when its window closes, whether they left within the horizon.
+
+    Nobody is said to have stayed before the ends of that horizon are known as a rule.
+    """
     if not asked.register.has("spells"):
         return _of_nobody(EXIT)
+    until = told_until(asked, "spells", "eliminated_on", counties)
     open_spells(connection, asked, [asked.as_of], counties)
     return connection.execute(
         f"""
         SELECT household_id, days.as_of_no,
                CAST(coalesce(until_no <= days.as_of_no + {closes + horizon}, false) AS INTEGER) AS exit
         FROM spells JOIN days ON from_no <= days.as_of_no + {asked.register.step_months - 1}
-        AND coalesce(until_no > days.as_of_no + {closes}, true)"""
+        AND coalesce(until_no > days.as_of_no + {closes}, true)
+        WHERE days.as_of_no + {closes + horizon} < {month_no(f"(DATE '{until}' + 1)")}"""
     ).df()
 
 
 def _returns(asked: Asked, days: list[int], horizon: int, counties: list[str]) -> pd.DataFrame:
-    """The label of the main model, told on the day of the report, of those at risk when the window closed."""
+    """The label of the main model, told on the day of the report, of those at risk when the window closed.
+
+    A return is known before it is known of others that there was none: both count of those alone who were seen to the end.
+    """
     try:
         label = Label(horizon_months=horizon, assessments=2 if asked.register.step_months < horizon else 1)
         found = build_labels(asked.register, days, label, AtRisk(), counties=counties, known_by=asked.day)
@@ -335,6 +355,7 @@ def _returns(asked: Asked, days: list[int], horizon: int, counties: list[str]) -
     if not len(found):
         return _of_nobody(RETURN)
     found["as_of_no"] = found["as_of"].map(month_number)
+    found["outcome"] = found["outcome"].where(found["seen_until"] >= horizon)
     return found.rename(columns={"outcome": RETURN})[["household_id", "as_of_no", RETURN]]
 
 

@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.alerts.scoring import score_county
-from riskmodel.catalogue.catalogue import Feature, in_order
+from riskmodel.catalogue.catalogue import Feature, in_order, months_back
 from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.cohort.splits import embargo_months, told_rows
-from riskmodel.engine import engine, rows_of
+from riskmodel.engine import engine, known_first, rows_of
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.calibration import calibration_in_the_large
 from riskmodel.model.bundle import RiskModel
@@ -64,6 +64,7 @@ LAST_YEAR, TRAINING, MONTH_BEFORE, ALL_MONTHS = "last_year", "training", "month_
 INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES = "inputs", "features", "scores", "calibration", "causes"
 ROWS, MISSING, VALUES, UNITS, LEVEL, SHAPE, RATIO = "rows", "missing", "values", "units", "level", "shape", "ratio"
 LACKING, KIND = "lacking", "kind"
+NOT_COMPARED = "not_compared"
 _DELIVERED = ("events", "assistance", "visits")
 _KIND = {"events": "kind"}
 """The column by which rows of a table are of one kind or another."""
@@ -126,12 +127,13 @@ def report_drift(asked: Asked) -> Found:
         tests += _of_model(asked, notes)
     tests += _of_causes(asked, notes)
     check = _calibration(asked, late, notes)
-    limits = _limits([test.check for test in tests] + [RATIO] * (check is not None), asked.rules.drift.false_alarms)
+    made = [test.check for test in tests if test.check != NOT_COMPARED]
+    limits = _limits(made + [RATIO] * (check is not None), asked.rules.drift.false_alarms)
     if check is not None:
         tests.append(_ratio(asked, *check, limits[False]))
     table = comparisons_of(tests, limits)
     alarms = _alarms(asked, tests, limits)
-    figures = {"alarms": len(alarms), "tests": len(tests)}
+    figures = {"alarms": len(alarms), "tests": int(table["check"].ne(NOT_COMPARED).sum())}
     figures |= {
         f"alarms_{about}": int(alarms["about"].eq(about).sum()) for about in (INPUTS, FEATURES, SCORES, CALIBRATION, CAUSES)
     }
@@ -276,11 +278,14 @@ def _came_in(register: Register, sample: Sample, table: str, now: int, reference
         f"DATE '{last_day(end + step - 1)}') AS \"{end}\""
         for end in ends
     )
-    files = [file for county in register.counties if (file := register.file(table, county))]
+    came = rows_of(*(file for county in register.counties if (file := register.file(table, county))))
+    if table in register.revised:  # what is told of a row later is no row that came in
+        key = [c for c in load_contract().tables[table].key if c in register.columns(table)]
+        came = f"(FROM {came} {known_first(*key)})"
     with engine() as connection:
         connection.register("sample", pd.DataFrame({"household_id": sample.households, "cluster": sample.cluster}))
         made = connection.execute(
-            f"SELECT {kind} AS kind, cluster, {known} FROM {rows_of(*files)} JOIN sample USING (household_id) "
+            f"SELECT {kind} AS kind, cluster, {known} FROM {came} JOIN sample USING (household_id) "
             "GROUP BY 1, 2 ORDER BY 1, 2"
         ).df()
     return made.set_index(["kind", "cluster"]).rename(columns=int).astype(float)
@@ -549,7 +554,7 @@ def _scores_and_features(
     (`psi_features`). The average of a place is not asked for: it moves a little everywhere each year, which is far beside
     the spread between places, and the households' own values are compared. What villages have from one market (a price)
     counts once for all of them. Months since something happened are told as far back as the register reached at the earlier
-    month.
+    month. A feature that looks back further than that cannot be held against it, nor what rests on it.
     """
     model, rules = asked.model, asked.rules.drift
     assert model is not None
@@ -563,7 +568,8 @@ def _scores_and_features(
         notes += [_FEW_VILLAGES] if _FEW_VILLAGES not in notes else []
     of_a, of_b = code[: len(here)], code[len(here) :]
     whose = {"reference": reference, "reference_month": month_text(month)}
-    reach = month - month_number(asked.register.first_month)
+    reach, step = month - month_number(asked.register.first_month), asked.register.step_months
+    too_far = _resting_on(model, lambda feature: months_back(feature, step) > reach)
     features = {feature.name: feature for feature in model.catalogue.features}
     since = {name for name, f in features.items() if f.empty is not None and f.unit.startswith("months")}
     of_villages = {name for name, f in features.items() if f.table == "villages"} - left_out
@@ -583,8 +589,16 @@ def _scores_and_features(
                   functools.partial(course, "risk"))  # fmt: skip
     yield risk
     least = rules.psi if risk.effect >= risk.least_effect else rules.psi_features
-    for name in (n for n in model.inputs if n in here and n not in left_out):
+    asked_for = [n for n in model.inputs if n in here and n not in left_out]
+    if beyond_reach := too_far.intersection(asked_for):
+        notes.append(_looks_too_far(len(beyond_reach), month))
+    for name in asked_for:
         feature = {"about": FEATURES, "name": name, **whose}
+        if name in too_far:
+            yield Comparison(
+                check=NOT_COMPARED, now=np.nan, then=np.nan, effect=0.0, least_effect=np.nan, p_value=np.nan, **feature
+            )  # fmt: skip
+            continue
         a, whose_a, b, whose_b = values(name)
         yield _missing(np.isnan(a), of_a, np.isnan(b), of_b, feature, rules.missing_change)
         if name not in averages and len(np.union1d(whose_a, whose_b)) >= min(LEAST_CLUSTERS, len(villages)):
@@ -861,6 +875,15 @@ def _some_for_units(households: int) -> tuple[str, str]:
     return (
         f"Values in another unit are looked for among {households:,} households drawn by their id (drift.unit_households).",
         f"单个数值的计量单位在按户编号抽取的{households:,}户中核查（drift.unit_households）。",
+    )
+
+
+def _looks_too_far(features: int, month: int) -> tuple[str, str]:
+    day = month_text(month)
+    return (
+        f"{features} features look back further than the register reached in {day}: they are not held against that month "
+        "(comparisons: not compared). The columns that they are made of are.",
+        f"{features}项特征的回溯期早于登记首月（以{day}计），不与该月比较（比较表中标为“未比较”）；其所依据的登记字段仍作比较。",
     )
 
 

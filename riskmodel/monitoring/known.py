@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import md5
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,27 @@ def newest_told(asked: Asked, late: int) -> int:
     Of a month after the register's last record none are: nobody has failed to record it.
     """
     return min(asked.as_of - late, month_number(asked.register.last_month))
+
+
+def told_until(asked: Asked, table: str, fact: str, counties: Sequence[str]) -> dt.date:
+    """The last day of whose later facts nine in ten are known on the day of the report, as a rule.
+
+    Facts of the past tell by how many days they are known late; one in a row that was known before it counts from its day.
+
+    Parameters
+    ----------
+    fact
+        SQL for the day of the fact, over the columns of the table.
+    """
+    with engine() as connection:
+        open_known(connection, asked, table, counties, versions=True)
+        key = ", ".join(load_contract().tables[table].key)
+        behind = connection.execute(
+            f"SELECT quantile_disc(greatest(told - happened, 0), 0.9) FROM (SELECT min(known_at) AS told, "
+            f"arg_min(happened, known_at) AS happened FROM (SELECT *, {fact} AS happened FROM sorted_{table}) "
+            f"WHERE happened IS NOT NULL GROUP BY {key})"
+        ).fetchall()[0][0]
+    return asked.day - timedelta(days=behind or 0)
 
 
 def not_recorded_yet(asked: Asked, late: int) -> bool:

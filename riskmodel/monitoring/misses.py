@@ -1,7 +1,11 @@
 """Misses sorted: returns that were not on the list, and alerts that did not return.
 
 A **missed return** was scored, not listed, and returned within the horizon; a **false alert** was listed and did not.
-Outcomes are told as known on the day of the report. Each miss goes to the first class that holds:
+Outcomes are told as known on the day of the report. A return is known with the record that tells it, that there was none
+only with a record of the last month: where records come late, the newest lists have their returns and lack many of their
+false alerts. `found_share`, of the listed those that returned, is therefore weighted for censoring as levels are everywhere
+(`cohort/labels.py`), and lies between what it is if none of those not known returned, and if all did. Each miss goes to the
+first class that holds:
 
 1. `recorded_late`, 2. `data_wrong`, 3. `not_visited`: with the register put right so far (`monitoring/hindsight.py`), list
    and outcome agree: the model, scoring the month again, puts the household above the end of its list (or finds
@@ -33,11 +37,11 @@ from scipy.special import expit, logit
 from riskmodel.alerts.history import ScoredMonth
 from riskmodel.alerts.scoring import score_county
 from riskmodel.cohort.helped import began_on
-from riskmodel.cohort.labels import build_labels
+from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import list_ends
 from riskmodel.evaluation.disclosure import shown, shown_in_table
-from riskmodel.evaluation.metrics import wilson
+from riskmodel.evaluation.metrics import share_of_known, wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
 from riskmodel.monitoring.known import newest_told, not_unverified, reported_late
@@ -73,7 +77,8 @@ def report_misses(asked: Asked) -> Found:
     -------
     Found
         Tables `misses` (one row a miss, with its `miss_class`), `miss_classes`, `miss_months` (`had_learned`: the model knew
-        of outcomes after the month, so that its list is no test) and `miss_townships` (counts
+        of outcomes after the month, so that its list is no test; `not_known`, `listed_not_known`: households of all and of
+        the list whose outcome is not known; `found_share` with its bounds) and `miss_townships` (counts
         in texts, none below ten); without scored months, without a model or before any horizon is over, none and a note.
 
     Raises
@@ -95,8 +100,12 @@ def report_misses(asked: Asked) -> Found:
         notes.append(_learned(foreseen))
     pairs = [_month(asked, asked.model, month) for month in over]
     misses = _worst_first(pd.concat([found for found, _ in pairs], ignore_index=True))
+    months = pd.DataFrame([counts for _, counts in pairs])
+    unknown, listed = int(months["listed_not_known"].sum()), int(months["listed"].sum())
+    if unknown:
+        notes.append(_not_known(unknown, listed))
     tables = {
-        "miss_months": pd.DataFrame([counts for _, counts in pairs]),
+        "miss_months": months,
         "miss_classes": count_classes(misses),
         "miss_townships": _by_township(misses),
         "misses": misses,
@@ -104,7 +113,7 @@ def report_misses(asked: Asked) -> Found:
     lacks = {"seen_coming": _learned(foreseen)} if len(foreseen) == len(over) else {}
     shares = misses["miss_class"].value_counts(normalize=True)
     figures: dict[str, Any] = {"missed_returns": int(misses["miss"].eq(MISSED).sum())}
-    figures["false_alerts"] = int(misses["miss"].eq(FALSE).sum())
+    figures |= {"false_alerts": int(misses["miss"].eq(FALSE).sum()), "listed_not_known": unknown}
     if len(misses):
         figures["sure_share"] = float(misses["sure"].mean())
         figures |= {f"{name}_share": float(shares.get(name, 0.0)) for name in CLASSES}
@@ -142,6 +151,10 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     scores = scores.merge(outcomes, "left", "household_id")
     known = scores["outcome"].notna()
     returned = scores["outcome"].eq(1)
+    listed, found = int(scores["listed"].sum()), int((returned & scores["listed"]).sum())
+    unknown = int((scores["listed"] & ~known).sum())
+    on_list = scores[scores["listed"]]
+    share, low, high = share_of_known(on_list["outcome"].to_numpy(float), on_list["weight"].to_numpy(float))
     scores["miss"] = np.select(
         [known & returned & ~scores["listed"], known & ~returned & scores["listed"]], [MISSED, FALSE], ""
     )
@@ -149,12 +162,16 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         "as_of": month.as_of,
         "had_learned": _had_learned(model, month),
         "scored": len(scores),
-        "listed": int(scores["listed"].sum()),
+        "listed": listed,
         "not_known": int((~known).sum()),
+        "listed_not_known": unknown,
         "returned": int(returned.sum()),
-        "found": int((returned & scores["listed"]).sum()),
+        "found": found,
         MISSED: int(scores["miss"].eq(MISSED).sum()),
         FALSE: int(scores["miss"].eq(FALSE).sum()),
+        "found_share": share,
+        "found_share_low": low,
+        "found_share_high": high,
     }
     places = _places(asked.register, scores["county_id"].unique())
     scores = scores.merge(places, "left", "household_id")
@@ -166,10 +183,12 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
 
 
 def _outcomes(register: Register, asked: Asked, model: RiskModel, month: int, counties: np.ndarray) -> pd.DataFrame:
+    """What became of those at risk, as known on the day of the report, and for how many each outcome stands (`weight`)."""
     found = build_labels(register, [month], model.run.label, model.run.at_risk, counties=list(counties), known_by=asked.day)
     if not len(found):
-        return pd.DataFrame({"household_id": pd.Series(dtype=str), "outcome": [], "outcome_month": []})
-    return found[["household_id", "outcome", "outcome_month"]]
+        return pd.DataFrame({"household_id": pd.Series(dtype=str), "outcome": [], "outcome_month": [], "weight": []})
+    found["weight"] = censoring_weights(found, model.run.label.horizon_months)
+    return found[["household_id", "outcome", "outcome_month", "weight"]]
 
 
 def _sorted(asked: Asked, model: RiskModel, month: int, misses: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -365,6 +384,16 @@ def _learned(months: list[str]) -> tuple[str, str]:
         f"than any drawn beforehand: {', '.join(months)}. Lists of months after its training tell what it is worth.",
         f"对以下月份评分的模型，训练时已用到其后的结果，名单效果好于事先所能做到的：{'、'.join(months)}。"
         "实际效果须看训练之后月份的名单。",
+    )
+
+
+def _not_known(unknown: int, listed: int) -> tuple[str, str]:
+    return (
+        f"Of {listed:,} households on these lists the outcome of {unknown:,} is not known. A return is known at once, that "
+        "there was none only with a record of the last month: most of them will turn out not to have returned, and until "
+        "their records have come such alerts are counted too low. The share of the listed that returned is weighted for it.",
+        f"名单所列{listed:,}户中，{unknown:,}户结果尚不明。返贫致贫一经记录即知，未返贫须待末月记录方知：其中未返贫者居多，"
+        "记录到齐之前未返贫的预警户数偏低。名单返贫占比已就此加权。",
     )
 
 

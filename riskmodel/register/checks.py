@@ -37,6 +37,8 @@ from riskmodel.register.reading import FILE, MOST_EXACT, ROW, Raw, identifier
 from riskmodel.register.source import Field, code_text, columns_read
 
 LONGEST_TEXT = 64
+BY_LAG = "__by_lag"
+"""Of rows that carry later facts: whether the source does not say on which day they were known, so that the lag does."""
 _LARGEST_INTEGER = 2_000_000_000
 _LARGEST_NUMBER = 1e100  # whatever a sum or a ratio makes of it is still a number
 _ROUNDING = 0.01
@@ -211,7 +213,7 @@ class Compiler:
     named_by_last: bool = False
 
     def select(self, view: str, where: str | None) -> str:
-        """SELECT of each row as `__file, __row, <column> ..., __reasons`.
+        """SELECT of each row as `__file, __row, <column> ..., __reasons`, with `BY_LAG` where rows carry later facts.
 
         All columns of the table are there, NULL where nothing is mapped; a good row has no reasons. Whether `where` holds
         is not known of a row with an error in a column that it reads: such a row is refused.
@@ -232,6 +234,7 @@ class Compiler:
         values += [f"is_error({_g(f.name)}) AS {_e(f.name)}" for f in texts if not f.sql]
         values += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in absent]
         known = _replace([f"{self._known_at()} AS known_at"] * ("known_at" in self.table.columns))
+        known += f", known_at IS NULL AS {BY_LAG}" if self.table.later_facts else ""
         reasons = [*self._reasons(), *((f"spreadsheet_error:{name}", _in_filter(name)) for name in in_filter)]
         held = [identifier(f"reason {number}") for number in range(len(reasons))]
         judged = ", ".join(f"{condition} AS {name}" for name, (_, condition) in zip(held, reasons, strict=True))

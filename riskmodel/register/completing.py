@@ -8,7 +8,7 @@ import duckdb
 
 from riskmodel.engine import literal
 from riskmodel.errors import ContractError
-from riskmodel.register.checks import SQL_TYPES
+from riskmodel.register.checks import BY_LAG, SQL_TYPES
 from riskmodel.register.contract import COSTS, INCOME, Table, load_contract
 from riskmodel.register.reading import FILE, ROW, identifier
 from riskmodel.register.source import Field
@@ -106,6 +106,35 @@ def place(connection: duckdb.DuckDBPyConnection, table: Table, counties: Sequenc
         CREATE VIEW {view} AS FROM ({placed}) WHERE __county IS NOT NULL;
         INSERT INTO refused_{name}
         SELECT {FILE}, {ROW}, {household}, [{reason}] FROM ({placed}) WHERE __county IS NULL""")
+
+
+def tell_when_known(connection: duckdb.DuckDBPyConnection, table: Table, lag_days: int) -> None:
+    """In `sorted_<name>`, tell later facts in further versions of their row, each known the lag after its day.
+
+    This is of rows whose own day of knowing is that of the lag (`BY_LAG`): the office that writes down an offer so many days
+    later writes down its answer and its end as late. A later fact without a day stays with its row. Where the same was told
+    otherwise in between, by a row that says when it was known, that row stands.
+    """
+    if not table.later_facts:
+        return
+    facts = [
+        f"CASE WHEN {day} + {lag_days} > __told THEN NULL ELSE {identifier(column)} END AS {identifier(column)}"
+        for column, day in table.later_facts.items()
+    ]
+    days = ", ".join(f"greatest({day} + {lag_days}, known_at)" for day in dict.fromkeys(table.later_facts.values()))
+    key, order = ", ".join(table.key), ", ".join(["__county", *table.order])
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE sorted_{table.name} AS
+        WITH rows AS (
+            SELECT *, lead(known_at) OVER (PARTITION BY {key} ORDER BY known_at) AS __next FROM sorted_{table.name}),
+        versions AS (
+            SELECT *, unnest(list_distinct(CASE WHEN {BY_LAG} THEN [known_at, {days}] ELSE [known_at] END)) AS __told
+            FROM rows),
+        told AS (
+            SELECT * REPLACE (__told AS known_at, {", ".join(facts)}) FROM versions
+            WHERE {BY_LAG} AND (__told = known_at OR __next IS NULL OR __told < __next)
+            UNION ALL FROM versions WHERE NOT {BY_LAG})
+        SELECT * EXCLUDE (__next, __told) FROM told ORDER BY {order}""")
 
 
 def add_welfare_and_line(

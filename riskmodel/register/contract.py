@@ -81,6 +81,11 @@ class Table:
         known = ["known_at"] if "known_at" in self.columns else []
         return tuple(dict.fromkeys([self.key[0], *filter(None, [self.dated_by]), *known, *self.key]))
 
+    @property
+    def later_facts(self) -> dict[str, str]:
+        """Columns that are later facts than their row, each with the day that reveals it."""
+        return {name: column.revealed_by for name, column in self.columns.items() if column.revealed_by}
+
 
 @dataclass(frozen=True)
 class Contract:

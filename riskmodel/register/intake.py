@@ -16,6 +16,7 @@ from riskmodel.errors import ContractError, refused_by_disk
 from riskmodel.months import month_number, month_text
 from riskmodel.register.blocked import LOOKS_LIKE
 from riskmodel.register.checks import (
+    BY_LAG,
     MACROS,
     SQL_TYPES,
     Compiler,
@@ -29,7 +30,7 @@ from riskmodel.register.checks import (
 )  # fmt: skip
 from riskmodel.register.clocks import is_moment
 from riskmodel.register.commit import commit_directory, sha256_of
-from riskmodel.register.completing import add_welfare_and_line, complete_households, place
+from riskmodel.register.completing import add_welfare_and_line, complete_households, place, tell_when_known
 from riskmodel.register.contract import Table, load_contract, meant
 from riskmodel.register.postgres import Database, names_database
 from riskmodel.register.reading import FILE, MOST_EXACT, ROW, Raw, Reader, identifier
@@ -214,6 +215,8 @@ class _Intake:
             self._settle()
             self.connection.execute("DROP TABLE read_records")
             self.report.warnings = warn(self.connection, self.report.tables, self.income_made_of)
+            for name in self.raw if self.source.reporting_lag_days else ():
+                tell_when_known(self.connection, self.contract.tables[name], self.source.reporting_lag_days)
             self.progress("writing", len(steps) + 1, len(steps) + 2)
             about = self._write(stage)
         rmtree(work)
@@ -464,11 +467,12 @@ class _Intake:
         content = ", ".join(identifier(c.name) for c in columns)
         good = f"(FROM read_{name} WHERE len(__reasons) = 0)"
         known = "household_id" if "household_id" in table.columns else "NULL::VARCHAR AS household_id"
+        kept = f"{FILE}, {ROW}{f', {BY_LAG}' if table.later_facts else ''}"
         self.connection.execute(f"""
             CREATE TABLE refused_{name} AS
             SELECT {FILE}, {ROW}, {known}, __reasons AS reasons FROM read_{name} WHERE len(__reasons) > 0""")
         cast = ", ".join(f"CAST({identifier(c.name)} AS {SQL_TYPES[c.type]}) AS {identifier(c.name)}" for c in columns)
-        accepted = f"CREATE VIEW accepted_{name} AS SELECT {FILE}, {ROW}, {cast} FROM {good}"
+        accepted = f"CREATE VIEW accepted_{name} AS SELECT {kept}, {cast} FROM {good}"
         if not self._number(f"SELECT count(*) FROM (SELECT {key} FROM {good} GROUP BY {key} HAVING count(*) > 1)"):
             self.connection.execute(accepted)
             return

@@ -113,7 +113,8 @@ def found(**changed: Found) -> dict[str, Found]:
         "misses": Found(
             {
                 "miss_months": pd.DataFrame({"as_of": ["2023-12"], "had_learned": [False], "scored": [2600], "listed": [130],
-                                             "returned": [60], "found": [45], "missed_return": [15], "false_alert": [85]}),
+                                             "not_known": [0], "listed_not_known": [0], "returned": [60], "found": [45],
+                                             "missed_return": [15], "false_alert": [85], "found_share": [0.346]}),
                 "miss_classes": pd.DataFrame({
                     "miss": ["missed_return"] * 3 + ["false_alert"] * 3,
                     "miss_class": ["recorded_late", "not_visited", "model_error"] * 2, "misses": [3, 12, 20, 14, 34, 40],

@@ -175,6 +175,16 @@ def test_a_list_that_the_model_had_learned_from_is_no_number_of_the_first_page()
     assert numbers(Findings(asked(), found(misses=learned)))[4].why == reason
 
 
+@pytest.mark.parametrize(
+    ("unknown", "said"), [(310, "not known of 310 of 2,600"), (4, "not known of <10 of 2,600"), (0, "")]
+)
+def test_the_first_page_says_of_how_many_the_outcome_is_not_known_yet(unknown: int, said: str) -> None:
+    told = found()
+    told["misses"].tables["miss_months"]["not_known"] = unknown
+    reading = numbers(Findings(asked(), told))[4].reading.en
+    assert said in reading and ("not known" in reading) == bool(unknown)
+
+
 def test_no_number_speaks_for_a_few_households() -> None:
     few = found()
     few["assistance"].tables["help_timeliness"].loc[0, ["needs", "helped"]] = [255, 4]

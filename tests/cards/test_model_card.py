@@ -56,6 +56,16 @@ def test_the_answer_says_what_was_drawn_and_what_guaranteed_visits_change() -> N
     assert "from redrawing villages" in page.text("en") and "对村重复抽样" in page.text("zh")
 
 
+@pytest.mark.parametrize(("not_known", "told"), [(33, True), (4, False), (0, False)])
+def test_of_how_many_listed_the_outcome_is_not_known_stands_beside_how_many_fell(not_known: int, told: bool) -> None:
+    unknown = {"listed": 170, "not_known": not_known, "precision": 0.41, "low": 0.38, "high": 0.57}
+    found = {**ASSESSMENT, "lists": {**ASSESSMENT["lists"], "unknown": unknown}}
+    page = Page(model_card(make_model(evidence(assessment=found))))
+    said = "Of 33 of the 170 listed the outcome is not known. Allowing for that, 41 of 100 listed fall"
+    assert (said in page.text("en")) == told and ("名单170户次中33户次结果未知" in page.text("zh")) == told
+    assert ("41 of 100 listed fell: 38 if none of those not known did, 57 if all." in page.text("en")) == told
+
+
 def test_both_languages_are_complete(page: Page) -> None:
     assert len(page.texts["en"]) == len(page.texts["zh"]) > 250
     assert all(text.strip() for lang in ("en", "zh") for text in page.texts[lang])

@@ -292,6 +292,17 @@ def test_village_context_is_of_the_same_month(tmp_path: Path) -> None:
     assert found.groupby("as_of")["village_below_share"].first().tolist() == [0.0, 0.5]
 
 
+def test_a_household_without_a_record_of_a_year_says_nothing_of_its_village(tmp_path: Path) -> None:
+    """002 fell below the line and was last seen thirteen months ago, 003 twelve: it still counts."""
+    first, seen = {"001": "2022-01", "002": "2022-01", "003": "2022-01"}, {"001": 18, "002": 5, "003": 6}
+    records = pd.concat([monthly(h, first[h], [150.0 if h == "001" else 90.0] * n) for h, n in seen.items()])
+    households = pd.DataFrame({"household_id": list(seen), "village_id": "a"})
+    found = table_of(tmp_path, {"records": records, "households": households})
+    assert found.set_index("household_id")["record_age"].to_dict() == {"001": 0, "002": 13, "003": 12}
+    assert found["village_below_share"].tolist() == found["county_below_share"].tolist() == [0.5] * 3
+    assert np.allclose(found["village_log_ratio"], np.log(1.5 * 0.9) / 2)
+
+
 def test_a_quarterly_panel_counts_in_months(tmp_path: Path) -> None:
     records = pd.DataFrame(
         {

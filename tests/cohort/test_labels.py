@@ -109,6 +109,14 @@ def test_elimination_after_the_as_of_day_is_not_known_yet(tmp_path: Path) -> Non
     assert len(outcome(tmp_path, monthly("001", "2023-01", [150.0] * 12), spells=spells)) == 0
 
 
+def test_elimination_that_is_reported_late_is_not_known_yet(tmp_path: Path) -> None:
+    """001 left monitoring in April, of which the office knew in May; 002 in June, of which it knew in July."""
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
+    spells = pd.DataFrame({"household_id": ["001", "002"], "identified_on": "2023-01-10"})
+    spells["eliminated_on"] = ["2023-04-20", "2023-06-05"]
+    assert outcome(tmp_path, records, lag_days=31, spells=spells)["household_id"].tolist() == ["001"]
+
+
 def test_a_guarantee_that_fails_is_a_return_and_an_unknown_one_is_not(tmp_path: Path) -> None:
     records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")], ignore_index=True)
     records["housing_ok"] = pd.array([True] * len(records), dtype="boolean")

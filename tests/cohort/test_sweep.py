@@ -150,6 +150,22 @@ def test_what_is_told_again_counts_once_as_it_was_last_known(tmp_path: Path) -> 
     assert found["offers_12m"].tolist() == [1, 1] and found["suitable_offers_12m"].tolist() == [0, 1]
 
 
+def test_an_answer_given_after_the_as_of_day_less_the_reporting_lag_is_not_known_yet(tmp_path: Path) -> None:
+    """An offer of 2 January is written down in February, its answer of March in April, its end of May in June."""
+    help_ = pd.DataFrame({
+        "household_id": "1", "measure": "health", "offered_on": "2023-01-02", "suitable": True, "accepted": True,
+        "answered_on": ["2023-03-20"], "started_on": "2023-03-20", "ended_on": "2023-05-10", "completed": True,
+    })  # fmt: skip
+    spells = pd.DataFrame({"household_id": "1", "identified_on": "2023-01-02", "eliminated_on": ["2023-03-15"]})
+    records = monthly("1", "2023-01", [150.0] * 6)
+    register = make_register(tmp_path / "r", lag_days=31, records=records, assistance=help_, spells=spells)
+    found = known(register, ["2023-03", "2023-04", "2023-05", "2023-06"])
+    assert found["offers_12m"].tolist() == [1] * 4 and found["spells_36m"].tolist() == [1] * 4
+    assert found["accepted_12m"].tolist() == [0, 1, 1, 1]
+    assert found["active_measures"].tolist() == [0, 1, 1, 0]
+    assert found["monitored_now"].tolist() == [1, 0, 0, 0]
+
+
 def test_an_answer_whose_day_nobody_wrote_down_speaks_neither_for_a_household_nor_against_it(tmp_path: Path) -> None:
     """Of two offers taken up and one refused only the first answer has a day; the others may have come after it."""
     help_ = pd.DataFrame({
@@ -213,13 +229,19 @@ def test_in_a_quarterly_panel_all_that_was_known_by_the_as_of_day_counts(tmp_pat
 
 
 def test_a_loss_that_nobody_wrote_down_is_unknown_not_nothing(tmp_path: Path) -> None:
-    """Of those struck by a disaster; who had another event, or none, lost nothing by one."""
-    events = pd.DataFrame({"household_id": ["1", "2", "2", "3"], "kind": ["disaster", "disaster", "disaster", "illness"]})
-    events["onset_on"], events["loss"] = ["2023-02-01", "2023-02-01", "2023-03-01", "2023-02-01"], [None, None, 70, None]
-    records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "1234"])
+    """Of those struck by a disaster; who had another event, or none, lost nothing by one. Of two losses one is not both."""
+    events = pd.DataFrame({"household_id": [*"122355"], "kind": [*["disaster"] * 3, "illness", *["disaster"] * 2]})
+    events["onset_on"] = ["2023-02-01", "2023-02-01", "2023-03-01", "2023-02-01", "2023-02-01", "2023-03-01"]
+    events["loss"] = [None, None, 70, None, 40, 70]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 4) for h in "12345"])
     register = make_register(tmp_path / "r", records=records, events=events)
     found = known(register, ["2023-03"])["disaster_loss_12m"]
-    assert np.array_equal(found, [np.nan, 70, 0, 0], equal_nan=True)
+    assert np.array_equal(found, [np.nan, np.nan, 0, 0, 110], equal_nan=True)
+
+
+def test_a_line_of_nothing_is_none_and_the_last_month_with_one_answers(tmp_path: Path) -> None:
+    records = monthly("1", "2023-01", [150.0, 180.0], line=[100.0, 0.0])
+    assert known(make_register(tmp_path / "r", records=records), ["2023-02"])["ratio_now"].tolist() == [1.5]
 
 
 def test_without_a_known_line_nothing_is_told_against_it(tmp_path: Path) -> None:

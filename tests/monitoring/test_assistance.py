@@ -183,6 +183,59 @@ def test_who_left_monitoring_before_help_was_offered_did_not_leave_by_it(tmp_pat
     assert np.isnan(december.loc["001", "exit"])
 
 
+def test_nobody_is_said_to_have_stayed_in_monitoring_before_the_ends_of_these_months_are_known(tmp_path: Path) -> None:
+    """001 left in December, which the books tell 45 days later, as they told that 002 left in the year before; 003 stays."""
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in ("001", "002", "003")])
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd()
+    ends = {"001": "2023-12-10", "002": "2022-06-10", "003": None}
+    spells = pd.DataFrame({"household_id": [*ends], "identified_on": "2022-02-01", "eliminated_on": [*ends.values()]})
+    help_ = given(("001", "health", "2023-04-10", True))
+    register = make_register(tmp_path, lag_days=45, records=records, spells=spells, assistance=help_)
+    told = {}
+    for day in ("2023-12", "2024-01", "2024-02"):
+        rows = study_rows(Asked(register, month_number(day), Rules(**FEW)), CATALOGUE, register.counties)
+        told[day] = rows[rows["as_of_no"] == month_number("2023-03")].set_index("household_id")["exit"]
+    assert told["2023-12"].isna().all()
+    assert told["2024-02"].loc[["001", "003"]].tolist() == [1, 0]
+
+
+def test_a_return_counts_where_it_would_be_known_too_that_there_was_none(tmp_path: Path) -> None:
+    """001 and 003 fell in August, 002 and 004 did not; of the first two the record of December comes in March."""
+    names = ["001", "002", "003", "004"]
+    incomes = {h: [150.0] * 19 + ([90.0, 90.0, 150.0, 150.0, 150.0] if h in ("001", "003") else [150.0] * 5) for h in names}
+    records = pd.concat([monthly(h, "2022-01", incomes[h]) for h in names], ignore_index=True)
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd()
+    late = records["month"].eq("2023-12-01") & records["household_id"].isin(["001", "002"])
+    records["known_at"] = records["known_at"].mask(late, pd.Timestamp("2024-03-10"))
+    register = make_register(tmp_path, records=records, assistance=given(("001", "health", "2023-04-10", True)))
+    rows = study_rows(asked(register), CATALOGUE, register.counties)
+    march = rows[rows["as_of_no"] == month_number("2023-03")].set_index("household_id")["return"]
+    assert march.loc[["003", "004"]].tolist() == [1, 0] and march.loc[["001", "002"]].isna().all()
+
+
+def test_outcomes_are_told_of_months_whose_records_have_come(tmp_path: Path) -> None:
+    """With a lag the record of December is known in January: the last window closes in May, its horizon ends in November."""
+    records = pd.concat([monthly(h, "2022-01", [150.0] * 24) for h in ("001", "002")])
+    help_ = given(("001", "health", "2023-03-10", True))
+    register = make_register(tmp_path, lag_days=31, records=records, assistance=help_)
+    rows = study_rows(asked(register), CATALOGUE, register.counties)
+    assert rows["as_of_no"].max() == month_number("2023-02") and rows["return"].eq(0).all()
+
+
+def test_help_that_the_office_knows_of_late_is_waited_for_before_it_counts_as_none_in_time(tmp_path: Path) -> None:
+    """Help of 001 began in time in November, which is known in January; that of the others in January, within 30 days."""
+    names = [f"{i:03}" for i in range(12)]
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in names])
+    spells = pd.DataFrame({"household_id": names, "identified_on": ["2023-01-05", "2023-10-25", *["2023-01-05"] * 10]})
+    help_ = given(*((h, "health", "2023-11-05" if h == "001" else "2023-01-20", True) for h in names))
+    help_.loc[1, ["answered_on", "started_on"]] = pd.Timestamp("2023-11-24")
+    register = make_register(
+        tmp_path, lag_days=40, records=records, spells=spells, assistance=help_.drop(columns="known_at")
+    )
+    soon = report_assistance(asked(register)).tables["help_timeliness"].set_index("within_days")
+    assert soon.loc[30, ["needs", "helped"]].tolist() == [11, 11]
+
+
 def test_the_helped_are_held_against_others_whose_outcome_is_known() -> None:
     """Forty monitored households without help among two thousand of whom nobody is monitored."""
     rows = pd.DataFrame({"household_id": [f"{i:04}" for i in range(2050)], "as_of_no": 24_000, "arm": ""})

@@ -409,6 +409,16 @@ def test_events_that_come_in_no_more_alarm_and_those_of_a_late_month_do_not(tmp_
         assert found["action_en"].item().startswith("event: 24 rows became known in the last three months, 72 in the same")
 
 
+def test_answers_to_earlier_offers_are_no_rows_that_come_in(tmp_path: Path) -> None:
+    """Offers stop in September; those of the summer are answered three months later, of which the office knows in winter."""
+    offers = illnesses("2023-10").drop(columns=["kind", "known_at"]).rename(columns={"onset_on": "offered_on"})
+    answered = pd.to_datetime(offers["offered_on"]) + pd.Timedelta(days=92)
+    help_ = offers.assign(measure="health", answered_on=answered.dt.strftime("%Y-%m-%d"), accepted=True)
+    register = make_register(tmp_path, lag_days=20, records=records(), assistance=help_[answered <= "2023-12-31"])
+    (alarm,) = report_drift(Asked(register, LAST, Rules())).tables["alarms"].query("check == 'lacking'").to_dict("records")
+    assert (alarm["name"], alarm["now"]) == ("assistance", 0)
+
+
 @pytest.mark.parametrize(("months", "alarms"), [(range(1, 13), 1), ((6, 12), 0)])
 def test_a_kind_of_event_that_comes_no_more_alarms_where_it_came_steadily(
     tmp_path: Path, months: Iterable[int], alarms: int
@@ -450,15 +460,20 @@ def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_m
     assert alarms(1.5, 0.0) == {feature}
 
 
-def alarming(feature: str, then: np.ndarray, now: np.ndarray) -> bool:
-    """Whether a feature alarms that had such values a year ago, a year and a half into the register; 40 to a village."""
+def what_is_told_of(feature: str, then: np.ndarray, now: np.ndarray, first: str = "2021-01") -> list[drift.Comparison]:
+    """What is told of a feature that had such values in June 2022, and has these a year later; 40 to a village."""
     whose = pd.DataFrame({"household_id": np.arange(len(now)).astype(str), "cluster": np.arange(len(now)) // 40})
     before, after = (whose.assign(**{"risk": 0.1, feature: values}) for values in (then, now))
     month = month_number("2023-06")
     model = SimpleNamespace(inputs=(feature,), catalogue=load_catalogue())
-    asked = Asked(SimpleNamespace(first_month="2021-01"), month, Rules(), model=model)
+    asked = Asked(SimpleNamespace(first_month=first, step_months=1), month, Rules(), model=model)
     tests = _scores_and_features(asked, lambda m: after if m == month else before, month - 12, "last_year", (), [])
-    return any(test.alarms(1e-5) for test in tests if test.about == "features")
+    return [test for test in tests if test.about == "features"]
+
+
+def alarming(feature: str, then: np.ndarray, now: np.ndarray) -> bool:
+    """Whether it alarms, a year and a half into the register."""
+    return any(test.alarms(1e-5) for test in what_is_told_of(feature, then, now))
 
 
 def test_months_since_something_are_told_as_far_back_as_the_register_reached_then() -> None:
@@ -468,6 +483,22 @@ def test_months_since_something_are_told_as_far_back_as_the_register_reached_the
     assert not alarming(name, then, longer), "what lies before the register's first month was not on record then"
     lately = np.where((then == 60) & (draw.random(2000) < 0.8), draw.integers(0, 5, 2000), then)
     assert alarming(name, then, lately)
+
+
+@pytest.mark.parametrize(("first", "checks"), [("2021-06", ["missing", "shape"]), ("2021-07", ["not_compared"])])
+def test_a_change_over_a_year_is_not_held_against_a_month_in_which_no_year_was_on_record(
+    first: str, checks: list[str]
+) -> None:
+    nothing, change = np.full(2000, np.nan), np.random.default_rng(8).normal(0, 0.1, 2000)
+    tests = what_is_told_of("log_ratio_change_12m", nothing, change, first)
+    assert [test.check for test in tests] == checks
+    assert any(test.alarms(1e-5) for test in tests) == (first == "2021-06")
+
+
+def test_what_rests_on_a_feature_that_looks_back_too_far_is_not_compared_either() -> None:
+    then, now = (np.random.default_rng(seed).normal(0.2, 0.1, 2000) for seed in (9, 10))
+    assert [test.check for test in what_is_told_of("drawdown_24m", then, now)] == ["not_compared"]
+    assert "missing" in {test.check for test in what_is_told_of("drawdown_24m", then, now, "2020-07")}
 
 
 @pytest.mark.parametrize(("markets", "alarms"), [(50, True), (13, False), (2, False)])

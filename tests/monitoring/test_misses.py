@@ -127,6 +127,28 @@ def test_when_the_records_of_the_last_month_have_come_its_lists_are_sorted(count
     assert report_misses(asked).tables["miss_months"]["as_of"].tolist() == ["2023-06"]
 
 
+def test_alerts_of_which_nothing_is_known_yet_stand_beside_those_that_returned(county: County, tmp_path: Path) -> None:
+    """Of every other household the last record comes three months late: who did not return is not known yet."""
+    model = load_model("models:/return-risk@champion", county.tracking.uri)
+    county.score("80", tmp_path / "june")
+    known = Register.open(county.register)
+    records, homes = known.read_last("records"), known.read("households")
+    records["known_at"] = records["month"] + pd.offsets.MonthEnd()
+    late = records["month"].eq("2023-12-01") & (records["household_id"].str[-1].astype(int) % 2 == 0)
+    records["known_at"] = records["known_at"].mask(late, pd.Timestamp("2024-03-31"))
+    register = make_register(tmp_path / "register", records=records, households=homes)
+    scored = scored_months([tmp_path / "june"], LAST)
+    now = report_misses(Asked(register, LAST, Rules(), scored, model))
+    told = report_misses(Asked(register, LAST + 3, Rules(), scored, model)).tables["miss_months"].iloc[0]
+    early = now.tables["miss_months"].iloc[0]
+    assert early["listed"] == early["found"] + early[FALSE] + early["listed_not_known"] and early["listed_not_known"] > 20
+    assert told["listed_not_known"] < 5 and early["found_share_low"] <= told["found_share"] <= early["found_share_high"]
+    naive = early["found"] / (early["found"] + early[FALSE])
+    assert abs(early["found_share"] - told["found_share"]) < 0.4 * abs(naive - told["found_share"])
+    assert now.figures["listed_not_known"] == early["listed_not_known"]
+    assert f"Of 80 households on these lists the outcome of {early['listed_not_known']} is not known" in str(now.notes)
+
+
 def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_path: Path) -> None:
     """Told on the day of the report, all households had been monitored when the month was scored: nobody was at risk."""
     known = Register.open(county.register)
@@ -135,7 +157,8 @@ def test_a_month_without_any_miss_has_no_shares_of_misses(county: County, tmp_pa
     register = make_register(tmp_path, records=records, households=homes, spells=homes[["household_id"]].assign(**since))
     model = load_model("models:/return-risk@champion", county.tracking.uri)
     found = report_misses(Asked(register, LAST, Rules(), scored_months([county.alerts], LAST), model))
-    assert found.figures == {"missed_returns": 0, "false_alerts": 0}
+    listed = found.tables["miss_months"]["listed"].item()
+    assert found.figures == {"missed_returns": 0, "false_alerts": 0, "listed_not_known": listed}
     assert found.tables["miss_classes"]["misses"].sum() == 0
 
 

@@ -193,6 +193,33 @@ def test_units_codes_and_extra_columns(tmp_path):
     assert str(rows.known_at[0].date()) == "2023-04-10"
 
 
+def test_later_facts_are_known_the_reporting_lag_after_their_own_day(tmp_path):
+    """a: answered at once, ended later. b: entered at once, says its row. c: told otherwise before its end was known."""
+    help_ = pd.DataFrame(
+        [
+            ("a", None, "2023-01-05", True, "2023-02-10", True, 9.0),
+            ("b", "2023-01-05", "2023-01-20", False, None, None, 9.0),
+            ("c", None, "2023-01-05", True, "2023-03-20", True, 9.0),
+            ("c", "2023-04-01", "2023-01-05", True, None, None, 8.0),
+        ],
+        columns=["household_id", "known_at", "answered_on", "accepted", "ended_on", "completed", "amount_planned"],
+    ).assign(measure="training", offered_on="2023-01-05")
+    tables = {"records": {}, "assistance": {}}
+    data = {"records": records(*((h, "2023-01", 1.0) for h in "abc")), "assistance": help_}
+    source = {**PLAIN, "reporting_lag_days": 31, "tables": tables}
+    report = ingest(source, data, tmp_path / "register")
+    assert report.tables["assistance"].accepted == 4 and report.quarantined == 0
+    told = Register.open(tmp_path / "register").read("assistance").sort_values(["household_id", "known_at"])
+    found = told.astype({"known_at": str})[["household_id", "known_at", "accepted", "completed", "amount_planned"]]
+    assert found.astype(object).where(found.notna(), None).to_numpy().tolist() == [
+        ["a", "2023-02-05", True, None, 9.0],
+        ["a", "2023-03-13", True, True, 9.0],
+        ["b", "2023-01-05", False, None, 9.0],
+        ["c", "2023-02-05", True, None, 9.0],
+        ["c", "2023-04-01", True, None, 8.0],
+    ]
+
+
 @pytest.mark.parametrize("march", ["2023-03", "2023年3月31日", pd.Timestamp("2023-03-31")])
 def test_a_quarter_that_is_named_by_its_end_is_looked_at_on_its_last_day(tmp_path, march):
     frame = records(("a", march, 1.0), ("b", march, 2.0))
