@@ -28,16 +28,15 @@ def outcomes_of(register: Register, decisions: pd.DataFrame, label: Label, at_ri
     """What happened to the households that were decided on: `as_of, county_id, household_id, outcome`.
 
     `outcome` is 1.0 where the household returned within the horizon, 0.0 where it was seen through it and did not, and
-    missing where that is not known yet, and of months of which hardly anything but the falls is (`told_rows`).
+    missing where that is not known yet, and of months of which hardly anything but the falls is in its county (`told_rows`).
     """
     asked = decisions[_BY].drop_duplicates()
     counties = sorted(set(asked["county_id"]) & set(register.counties))
     months = sorted({month_number(text) for text in asked["as_of"]})
-    if not counties:
-        return asked.assign(outcome=float("nan"))
-    labels = build_labels(register, months, label, at_risk, counties=counties)
-    labels["outcome"] = labels["outcome"].where(told_rows(labels))
-    return asked.merge(labels[[*_BY, "outcome"]], on=_BY, how="left").reset_index(drop=True)
+    by_county = [build_labels(register, months, label, at_risk, counties=[county]) for county in counties]
+    told = [labels.loc[told_rows(labels), [*_BY, "outcome"]] for labels in by_county if len(labels)]
+    outcomes = pd.concat(told) if told else asked.iloc[:0].assign(outcome=float("nan"))
+    return asked.merge(outcomes, on=_BY, how="left").reset_index(drop=True)
 
 
 def oversight(decisions: pd.DataFrame, rules: ReviewRules, outcomes: pd.DataFrame | None = None) -> dict[str, Any]:

@@ -161,20 +161,22 @@ def test_a_rejected_household_that_fell_is_a_regret_once_the_register_knows(tmp_
 
 
 def test_before_the_horizon_of_an_alert_has_passed_no_rejected_household_is_a_regret(tmp_path: Path) -> None:
-    """The register ends in August; A fell in July, B and C have not, and nobody knows yet whether they will."""
-    records = {"A": [150.0] * 6 + [50.0] * 2, "B": [150.0] * 8, "C": [150.0] * 8}
+    """The books of one county end in August; A fell in July, B and C have not, and nobody knows yet whether they will. Of
+    the other county all is known, and of a third nobody is at risk."""
+    records = {"A": [150.0] * 6 + [50.0] * 2, "B": [150.0] * 8, "C": [150.0] * 8, "D": [150.0] * 15, "E": [50.0] * 15}
+    homes = pd.DataFrame({"household_id": list(records), "county_id": ["late"] * 3 + ["told", "poor"]})
     register = make_register(
         tmp_path / "register",
         records=pd.concat([monthly(h, "2024-01", welfare) for h, welfare in records.items()], ignore_index=True),
+        households=homes,
     )
-    [county] = register.counties
     store = Decisions.open(tmp_path / "decisions.db")
-    for household in records:
+    for household, county in homes.itertuples(index=False):
         store.record(decision(household, county_id=county, action="reject", reason="income_secure", note="sold a cow"))
     outcomes = outcomes_of(register, store.table(), Label(name="below_line"), AtRisk())
     regret = oversight(store.table(), store.rules, outcomes)["regret"]["return"]
-    assert (regret["rejected_alerts"], regret["not_known_yet"]) == (0, 3)
-    assert regret["rejected_returned"]["value"] is None
+    assert (regret["rejected_alerts"], regret["not_known_yet"]) == (1, 4)
+    assert regret["rejected_returned"]["value"] == 0
 
 
 def test_one_falsely_called_subjective_bounds_the_rate_no_closer_than_none_does() -> None:
