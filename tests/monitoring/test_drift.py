@@ -417,7 +417,7 @@ def test_a_feature_that_moved_alarms_where_the_risks_moved_with_it_or_where_it_m
     assert alarms(1.5, 0.0) == {feature}
 
 
-def tests_of(feature: str, then: np.ndarray, now: np.ndarray, first: str = "2021-01") -> list[drift.Comparison]:
+def told_of(feature: str, then: np.ndarray, now: np.ndarray, first: str = "2021-01") -> list[drift.Comparison]:
     """What is told of a feature that had such values in June 2022, and has these a year later; 40 to a village."""
     whose = pd.DataFrame({"household_id": np.arange(len(now)).astype(str), "cluster": np.arange(len(now)) // 40})
     before, after = (whose.assign(**{"risk": 0.1, feature: values}) for values in (then, now))
@@ -430,7 +430,7 @@ def tests_of(feature: str, then: np.ndarray, now: np.ndarray, first: str = "2021
 
 def alarming(feature: str, then: np.ndarray, now: np.ndarray) -> bool:
     """Whether it alarms, a year and a half into the register."""
-    return any(test.alarms(1e-5) for test in tests_of(feature, then, now))
+    return any(test.alarms(1e-5) for test in told_of(feature, then, now))
 
 
 def test_months_since_something_are_told_as_far_back_as_the_register_reached_then() -> None:
@@ -447,15 +447,15 @@ def test_a_change_over_a_year_is_not_held_against_a_month_in_which_no_year_was_o
     first: str, checks: list[str]
 ) -> None:
     nothing, change = np.full(2000, np.nan), np.random.default_rng(8).normal(0, 0.1, 2000)
-    tests = tests_of("log_ratio_change_12m", nothing, change, first)
+    tests = told_of("log_ratio_change_12m", nothing, change, first)
     assert [test.check for test in tests] == checks
     assert any(test.alarms(1e-5) for test in tests) == (first == "2021-06")
 
 
 def test_what_rests_on_a_feature_that_looks_back_too_far_is_not_compared_either() -> None:
     then, now = (np.random.default_rng(seed).normal(0.2, 0.1, 2000) for seed in (9, 10))
-    assert [test.check for test in tests_of("drawdown_24m", then, now)] == ["not_compared"]
-    assert "missing" in {test.check for test in tests_of("drawdown_24m", then, now, "2020-07")}
+    assert [test.check for test in told_of("drawdown_24m", then, now)] == ["not_compared"]
+    assert "missing" in {test.check for test in told_of("drawdown_24m", then, now, "2020-07")}
 
 
 @pytest.mark.parametrize(("markets", "alarms"), [(50, True), (13, False), (2, False)])
