@@ -234,7 +234,7 @@ def _seen_coming(report: Findings) -> Number:
     more = Words(f"; list of {row['as_of']}", f"；{row['as_of']}名单")
     if unknown := int(row["not_known"]):
         few, scored = report.few(unknown), count(int(row["scored"]))
-        more = Words(f"{more.en}; outcome not known of {few} of {scored}", f"{more.zh}；{scored}户中{few}户结果未知")
+        more = Words(f"{more.en}; of {scored} the outcome of {few} is not known", f"{more.zh}；{scored}户中{few}户结果未知")
     return _of_hundred(title, found / returned, low, high, Words("of 100 that returned", "每100户返贫致贫户中"), more)
 
 

@@ -176,7 +176,8 @@ def test_a_list_that_the_model_had_learned_from_is_no_number_of_the_first_page()
 
 
 @pytest.mark.parametrize(
-    ("unknown", "said"), [(310, "not known of 310 of 2,600"), (4, "not known of <10 of 2,600"), (0, "")]
+    ("unknown", "said"),
+    [(310, "of 2,600 the outcome of 310 is not known"), (4, "of 2,600 the outcome of <10 is not known"), (0, "")],
 )
 def test_the_first_page_says_of_how_many_the_outcome_is_not_known_yet(unknown: int, said: str) -> None:
     told = found()
