@@ -100,6 +100,7 @@ def assess(model: RiskModel, cohorts: Cohorts, months: Sequence[str], run: Run) 
         "months": sorted(set(rows["as_of"])),
         "rows": len(rows),
         "known": int(known.sum()),
+        "households": int(seen["household_id"].nunique()),
         "events": int(np.nansum(y)),
         "capacity": run.capacity.model_dump(exclude_none=True),
         "lists": {**_lists(rows, run, weight), "intervals": _figures(ranges["lists"])},

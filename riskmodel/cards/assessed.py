@@ -31,7 +31,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "ready": True,
         "months": found["months"],
         "listed": listed,
-        "unknown": _unknown(found["lists"].get("unknown"), least),
+        "unknown": _unknown(found["lists"].get("unknown"), ten * len(found["months"])),
         "tied": found["lists"]["worst"]["precision"] != found["lists"]["best"]["precision"],
         "worst": found["lists"]["worst"],
         "best": found["lists"]["best"],
@@ -48,6 +48,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
         "chart": _by_length(found, least),
         **_counties(found, least, ten),
         "cell": ten,
+        "rows_of_cell": least,
     }
 
 
@@ -246,8 +247,12 @@ def _word(name: str) -> Words:
 
 
 def _rows_of_ten(model: RiskModel, found: Mapping[str, Any]) -> int:
-    """Rows of an assessment that stand for ten households, were they the same ones in every month."""
-    return model.run.smallest_cell * len(found["months"])
+    """The most rows of known outcome that ten households can have: one a month each, and one at least has each other one.
+
+    Older assessments do not tell of how many households they are.
+    """
+    ten, every = model.run.smallest_cell, model.run.smallest_cell * len(found["months"])
+    return min(every, found["known"] - found["households"] + ten) if "households" in found else every
 
 
 def _month_of_list(row: Mapping[str, Any], ten: int) -> dict[str, Any]:
@@ -278,8 +283,9 @@ def _counties(found: Mapping[str, Any], least: int, ten: int) -> dict[str, Any]:
     """
     counties = found.get("by_county", [])
     unknown = sum(row["listed"] for row in found["churn"]) - sum(row["listed"] for row in counties)
-    columns = ("rows", "events", "caught") if 0 < unknown < least else ("rows", "events", "listed", "caught")
-    shown = counted(_largest(counties), columns, least, ten) if len(counties) > 1 else None
+    few = 0 < unknown < ten * len(found["months"])
+    columns = ("rows", "events", "caught") if few else ("rows", "events", "listed", "caught")
+    shown = counted(_largest(counties), columns, least) if len(counties) > 1 else None
     return {"counties": shown, "with_lists": "listed" in columns}
 
 

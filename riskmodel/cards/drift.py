@@ -34,7 +34,7 @@ def drift(model: RiskModel) -> dict[str, Any]:
 def _months(model: RiskModel, found: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The months of an assessment; within one month a household has one row."""
     ten = model.run.smallest_cell
-    table = counted(found["by_month"], ("rows", "events"), ten, ten) if _tells(model, found) else None
+    table = counted(found["by_month"], ("rows", "events"), ten) if _tells(model, found) else None
     return table and [
         {**row, "rows": group["rows"], "events": group["events"]}
         for row, group in zip(table, found["by_month"], strict=True)

@@ -64,9 +64,7 @@ def tied_lists(results: Results, split: str) -> list[Words]:
 COUNTED = ("rows", "events", "listed", "caught")
 
 
-def counted(
-    groups: Sequence[Mapping[str, Any]], columns: Sequence[str], least: int, households: int
-) -> list[dict[str, Any]] | None:
+def counted(groups: Sequence[Mapping[str, Any]], columns: Sequence[str], least: int) -> list[dict[str, Any]] | None:
     """Months or counties with counts of their households, so printed that none stands for too few.
 
     What a reader can work out is protected too: missed, visited in vain, neither, not fallen, not listed, and columns
@@ -80,9 +78,7 @@ def counted(
     columns
         Counts to print, in this order.
     least
-        Rows that stand for the smallest cell.
-    households
-        Households of the smallest cell, for its mark.
+        Rows that stand for the smallest cell; fewer are marked so (`<40`), as what is counted is rows.
 
     Returns
     -------
@@ -106,7 +102,7 @@ def counted(
     places = [COUNTED.index(name) for name in columns]
     printed = {i for i in range(len(values)) if i % width in places}
     cells = shown_with_sums(
-        values, [*sums, *over_groups], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(households)
+        values, [*sums, *over_groups], least, printed=printed, fixed=range(last, len(values)), mark=small_mark(least)
     )
     return [_counted(g, {name: cells[i * width + k] for name, k in zip(columns, places, strict=True)})
             for i, g in enumerate(groups)]  # fmt: skip

@@ -21,7 +21,7 @@ LARGE = counts("a", 30, 20, 40, 900)
 
 
 def test_large_counts_are_shown_with_their_shares() -> None:
-    row, _ = counted([LARGE, counts("b", 20, 30, 40, 800)], COUNTED, LEAST, LEAST)
+    row, _ = counted([LARGE, counts("b", 20, 30, 40, 800)], COUNTED, LEAST)
     assert row["cells"] == ["990", "50", "70", "30"]
     assert row["rate"] == pytest.approx(50 / 990)
     assert row["recall"] == pytest.approx(0.6) and row["precision"] == pytest.approx(3 / 7)
@@ -30,15 +30,15 @@ def test_large_counts_are_shown_with_their_shares() -> None:
 
 def test_a_small_difference_of_two_large_counts_is_protected_and_its_share_with_it() -> None:
     few_missed = counts("b", 30, 3, 40, 900)
-    _, row, _ = counted([LARGE, few_missed, counts("c", 30, 25, 40, 900)], COUNTED, LEAST, LEAST)
+    _, row, _ = counted([LARGE, few_missed, counts("c", 30, 25, 40, 900)], COUNTED, LEAST)
     fell, found = row["cells"][1], row["cells"][3]
     assert withheld(fell) or withheld(found)
     assert row["recall"] is None
 
 
 def test_sums_that_are_too_small_give_no_table() -> None:
-    assert counted([counts("a", 4, 20, 40, 900), counts("b", 0, 30, 40, 900)], COUNTED, LEAST, LEAST) is None
-    assert counted([], COUNTED, LEAST, LEAST) is None
+    assert counted([counts("a", 4, 20, 40, 900), counts("b", 0, 30, 40, 900)], COUNTED, LEAST) is None
+    assert counted([], COUNTED, LEAST) is None
 
 
 CELLS = st.lists(st.one_of(st.integers(0, 12), st.integers(10, 300)), min_size=4, max_size=4)
@@ -47,7 +47,7 @@ CELLS = st.lists(st.one_of(st.integers(0, 12), st.integers(10, 300)), min_size=4
 @settings(max_examples=8, deadline=None)
 @given(st.lists(CELLS, min_size=2, max_size=2))
 def test_no_small_count_is_printed_nor_left_as_a_difference(cells: list[list[int]]) -> None:
-    table = counted([counts(str(i), *row) for i, row in enumerate(cells)], COUNTED, LEAST, LEAST)
+    table = counted([counts(str(i), *row) for i, row in enumerate(cells)], COUNTED, LEAST)
     for row in table or []:
         printed = zip(COUNTED, row["cells"], strict=True)
         told = {name: int(cell.replace(",", "")) for name, cell in printed if not withheld(cell)}
@@ -64,6 +64,16 @@ def test_lists_show_counties_and_lengths() -> None:
     assert drawn == len(ASSESSMENT["by_length"]) - 1, "of the shortest list, hardly anybody did not fall"
     text = Page(model_card(make_model(evidence(assessment=ASSESSMENT)))).text("zh")
     assert "分县情况" in text and "k1" in text
+
+
+@pytest.mark.parametrize(("households", "caught", "least"), [(2257, "12", 10), (2254, "*", 13), (1200, "<20", 20)])
+def test_a_county_tells_of_ten_households_however_many_rows_ten_can_have(households: int, caught: str, least: int) -> None:
+    """Two months: of ten households no more than twenty rows are known, of households that are there once no more than ten."""
+    counties = [*ASSESSMENT["by_county"], counts("k3", 12, 20, 15, 300), counts("k4", 12, 20, 15, 300)]
+    whole = {"known": 1910 + 2 * 347, "events": 210 + 2 * 32, "households": households + 347}
+    model = make_model(evidence(assessment={**ASSESSMENT, **whole, "by_county": counties}))
+    assert [row["cells"][3] for row in lists(model)["counties"]][2:] == [caught, caught]
+    assert (f"“<{least}” says fewer than" in Page(model_card(model)).text("en")) == (least > 10)
 
 
 def test_few_listed_households_without_an_outcome_are_no_difference_of_two_tables() -> None:
