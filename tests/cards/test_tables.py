@@ -68,7 +68,7 @@ def test_lists_show_counties_and_lengths() -> None:
 
 @pytest.mark.parametrize(("households", "caught", "least"), [(2257, "12", 10), (2254, "*", 13), (1200, "<20", 20)])
 def test_a_county_tells_of_ten_households_however_many_rows_ten_can_have(households: int, caught: str, least: int) -> None:
-    """Two months: of ten households no more than twenty rows are known, of households that are there once no more than ten."""
+    """Two months: ten households have twenty rows at most, and ten where each is there once."""
     counties = [*ASSESSMENT["by_county"], counts("k3", 12, 20, 15, 300), counts("k4", 12, 20, 15, 300)]
     whole = {"known": 1910 + 2 * 347, "events": 210 + 2 * 32, "households": households + 347}
     model = make_model(evidence(assessment={**ASSESSMENT, **whole, "by_county": counties}))
