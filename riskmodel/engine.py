@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
@@ -72,12 +72,16 @@ def literal(text: str) -> str:
 
 def known_last(*told: str) -> str:
     """SQL that keeps, of rows of a table that tell the same again, the one known last; `told` says of what they tell."""
-    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at DESC) = 1"
+    return _one_of(told, "known_at DESC")
 
 
 def known_first(*told: str) -> str:
     """SQL that keeps, of rows of a table that tell the same again, the one known first; `told` says of what they tell."""
-    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY known_at) = 1"
+    return _one_of(told, "known_at")
+
+
+def _one_of(told: Sequence[str], order: str) -> str:
+    return f"QUALIFY row_number() OVER (PARTITION BY {', '.join(told)} ORDER BY {order}) = 1"
 
 
 def database() -> duckdb.DuckDBPyConnection:

@@ -21,17 +21,16 @@ def lists(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found:
         return {"ready": False}
-    known = {"rows": found["known"], "events": found["events"]}
-    ten, least = model.run.smallest_cell, _rows_of_ten(model, found)
-    if not disclosure.tells(known["events"], known["rows"], least):
+    if not _tell(model, found):
         return {"ready": False}
+    ten, least = model.run.smallest_cell, _rows_of_ten(model, found)
     listed = found["lists"]["listed"]
     lead = found["lead_time"]
     return {
         "ready": True,
         "months": found["months"],
         "listed": listed,
-        "unknown": _unknown(found["lists"].get("unknown"), ten * len(found["months"])),
+        "unknown": unknown(model),
         "tied": found["lists"]["worst"]["precision"] != found["lists"]["best"]["precision"],
         "worst": found["lists"]["worst"],
         "best": found["lists"]["best"],
@@ -52,10 +51,15 @@ def lists(model: RiskModel) -> dict[str, Any]:
     }
 
 
-def _unknown(told: Mapping[str, Any] | None, least: int) -> Mapping[str, Any] | None:
+def unknown(model: RiskModel) -> Mapping[str, Any] | None:
     """How many of the lists have no known outcome, and what that does to their precision, where it may be told."""
+    found = model.evidence.get("assessment")
+    if not found or not _tell(model, found):
+        return None
+    told = found["lists"].get("unknown")
     if not told or told["precision"] is None or not told["not_known"]:
         return None
+    least = model.run.smallest_cell * len(found["months"])
     return told if disclosure.tells(told["not_known"], told["listed"], least) else None
 
 
@@ -64,7 +68,7 @@ def level(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found or "level" not in found:
         return {"warning": None, "covered": None}
-    if not disclosure.tells(found["events"], found["known"], _rows_of_ten(model, found)):
+    if not _tell(model, found):
         return {"warning": None, "covered": None}
     large, intervals = found["level"], found["intervals"]
     rows = [] if "none" in intervals else intervals["by_county"]
@@ -244,6 +248,11 @@ def _brackets(figure: Mapping[str, float | None] | None) -> Words:
 
 def _word(name: str) -> Words:
     return GROUPS.get(name, Words(name, name))
+
+
+def _tell(model: RiskModel, found: Mapping[str, Any]) -> bool:
+    """Whether enough households fell, and enough did not, for figures of all lists together."""
+    return disclosure.tells(found["events"], found["known"], _rows_of_ten(model, found))
 
 
 def _rows_of_ten(model: RiskModel, found: Mapping[str, Any]) -> int:

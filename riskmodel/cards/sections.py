@@ -120,7 +120,7 @@ def answer(model: RiskModel) -> dict[str, Any]:
         "rule": MODELS[rival.rival] if rival else None,
         "standing": STANDINGS[rival.standing] if rival else None,
         "not_helped": assessed.precision_without_help(model),
-        "unknown": assessed.lists(model).get("unknown"),
+        "unknown": assessed.unknown(model),
         "with_floors": assessed.with_floors(model),
         "drawn": DRAWN[model.evidence.get("drawn", "household_id")],
         "pictures": [icon_array_svg(share, title) for share, title in pictures],

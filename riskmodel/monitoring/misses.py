@@ -151,8 +151,6 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
     scores = scores.merge(outcomes, "left", "household_id")
     known = scores["outcome"].notna()
     returned = scores["outcome"].eq(1)
-    listed, found = int(scores["listed"].sum()), int((returned & scores["listed"]).sum())
-    unknown = int((scores["listed"] & ~known).sum())
     on_list = scores[scores["listed"]]
     share, low, high = share_of_known(on_list["outcome"].to_numpy(float), on_list["weight"].to_numpy(float))
     scores["miss"] = np.select(
@@ -162,11 +160,11 @@ def _month(asked: Asked, model: RiskModel, month: ScoredMonth) -> tuple[pd.DataF
         "as_of": month.as_of,
         "had_learned": _had_learned(model, month),
         "scored": len(scores),
-        "listed": listed,
+        "listed": len(on_list),
         "not_known": int((~known).sum()),
-        "listed_not_known": unknown,
+        "listed_not_known": int(on_list["outcome"].isna().sum()),
         "returned": int(returned.sum()),
-        "found": found,
+        "found": int(on_list["outcome"].eq(1).sum()),
         MISSED: int(scores["miss"].eq(MISSED).sum()),
         FALSE: int(scores["miss"].eq(FALSE).sum()),
         "found_share": share,
