@@ -317,10 +317,10 @@ def _helped(cohorts: Cohorts, rows: pd.DataFrame, frame: pd.DataFrame, run: Run)
 def _misses(seen: pd.DataFrame, frame: pd.DataFrame, at: np.ndarray) -> dict[str, Any]:
     telling = [c for c in frame if c in ("ratio_now", "record_age", "able_now") or c.startswith("months_since_")]
     features = frame[[*telling, *(c for c in ("household_type",) if c in frame)]].iloc[at].reset_index(drop=True)
-    y, listed = seen["outcome"].to_numpy(), seen["listed"].to_numpy()
-    table = misses_by_situation(y, seen["risk"].to_numpy(), listed, seen["household_id"], situations(features))
+    y, listed, ids = (seen[name].to_numpy() for name in ("outcome", "listed", "household_id"))
+    table = misses_by_situation(y, seen["risk"].to_numpy(), listed, ids, situations(features))
     try:
-        rules = _records(rules_of_misses(features[telling], y, listed)) if telling else []
+        rules = _records(rules_of_misses(features[telling], y, listed, ids)) if telling else []
     except NotEnoughData:
         rules = []
     return {"situations": _records(table), "rules": rules}

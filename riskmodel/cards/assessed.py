@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from riskmodel.cards.charts import by_length_svg
@@ -21,7 +23,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found:
         return {"ready": False}
-    if not _tell(model, found):
+    if not tells(model, found):
         return {"ready": False}
     ten, least = model.run.smallest_cell, _rows_of_ten(model, found)
     listed = found["lists"]["listed"]
@@ -54,7 +56,7 @@ def lists(model: RiskModel) -> dict[str, Any]:
 def unknown(model: RiskModel) -> Mapping[str, Any] | None:
     """How many of the lists have no known outcome, and what that does to their precision, where it may be told."""
     found = model.evidence.get("assessment")
-    if not found or not _tell(model, found):
+    if not found or not tells(model, found):
         return None
     told = found["lists"].get("unknown")
     if not told or told["precision"] is None or not told["not_known"]:
@@ -68,7 +70,7 @@ def level(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found or "level" not in found:
         return {"warning": None, "covered": None}
-    if not _tell(model, found):
+    if not tells(model, found):
         return {"warning": None, "covered": None}
     large, intervals = found["level"], found["intervals"]
     rows = [] if "none" in intervals else intervals["by_county"]
@@ -78,7 +80,7 @@ def level(model: RiskModel) -> dict[str, Any]:
         "covered": intervals["coverage"][0] if rows else None,
         "counties": len(rows),
         "apart": sum(not row["holds"] for row in rows),
-        "actions": actions if actions and actions["events"] >= model.run.smallest_cell else None,
+        "actions": actions if actions and actions["events"] >= _rows_of_ten(model, found) else None,
     }
 
 
@@ -127,9 +129,9 @@ def misses(model: RiskModel) -> dict[str, Any]:
     found = model.evidence.get("assessment")
     if not found:
         return {"ready": False}
-    table, ten = found["misses"]["situations"], model.run.smallest_cell
-    shown = [r for r in table if disclosure.tells(r["caught"], r["events"], ten) and r["events"] >= ten]
-    shown = [r for r in shown if disclosure.tells(r["events"], r["rows"], ten)]
+    table, ten, least = found["misses"]["situations"], model.run.smallest_cell, _rows_of_ten(model, found)
+    aspects = [list(groups) for _, groups in groupby(table, key=itemgetter("aspect"))]
+    shown = [row for groups in aspects for row in _open(groups, ten, least) if row["events"]]
     helped = found["helped"]
     return {
         "ready": True,
@@ -148,10 +150,27 @@ def misses(model: RiskModel) -> dict[str, Any]:
             for i, r in enumerate(shown)
         ],
         "small": len(table) - len(shown),
-        "rules": [r for r in found["misses"]["rules"][:_MOST_RULES] if disclosure.tells(r["missed"], r["events"], ten)],
-        "helped": None if "none" in helped else _by_help(helped, ten),
+        "rules": _open(found["misses"]["rules"], ten, least)[:_MOST_RULES],
+        "helped": None if "none" in helped else _by_help(helped, least),
         "cell": ten,
     }
+
+
+def _open(groups: Sequence[Mapping[str, Any]], ten: int, least: int) -> list[Mapping[str, Any]]:
+    """Those of the groups of all falls that give no small group of households away.
+
+    Older assessments do not tell the households of each cell: there its rows are counted.
+    """
+    told = [[n for name, n in row.items() if name.startswith("households_")] for row in groups]
+    if not all(told):
+        told, ten = [_rows_of_cells(row) for row in groups], least
+    return [row for row, may in zip(groups, disclosure.open_groups(told, ten), strict=True) if may]
+
+
+def _rows_of_cells(row: Mapping[str, Any]) -> list[int]:
+    if "caught" not in row:
+        return [row["events"] - row["missed"], row["missed"]]
+    return [row["caught"], row["events"] - row["caught"], row["rows"] - row["events"]]
 
 
 def with_floors(model: RiskModel) -> Mapping[str, float] | None:
@@ -162,13 +181,14 @@ def with_floors(model: RiskModel) -> Mapping[str, float] | None:
 
 def precision_without_help(model: RiskModel) -> Mapping[str, float | None] | None:
     """Of those listed who got no help, the share that fell; None where it is not known or tells too much."""
-    helped = (model.evidence.get("assessment") or {}).get("helped") or {"none": ""}
+    found = model.evidence.get("assessment") or {}
+    helped = found.get("helped") or {"none": ""}
     if "none" in helped or "not_helped" not in helped["results"]:
         return None
     figure, sizes = helped["results"]["not_helped"].get("precision"), helped["sizes"]["not_helped"]
     if not figure or None in figure.values():
         return None
-    return figure if disclosure.tells(sizes["events"], sizes["rows"], model.run.smallest_cell) else None
+    return figure if disclosure.tells(sizes["events"], sizes["rows"], _rows_of_ten(model, found)) else None
 
 
 def looks(model: RiskModel) -> dict[str, Any] | None:
@@ -250,8 +270,8 @@ def _word(name: str) -> Words:
     return GROUPS.get(name, Words(name, name))
 
 
-def _tell(model: RiskModel, found: Mapping[str, Any]) -> bool:
-    """Whether enough households fell, and enough did not, for figures of all lists together."""
+def tells(model: RiskModel, found: Mapping[str, Any]) -> bool:
+    """Whether enough households fell, and enough did not, for figures of all months of an assessment together."""
     return disclosure.tells(found["events"], found["known"], _rows_of_ten(model, found))
 
 
@@ -318,7 +338,7 @@ def _cell(row: Mapping[str, Any] | None, measure: str) -> dict[str, str] | None:
     return {"value": show(row["value"]), "range": f"{show(row['low'])} – {show(row['high'])}"}
 
 
-def _by_help(found: Mapping[str, Any], ten: int) -> dict[str, Any]:
+def _by_help(found: Mapping[str, Any], least: int) -> dict[str, Any]:
     metrics: Sequence[str] = ("roc_auc", "precision", "recall", "rate_error")
     return {
         "warning": found["warning"],
@@ -326,6 +346,6 @@ def _by_help(found: Mapping[str, Any], ten: int) -> dict[str, Any]:
         "rows": [
             {"group": GROUPS[group], "figures": [figures.get(m) for m in metrics]}
             for group, figures in found["results"].items()
-            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"], ten)
+            if disclosure.tells(found["sizes"][group]["events"], found["sizes"][group]["rows"], least)
         ],
     }

@@ -224,6 +224,35 @@ def tells(events: int, rows: int, least: int = LEAST) -> bool:
     return all(n == 0 or n >= least for n in (events, rows - events))
 
 
+def open_groups(groups: Sequence[Sequence[int]], least: int = LEAST) -> list[bool]:
+    """Which of the groups that make up a known whole may be shown with their counts.
+
+    A group in which some cell stands for fewer households is left out. The whole less what is shown tells what is left out:
+    more groups are, the smallest first, until each of its cells stands for nobody or for enough in one group.
+
+    Parameters
+    ----------
+    groups
+        Households of each cell of each group, which may be counted in several where they have several rows.
+
+    >>> open_groups([[12, 40], [3, 50], [30, 90]])
+    [False, False, True]
+    >>> open_groups([[12, 40], [0, 50], [30, 90]])
+    [True, True, True]
+    """
+
+    def small(cells: Sequence[int]) -> bool:
+        return any(0 < n < least for n in cells)
+
+    left_out = [i for i, cells in enumerate(groups) if small(cells)]
+    while left_out and small([max(cells) for cells in zip(*(groups[i] for i in left_out), strict=True)]):
+        others = [i for i in range(len(groups)) if i not in left_out]
+        if not others:
+            break
+        left_out.append(min(others, key=lambda i: sum(groups[i])))
+    return [i not in left_out for i in range(len(groups))]
+
+
 def merged_bins(curve: Sequence[Mapping[str, Any]], least: int = LEAST) -> list[dict[str, float]]:
     """Bins of a calibration curve joined, from the lowest risk up, until each has enough of either outcome.
 

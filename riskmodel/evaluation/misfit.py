@@ -82,8 +82,8 @@ def misses_by_situation(
     pandas.DataFrame
         One row per group: `aspect, group, rows, households, events, caught`; `caught_share` with `caught_low` and
         `caught_high`, `missed_share`, `part_of_missed` (of all falls that were missed); `risk` (mean), `rate` with
-        `rate_low` and `rate_high`. Intervals are Wilson's at 95 % over rows: where a household has several they are too
-        narrow.
+        `rate_low` and `rate_high`; `households_caught`, `households_missed`, `households_not_fallen` (in some row).
+        Intervals are Wilson's at 95 % over rows: where a household has several they are too narrow.
     """
     y, p, on = np.asarray(outcome, float), np.asarray(risk, float), np.asarray(listed, bool)
     ids = np.asarray(households, dtype=object)
@@ -110,12 +110,19 @@ def misses_by_situation(
             "rate": events / n if n else np.nan,
             "rate_low": rate_low,
             "rate_high": rate_high,
+            **_behind(ids, {"caught": rows & (y == 1) & on, "missed": rows & (y == 1) & ~on, "not_fallen": rows & (y == 0)}),
         })  # fmt: skip
     return pd.DataFrame(table)
 
 
 def rules_of_misses(
-    features: pd.DataFrame, outcome: np.ndarray, listed: np.ndarray, *, depth: int = 3, fewest: int = 100
+    features: pd.DataFrame,
+    outcome: np.ndarray,
+    listed: np.ndarray,
+    households: pd.Series | np.ndarray,
+    *,
+    depth: int = 3,
+    fewest: int = 100,
 ) -> pd.DataFrame:
     """A small decision tree among those who fell, as rules that say where the list misses them.
 
@@ -125,6 +132,8 @@ def rules_of_misses(
         Numeric columns that may describe a household, shape (n, ...); missing values are allowed. Give no audit columns.
     outcome, listed
         0/1 and whether listed, shape (n,).
+    households
+        Household of each row, shape (n,).
     depth
         Most conditions in a rule, 1 to 3.
     fewest
@@ -134,7 +143,8 @@ def rules_of_misses(
     -------
     pandas.DataFrame
         One row per leaf, most missed first: `rule` in words, `events`, `missed`, `missed_share` with Wilson's `low` and
-        `high`. The tree was grown on the same falls: its shares are a description, not a test.
+        `high`; `households_caught` and `households_missed`. The tree was grown on the same falls: its shares are a
+        description, not a test.
 
     Raises
     ------
@@ -144,7 +154,8 @@ def rules_of_misses(
         If fewer than twice `fewest` fell.
 
     >>> features = pd.DataFrame({"record_age": [0.0] * 200 + [5.0] * 200})
-    >>> rules_of_misses(features, np.ones(400), np.arange(400) < 200)[["rule", "events", "missed"]]
+    >>> found = rules_of_misses(features, np.ones(400), np.arange(400) < 200, np.arange(400) // 2)
+    >>> found[["rule", "events", "missed"]]
                      rule  events  missed
     0    record_age > 2.5     200     200
     1   record_age <= 2.5     200       0
@@ -161,18 +172,23 @@ def rules_of_misses(
         )
     x = features.loc[fell].astype("float32")
     x = x.loc[:, x.notna().any()]
-    missed = ~np.asarray(listed, bool)[fell]
+    missed, ids = ~np.asarray(listed, bool)[fell], np.asarray(households, dtype=object)[fell]
     fitted = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=fewest, random_state=0).fit(x, missed)
     leaf = fitted.apply(x)
     gaps = x.isna().any()
     rows = []
     for node, rule in _rules(fitted, list(x.columns), gaps).items():
-        events, count = int((leaf == node).sum()), int(missed[leaf == node].sum())
+        here = leaf == node
+        events, count = int(here.sum()), int(missed[here].sum())
         low, high = wilson(count, events)
-        rows.append(
-            {"rule": rule, "events": events, "missed": count, "missed_share": count / events, "low": low, "high": high}
-        )
+        row = {"rule": rule, "events": events, "missed": count, "missed_share": count / events, "low": low, "high": high}
+        rows.append(row | _behind(ids, {"caught": here & ~missed, "missed": here & missed}))
     return pd.DataFrame(rows).sort_values(["missed_share", "rule"], ascending=[False, True], ignore_index=True)
+
+
+def _behind(households: np.ndarray, cells: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many households the rows of each cell are of."""
+    return {f"households_{name}": len(set(households[rows])) for name, rows in cells.items()}
 
 
 def _banded(aspect: str, values: pd.Series, bands: MappingProxyType[float, str]) -> list[Situation]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riskmodel.cards.assessed import lists
+from riskmodel.cards.assessed import lists, misses
 from riskmodel.cards.drift import drift
 from riskmodel.cards.model_card import model_card, write_card
 from riskmodel.cards.tables import COUNTED, counted
@@ -89,6 +89,41 @@ def test_one_county_and_lengths_that_find_few_are_not_shown() -> None:
     changed = {**ASSESSMENT, "by_county": ASSESSMENT["by_county"][:1], "by_length": few}
     found = lists(make_model(evidence(assessment=changed)))
     assert found["counties"] is None and not found["chart"]
+
+
+def situation(group: str, caught: int, missed: int) -> dict[str, Any]:
+    """A row of the table of misses; each row of a cell is another household's."""
+    rows = {"caught": caught, "missed": missed, "not_fallen": 300}
+    shares = {"caught_share": caught / (caught + missed), "caught_low": 0.1, "caught_high": 0.9, "part_of_missed": 0.3}
+    return {
+        "aspect": "last record",
+        "group": group,
+        "rows": sum(rows.values()),
+        "events": caught + missed,
+        "caught": caught,
+        **shares,
+        "risk": 0.1,
+        "rate": 0.1,
+        **{f"households_{name}": n for name, n in rows.items()},
+    }
+
+
+def test_twelve_falls_of_four_households_are_not_told_nor_left_as_the_rest() -> None:
+    groups = [situation("this month", 30, 40), situation("1 month ago", 20, 25), situation("unknown", 12, 30)]
+    groups[2]["households_caught"] = 4
+    found = misses(make_model(evidence(assessment={**ASSESSMENT, "misses": {"situations": groups, "rules": []}})))
+    assert [row["group"].en for row in found["rows"]] == ["this month"] and found["small"] == 2
+    groups[2] |= {"households_caught": 12}
+    found = misses(make_model(evidence(assessment={**ASSESSMENT, "misses": {"situations": groups, "rules": []}})))
+    assert len(found["rows"]) == 3
+
+
+def test_an_assessment_that_tells_no_households_is_held_against_the_rows_that_ten_can_have() -> None:
+    """Two months: twenty rows may be of ten households."""
+    groups = [situation(name, n, 50) for name, n in (("this month", 19), ("1 month ago", 20), ("unknown", 90))]
+    older = [{k: v for k, v in row.items() if not k.startswith("households_")} for row in groups]
+    found = misses(make_model(evidence(assessment={**ASSESSMENT, "misses": {"situations": older, "rules": []}})))
+    assert [row["group"].en for row in found["rows"]] == ["unknown"]
 
 
 def months(*rows: tuple[str, int, int]) -> dict[str, Any]:

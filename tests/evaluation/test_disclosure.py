@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 from riskmodel.evaluation.disclosure import (
     LEAST,
     merged_bins,
+    open_groups,
     rows_of_ten,
     shown,
     shown_in_table,
@@ -143,3 +144,18 @@ def test_a_small_cell_of_a_large_table_has_three_values_by_the_total_of_its_row_
                 left = row[small | other].sum() - 10 * other.sum()
                 least, greatest = left - 9 * (small.sum() - 1), left - (small.sum() - 1)
                 assert min(9, greatest) - (1 if other.any() else max(1, least)) >= 2
+
+
+@given(st.lists(st.lists(COUNTS, min_size=2, max_size=2), max_size=6))
+def test_groups_that_are_left_out_hide_no_small_number_in_the_rest_of_the_whole(groups: list[list[int]]) -> None:
+    may = open_groups(groups)
+    assert all(n == 0 or n >= LEAST for cells, shows in zip(groups, may, strict=True) if shows for n in cells)
+    if any(may):
+        rest = [sum(cells) for cells in zip(*(c for c, shows in zip(groups, may, strict=True) if not shows), strict=True)]
+        assert all(n == 0 or n >= LEAST for n in rest)
+    if all(n >= LEAST for cells in groups for n in cells):
+        assert all(may)
+
+
+def test_of_groups_that_hide_a_small_one_the_smallest_is_left_out() -> None:
+    assert open_groups([[60, 90], [3, 70], [25, 30], [40, 50]]) == [True, False, False, True]

@@ -71,6 +71,10 @@ def test_every_situation_equals_counts_by_hand(seed: int) -> None:
         y, on = fell[group.rows], listed[group.rows]
         assert (row.rows, row.households) == (len(own), own["household_id"].nunique())
         assert (row.events, row.caught) == (y.sum(), y[on].sum())
+        fallen = own[y == 1].assign(on=on[y == 1])
+        assert row.households_caught == fallen.loc[fallen["on"], "household_id"].nunique()
+        assert row.households_missed == fallen.loc[~fallen["on"], "household_id"].nunique()
+        assert row.households_not_fallen == own.loc[y == 0, "household_id"].nunique()
         assert row.risk == pytest.approx(risk[group.rows].mean(), abs=1e-12)
         assert (row.rate_low, row.rate_high) == pytest.approx(wilson(y.sum(), len(y)), abs=1e-12)
         if y.sum():
@@ -101,7 +105,7 @@ def test_rules_name_the_planted_miss() -> None:
     """The list misses households that are far from the line and had an illness."""
     frame = households(4000).drop(columns=["household_id", "household_type"])
     far_and_ill = (frame["ratio_now"] > 1.8) & (frame["months_since_illness"] < 12)
-    found = rules_of_misses(frame, np.ones(4000), ~far_and_ill, depth=2)
+    found = rules_of_misses(frame, np.ones(4000), ~far_and_ill, np.arange(4000), depth=2)
     top = found.iloc[0]
     assert top["missed_share"] == 1
     assert "ratio_now > 1.8" in top["rule"] and "months_since_illness <= 11.5" in top["rule"]
@@ -111,11 +115,12 @@ def test_rules_name_the_planted_miss() -> None:
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_rules_are_few_large_and_tell_every_fall_once(seed: int) -> None:
-    frame = households(1500, seed).drop(columns=["household_id", "household_type"])
+    frame = households(1500, seed).drop(columns="household_type")
+    ids = frame.pop("household_id")
     generator = np.random.default_rng(seed)
     fell = (generator.random(1500) < 0.5) * 1.0
     listed = generator.random(1500) < np.where(frame["record_age"].isna(), 0.1, 0.6)
-    found = rules_of_misses(frame, fell, listed)
+    found = rules_of_misses(frame, fell, listed, ids)
     assert len(found) <= 8
     assert found["events"].min() >= 100
     assert found["events"].sum() == fell.sum()
@@ -128,15 +133,17 @@ def test_rules_are_few_large_and_tell_every_fall_once(seed: int) -> None:
             kept = value <= float(threshold) if sign == "<=" else value > float(threshold)
             follows &= (kept | (value.isna() if unknown else False)).to_numpy()
         assert follows[fell == 1].sum() == pytest.approx(row.events, abs=0)
+        assert row.households_caught == ids[follows & (fell == 1) & listed].nunique()
+        assert row.households_missed == ids[follows & (fell == 1) & ~listed].nunique()
 
 
 def test_rules_from_few_falls_are_refused() -> None:
     with pytest.raises(NotEnoughData, match="199 households fell"):
-        rules_of_misses(pd.DataFrame({"a": np.zeros(300)}), np.arange(300) < 199, np.zeros(300))
+        rules_of_misses(pd.DataFrame({"a": np.zeros(300)}), np.arange(300) < 199, np.zeros(300), np.arange(300))
 
 
 def test_rules_want_numbers_and_at_most_three_conditions() -> None:
     with pytest.raises(UsageError, match="household_type"):
-        rules_of_misses(households(400)[["household_type"]], np.ones(400), np.zeros(400))
+        rules_of_misses(households(400)[["household_type"]], np.ones(400), np.zeros(400), np.arange(400))
     with pytest.raises(UsageError, match="1, 2 or 3"):
-        rules_of_misses(households(400)[["ratio_now"]], np.ones(400), np.zeros(400), depth=4)
+        rules_of_misses(households(400)[["ratio_now"]], np.ones(400), np.zeros(400), np.arange(400), depth=4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from riskmodel.catalogue import load_catalogue
 from riskmodel.cohort.conditions import words
-from riskmodel.explain.causes import judge_causes
+from riskmodel.explain.causes import blind_spots, judge_causes, missing_drivers
 
 CATALOGUE = load_catalogue()
 DRIVERS = [d.name for d in CATALOGUE.drivers]
@@ -51,7 +51,7 @@ def test_the_reference_household_gives_a_clue_to_be_verified() -> None:
     assert found["verdict"] == "subjective"
     assert found["subjective_share"] == pytest.approx(1 / 1.5)
     assert found["signs"] == found["strong_signs"] == "work_low, land_idle"
-    assert found["failed_gates"] == found["excuses"] == found["protected"] == ""
+    assert found["failed_gates"] == found["excuses"] == found["protected"] == found["unchecked"] == ""
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,81 @@ def test_a_known_excuse_moves_the_contribution_and_leaves_the_signs_to_the_visit
     assert (found["verdict"], found["excuses"], found["subjective_share"]) == ("undetermined", "job", 0)
     quiet = {**IDLE, "months_since_job_loss": 3.0, "work_intensity_now": 0.9, "land_idle_now": 0.05}
     assert verdict(quiet, work=1.0)["verdict"] == "objective"
+
+
+def test_an_excuse_that_nobody_recorded_is_neither_named_nor_blamed() -> None:
+    """It keeps the household from being judged, but no illness is made up for it."""
+    drivers = pd.DataFrame([{d: {"work": 2.0}.get(d, 0.0) for d in DRIVERS}])
+    features = pd.DataFrame([{**IDLE, "months_since_illness": np.nan}])
+    found = judge_causes(CATALOGUE, drivers, features, pd.DataFrame([PEERS]))
+    assert found.verdicts.iloc[0][["verdict", "excuses"]].tolist() == ["undetermined", ""]
+    assert (found.drivers.iloc[0][["illness", "activity"]] == [0.0, 2.0]).all()
+
+
+SCHOOLING = {"months_since_schooling_cost": 2.0}
+ONE_SIGN = {**PEERS, "land_idle": 0.9, "land_idle_one_less": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({}, "undetermined"), ({"months_since_job_loss": 3.0}, "objective"), ({"destitute_now": 1.0}, "objective")],
+    ids=["nothing explains it", "a lost job explains it", "destitute"],
+)
+def test_one_strong_sign_keeps_a_shock_from_being_the_whole_story_unless_something_explains_it(
+    change: dict, expected: str
+) -> None:
+    found = verdict({**IDLE, **SCHOOLING, **change}, ONE_SIGN, schooling=1.0)
+    assert (found["strong_signs"], found["verdict"]) == ("work_low", expected)
+    assert found["unchecked"] == ""
+
+
+def test_an_objective_cause_beside_a_weak_sign_is_told_with_less_confidence() -> None:
+    weak = {**PEERS, "work_low_one_less": 0.2, "land_idle": 0.9, "land_idle_one_less": 0.95}
+    quiet, doubted = (verdict({**IDLE, **SCHOOLING}, peers, schooling=1.0) for peers in ({}, weak))
+    assert quiet["verdict"] == doubted["verdict"] == "objective" and doubted["signs"] == "work_low"
+    sure, less_sure = (CATALOGUE.rule.right[case] for case in ("objective", "objective_with_a_sign"))
+    assert (quiet["verdict_confidence"], doubted["verdict_confidence"]) == (sure, less_sure) and sure > less_sure
+
+
+@pytest.mark.parametrize(
+    ("pushes", "expected"),
+    [
+        ({"schooling": 1.0, "level": 1.0}, "objective"),
+        ({"schooling": 0.5 * CATALOGUE.rule.enough_log_odds}, "undetermined"),
+        ({"schooling": 1.0, "level": 2.0 / CATALOGUE.rule.enough_share}, "undetermined"),
+    ],
+    ids=["enough", "hardly any", "next to nothing of what raises the risk"],
+)
+def test_a_fact_that_hardly_raises_the_risk_is_no_cause(pushes: dict, expected: str) -> None:
+    assert verdict({**IDLE, **SCHOOLING}, {}, **pushes)["verdict"] == expected
+
+
+def test_a_model_without_a_driver_takes_what_is_moved_to_it() -> None:
+    """No feature of background activity is in the model: what nobody may be blamed for still has a place to go."""
+    less = [d for d in DRIVERS if d not in ("activity", "illness")]
+    drivers = pd.DataFrame([{d: {"work": 2.0}.get(d, 0.0) for d in less}] * 2)
+    features = pd.DataFrame([{**IDLE, "appeal_now": 1.0}, {**IDLE, "months_since_illness": 1.0}])
+    moved = judge_causes(CATALOGUE, drivers, features, pd.DataFrame([PEERS] * 2)).drivers
+    assert moved["activity"].tolist() == [2.0, 0.0] and moved["illness"].tolist() == [0.0, 2.0]
+
+
+def test_a_register_is_blind_where_no_way_to_check_is_left() -> None:
+    """Of an offer two columns tell, and either will do; an excuse needs all that it names, a protected case one."""
+
+    def blind(*lacking: str) -> list[str]:
+        return [condition.name for condition in blind_spots(CATALOGUE, lacking)]
+
+    assert blind("days_available_12m") == [] and blind("days_available_12m", "suitable_offers_12m") == ["offer"]
+    assert blind("unemployed_12m") == ["job"]
+    assert blind("appeal_now") == ["appeal"] and blind("working_age_now") == []
+
+
+def test_a_driver_is_missing_where_the_register_has_none_of_its_features() -> None:
+    names = set(CATALOGUE.by_name)
+    of_debt = {name for name in names if CATALOGUE.by_name[name].driver == "debt"}
+    assert missing_drivers(CATALOGUE, names) == []
+    assert missing_drivers(CATALOGUE, names - of_debt) == ["debt"]
+    assert missing_drivers(CATALOGUE, names - set(list(of_debt)[1:])) == []
 
 
 def test_subjective_is_never_a_residual() -> None:
@@ -276,6 +351,8 @@ def test_a_shock_that_cannot_be_ruled_out_counts_against_a_subjective_cause() ->
     assert verdict(IDLE, **pushes)["verdict"] == "subjective"
     open_question = {**IDLE, "higher_students_now": 1.0, "schooling_burden": None}
     assert verdict(open_question, **pushes)["verdict"] == "mixed"
+    assert verdict(open_question, **{**pushes, "schooling": 0.8})["verdict"] == "mixed"
+    assert verdict(open_question, **{**pushes, "schooling": 0.2})["verdict"] == "subjective", "it would be a small part"
 
 
 def test_words_are_filled_in_for_readers() -> None:
