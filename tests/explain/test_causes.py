@@ -149,6 +149,13 @@ def test_what_cannot_be_checked_counts_for_the_household(missing: str, how: str)
     assert verdict(features, work=5.0, refusal=5.0)["verdict"] != "subjective"
 
 
+@pytest.mark.parametrize(("missing", "gate"), [("visit_age", "fresh"), ("refused_reason_unknown_12m", "reason")])
+def test_a_gate_that_cannot_be_checked_is_told_as_one_that_does_not_hold(missing: str, gate: str) -> None:
+    found = verdict({**IDLE, missing: np.nan}, work=2.0)
+    assert found["failed_gates"] == gate
+    assert (found["verdict"], found["verdict_confidence"]) == ("undetermined", 0.0)
+
+
 def test_a_known_excuse_moves_the_contribution_and_leaves_the_signs_to_the_visit() -> None:
     found = verdict({**IDLE, "months_since_job_loss": 3.0}, work=1.0)
     assert (found["verdict"], found["excuses"], found["subjective_share"]) == ("undetermined", "job", 0)
@@ -180,6 +187,12 @@ def test_one_strong_sign_keeps_a_shock_from_being_the_whole_story_unless_somethi
     found = verdict({**IDLE, **SCHOOLING, **change}, ONE_SIGN, schooling=1.0)
     assert (found["strong_signs"], found["verdict"]) == ("work_low", expected)
     assert found["unchecked"] == ""
+
+
+def test_a_refusal_that_nobody_recorded_is_no_sign() -> None:
+    unknown, known = (verdict({**IDLE, "refused_no_reason_12m": n}, ONE_SIGN, work=2.0) for n in (np.nan, 1.0))
+    assert (unknown["signs"], unknown["verdict"]) == ("work_low", "undetermined")
+    assert (known["signs"], known["verdict"]) == ("work_low, refused", "subjective")
 
 
 def test_an_objective_cause_beside_a_weak_sign_is_told_with_less_confidence() -> None:
@@ -351,6 +364,7 @@ def test_a_shock_that_cannot_be_ruled_out_counts_against_a_subjective_cause() ->
     assert verdict(IDLE, **pushes)["verdict"] == "subjective"
     open_question = {**IDLE, "higher_students_now": 1.0, "schooling_burden": None}
     assert verdict(open_question, **pushes)["verdict"] == "mixed"
+    assert not verdict(open_question, **pushes)["fact_schooling"]
     assert verdict(open_question, **{**pushes, "schooling": 0.8})["verdict"] == "mixed"
     assert verdict(open_question, **{**pushes, "schooling": 0.2})["verdict"] == "subjective", "it would be a small part"
 
