@@ -92,6 +92,28 @@ def test_a_record_known_only_later_makes_nobody_at_risk(tmp_path: Path) -> None:
     assert len(outcome(tmp_path, records)) == 0
 
 
+def test_a_correction_that_was_known_in_time_decides_who_is_at_risk(tmp_path: Path) -> None:
+    """June was first told below the line for 001 and above it for 002; both were put right within the month."""
+    records = pd.concat([monthly(h, "2023-01", BEFORE) for h in ("001", "002")], ignore_index=True)
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.Timedelta(days=9)
+    june = records["month"].eq("2023-06-01")
+    records.loc[june, "welfare"] = [90.0, 150.0]
+    corrected = records[june].assign(welfare=[150.0, 90.0], known_at=pd.Timestamp("2023-06-20"))
+    for order in ([records, corrected], [corrected, records]):
+        found = outcome(tmp_path / str(len(order[0])), pd.concat(order))
+        assert found["household_id"].tolist() == ["001"]
+
+
+def test_whose_income_nobody_knows_is_at_risk_of_what_can_be_seen_alone(tmp_path: Path) -> None:
+    records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")], ignore_index=True)
+    records["housing_ok"] = pd.array([True] * len(records), dtype="boolean")
+    records.loc[records["household_id"].eq("001"), "welfare"] = None
+    found = outcome(tmp_path / "income", records, Label(name="below_line"))
+    assert found["household_id"].tolist() == ["002"]
+    found = outcome(tmp_path / "house", records, Label(name="guarantee_fail"))
+    assert found["household_id"].tolist() == ["001", "002"]
+
+
 def test_open_monitoring_is_out_and_eliminated_risk_is_in(tmp_path: Path) -> None:
     records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002", "003")])
     spells = pd.DataFrame(
@@ -298,6 +320,16 @@ def test_an_outcome_is_known_from_the_first_of_its_causes_and_its_refusal_from_t
     assert (found["outcome"].tolist(), found["outcome_known_at"].tolist()) == ([0.0], [pd.Timestamp("2024-05-02")])
 
 
+def test_a_month_below_the_line_tells_nothing_of_a_guarantee(tmp_path: Path) -> None:
+    """Below in December, which the month after refutes, told in May: that no guarantee failed was known in December."""
+    records = monthly("001", "2023-01", [*BEFORE, 150, 150, 150, 150, 150, 90, 150])
+    records["housing_ok"] = pd.array([True] * len(records), dtype="boolean")
+    records["known_at"] = pd.to_datetime(records["month"]) + pd.offsets.MonthEnd(1)
+    records.loc[records["month"] == "2024-01-01", "known_at"] = pd.Timestamp("2024-05-02")
+    found = outcome(tmp_path, records, Label(name="guarantee_fail"))
+    assert (found["outcome"].tolist(), found["outcome_known_at"].tolist()) == ([0.0], [pd.Timestamp("2023-12-31")])
+
+
 def test_return_and_fall_are_told_apart(tmp_path: Path) -> None:
     records = pd.concat([monthly(h, "2023-01", [150.0] * 12) for h in ("001", "002")])
     households = pd.DataFrame({"household_id": ["001", "002"], "household_type": ["lifted", "ordinary"]})
@@ -327,6 +359,14 @@ def test_households_of_the_last_month_whose_records_have_not_come_are_made_up_fo
     assert weight.loc[("2024-01", 0.0)].tolist() == weight.loc[("2024-01", 1.0)].tolist() == [1, 1]
     assert weight.loc[("2024-04", 1.0)].tolist() == [1, 1]
     assert weight.loc[("2024-04", 0.0)].tolist() == pytest.approx([9 / 5, 9 / 5])
+
+
+@pytest.mark.parametrize(("month", "weights"), [("2024-01", [1, 0, 3 / 2, 3 / 2]), (None, [4 / 3, 0, 4 / 3, 4 / 3])])
+def test_a_fall_stands_for_those_lost_before_it_and_one_without_a_month_for_all(month: str | None, weights: list) -> None:
+    """As of October one fell after three months, over the turn of the year, one was lost after four, two were seen."""
+    labels = pd.DataFrame({"as_of": "2023-10", "outcome": [1, np.nan, 0, 0], "seen_until": [6, 4, 6, 6]})
+    labels["outcome_month"] = [month, None, None, None]
+    assert censoring_weights(labels, 6).tolist() == pytest.approx(weights)
 
 
 def test_an_outcome_known_after_a_day_counts_as_missing_on_that_day(tmp_path: Path) -> None:
