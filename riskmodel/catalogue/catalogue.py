@@ -17,13 +17,14 @@ from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, 
 from riskmodel.catalogue.syntax import bound_of, parts_of, tree
 from riskmodel.errors import CatalogueError
 from riskmodel.fallback import NotCovered
+from riskmodel.places import WITHIN
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
 from riskmodel.settings import find_config
 
 HOUSEHOLD_COLUMNS = ("household_type", "relocated", "lifted_year", "opted_out")
 SEASON_MONTH = "season_month"
-AREAS = ("village_id", "township_id", "county_id")
+AREAS = tuple(WITHIN)
 FEATURE_TABLES = ("records", "events", "spells", "assistance", "visits", "villages")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _NAMED = re.compile(r"\{(\w+)\}")
