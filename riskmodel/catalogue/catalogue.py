@@ -332,7 +332,7 @@ def load_catalogue(
 
 
 def _shared_conditions(files: Sequence[Path], contents: Sequence[dict]) -> dict[str, str]:
-    """The conditions that aggregates may name, of all files of features together."""
+    """The conditions that aggregates and contexts may name, of all files of features together."""
     found: dict[str, Place] = {}
     rows = [(file.name, content.get("conditions") or {}) for file, content in zip(files, contents, strict=True)]
     texts = {name: str(text) for _, conditions in rows for name, text in conditions.items() if name != LINE}
@@ -351,10 +351,8 @@ def _shared_conditions(files: Sequence[Path], contents: Sequence[dict]) -> dict[
 
 
 def _write_out(content: dict, file: str, shared: Mapping[str, str]) -> None:
-    """Put the conditions in the place of their names in the aggregates of a file."""
+    """Put the conditions in the place of their names in the aggregates and contexts of a file."""
     for row in content.get("features") or []:
-        if "aggregate" not in row:
-            continue
         place = _row_place(row, file, "feature")
 
         def condition(named: re.Match, place: Place = place) -> str:
@@ -362,7 +360,9 @@ def _write_out(content: dict, file: str, shared: Mapping[str, str]) -> None:
                 raise place.refuse(f"unknown condition {named[1]!r}{meant(named[1], shared)}")
             return f"({shared[named[1]]})"
 
-        row["aggregate"] = _NAMED.sub(condition, str(row["aggregate"]))
+        for kind in ("aggregate", "context"):
+            if kind in row:
+                row[kind] = _NAMED.sub(condition, str(row[kind]))
 
 
 _EXPRESSIONS = ("aggregate", "derived", "context", "stable", "when", "never", "one_less", "one_able_less")
