@@ -13,8 +13,8 @@ import riskmodel
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "months", "display", "fallback", "settings", "engine", "register", "processes", "threads", "compiled",
-    "catalogue",
+    "errors", "months", "places", "display", "fallback", "settings", "engine", "register", "processes", "threads",
+    "compiled", "catalogue",
     "cohort", "evaluation", "model", "explain", "alerts", "assessment", "study", "monitoring", "cards", "review",
     "simulation", "telling", "results", "demo", "doctor", "stopping", "cli",
 ]  # fmt: skip

@@ -14,10 +14,10 @@ from riskmodel.cohort.cohorts import at_risk_needs, period_within
 from riskmodel.cohort.features import BLOCK, available_in, county_blocks
 from riskmodel.cohort.standing import Standing, fell_as
 from riskmodel.errors import NotEnoughData, UsageError
-from riskmodel.evaluation.capacity import WITHIN
 from riskmodel.explain.margins import risks
 from riskmodel.model.bundle import RiskModel
 from riskmodel.months import month_text
+from riskmodel.places import place_codes
 from riskmodel.register import Register
 
 KEYS = ("household_id", "county_id", "as_of")
@@ -234,11 +234,11 @@ def _can_be_listed(frame: pd.DataFrame, risk: np.ndarray, least: float, floors: 
     """Rows that the list can still reach, from the least risk on it so far, or a floor of their township or village."""
     wanted = risk >= least
     for name in ("township", "village"):
-        floor, within = floors[f"{name}_floor"], [c for c in WITHIN[name] if c in frame]
-        if floor and f"{name}_id" in within:
-            area = frame.groupby(within, sort=False, dropna=False).ngroup().to_numpy()
+        floor = floors[f"{name}_floor"]
+        if floor and f"{name}_id" in frame:
+            area = place_codes(frame, f"{name}_id")
             scores = pd.DataFrame({"household_id": frame["household_id"].to_numpy(), "county_id": area, "risk": risk})
-            wanted |= _rank(scores) <= floor
+            wanted |= (area >= 0) & (_rank(scores) <= floor)
     return np.flatnonzero(wanted)
 
 

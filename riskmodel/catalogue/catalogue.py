@@ -17,13 +17,14 @@ from riskmodel.catalogue.signs import PeerGroup, Sign, VerdictRule, read_peers, 
 from riskmodel.catalogue.syntax import bound_of, parts_of, tree
 from riskmodel.errors import CatalogueError
 from riskmodel.fallback import NotCovered
+from riskmodel.places import WITHIN
 from riskmodel.register.blocked import protected_by_name
 from riskmodel.register.contract import Column, Contract, load_contract, meant
 from riskmodel.settings import find_config
 
 HOUSEHOLD_COLUMNS = ("household_type", "relocated", "lifted_year", "opted_out")
 SEASON_MONTH = "season_month"
-AREAS = ("village_id", "township_id", "county_id")
+AREAS = tuple(WITHIN)
 FEATURE_TABLES = ("records", "events", "spells", "assistance", "visits", "villages")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _NAMED = re.compile(r"\{(\w+)\}")
@@ -331,7 +332,7 @@ def load_catalogue(
 
 
 def _shared_conditions(files: Sequence[Path], contents: Sequence[dict]) -> dict[str, str]:
-    """The conditions that aggregates may name, of all files of features together."""
+    """The conditions that aggregates and contexts may name, of all files of features together."""
     found: dict[str, Place] = {}
     rows = [(file.name, content.get("conditions") or {}) for file, content in zip(files, contents, strict=True)]
     texts = {name: str(text) for _, conditions in rows for name, text in conditions.items() if name != LINE}
@@ -350,10 +351,8 @@ def _shared_conditions(files: Sequence[Path], contents: Sequence[dict]) -> dict[
 
 
 def _write_out(content: dict, file: str, shared: Mapping[str, str]) -> None:
-    """Put the conditions in the place of their names in the aggregates of a file."""
+    """Put the conditions in the place of their names in the aggregates and contexts of a file."""
     for row in content.get("features") or []:
-        if "aggregate" not in row:
-            continue
         place = _row_place(row, file, "feature")
 
         def condition(named: re.Match, place: Place = place) -> str:
@@ -361,7 +360,9 @@ def _write_out(content: dict, file: str, shared: Mapping[str, str]) -> None:
                 raise place.refuse(f"unknown condition {named[1]!r}{meant(named[1], shared)}")
             return f"({shared[named[1]]})"
 
-        row["aggregate"] = _NAMED.sub(condition, str(row["aggregate"]))
+        for kind in ("aggregate", "context"):
+            if kind in row:
+                row[kind] = _NAMED.sub(condition, str(row[kind]))
 
 
 _EXPRESSIONS = ("aggregate", "derived", "context", "stable", "when", "never", "one_less", "one_able_less")

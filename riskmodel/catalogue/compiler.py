@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from riskmodel.catalogue.catalogue import AREAS, HOUSEHOLD_COLUMNS, SEASON_MONTH, Feature
 from riskmodel.engine import known_last, rows_of
+from riskmodel.places import WITHIN
 from riskmodel.register.contract import Contract, Table
 
 HISTORY_MONTHS = 60
@@ -63,7 +64,7 @@ def compile_features(features: Sequence[Feature], county: CountyFiles, as_of: Se
         if table in county.files:
             steps += _table_steps(table, rows, county, as_of, contract.tables[table])
     steps.append(_joined(aggregates, county))
-    top = _layers(steps, [f for f in features if f.kind != "aggregate"])
+    top = _layers(steps, [f for f in features if f.kind != "aggregate"], county.columns["households"])
     place = [c for c in (*AREAS, *HOUSEHOLD_COLUMNS) if c in county.columns["households"]]
     values = [f"CASE WHEN isfinite({_double(f.name)}) THEN CAST({f.name} AS FLOAT) END AS {f.name}" for f in features]
     columns = ",\n  ".join(["household_id", "as_of_no", *place, *values])
@@ -187,7 +188,7 @@ def _joined(aggregates: Mapping[str, Sequence[Feature]], county: CountyFiles) ->
     )
 
 
-def _layers(steps: list[str], rows: Sequence[Feature]) -> str:
+def _layers(steps: list[str], rows: Sequence[Feature], standing: Collection[str]) -> str:
     """Add derived and context features, layer by layer; gives the name of the last layer."""
     number = 0
     waiting = list(rows)
@@ -205,10 +206,11 @@ def _layers(steps: list[str], rows: Sequence[Feature]) -> str:
             for area in over:
                 mine = [f for f in contexts if f.over == area]
                 values = ", ".join(f"{f.expression.text} AS {f.name}" for f in mine)
-                joins += (
-                    f" LEFT JOIN (SELECT {area}, as_of_no, {values} FROM {below} GROUP BY {area}, as_of_no) {area}_context"
-                    f" ON {area}_context.{area} = b.{area} AND {area}_context.as_of_no = b.as_of_no"
-                )
+                told_by = [c for c in WITHIN[area] if c in standing]
+                by = ", ".join([*told_by, "as_of_no"])
+                joins += f" LEFT JOIN (SELECT {by}, {values} FROM {below} GROUP BY {by}) {area}_context"
+                joins += f" ON {area}_context.{area} = b.{area} AND {area}_context.as_of_no = b.as_of_no"
+                joins += "".join(f" AND {area}_context.{c} IS NOT DISTINCT FROM b.{c}" for c in told_by if c != area)
                 added += "".join(f", {area}_context.{f.name}" for f in mine)
             steps.append(f"layer_{number} AS (SELECT b.*{added} FROM {below} b{joins} ORDER BY b.household_id, b.as_of_no)")
         else:

@@ -30,6 +30,7 @@ from riskmodel.catalogue.syntax import Node, bound_of, conjuncts, node, tree
 from riskmodel.cohort import kernels
 from riskmodel.cohort.vectors import MISSING, Bits, Vector, apply, both, constant, months_of
 from riskmodel.fallback import NotCovered
+from riskmodel.places import WITHIN, place_codes
 from riskmodel.register.contract import Contract
 
 _DAY_ONE, _DAY_AFTER = np.datetime64("1900-01-01", "D").astype(int), 80_000
@@ -459,6 +460,7 @@ class _Books:
         self._listed = listed.take(mine)
         self.size = len(self._listed)
         self._standing: dict[str, Vector] = {}
+        self._areas: dict[str, np.ndarray] = {}
         self._whole: dict[str, _Held] = {}
         self._runs: dict[tuple[str, int, int, int], Runs] = {}
         self._rows: tuple[int, int, _Held] | None = None
@@ -483,7 +485,7 @@ class _Books:
         other._chosen, other.size = chosen, len(chosen)
         other._listed = self._listed.take(pa.array(chosen))
         other.places = self.places.iloc[chosen].reset_index(drop=True)
-        other._standing, other._whole, other._runs, other._rows = {}, {}, {}, None
+        other._standing, other._areas, other._whole, other._runs, other._rows = {}, {}, {}, {}, None
         return other
 
     def blocks(self, most: int) -> list[tuple[int, int]]:
@@ -510,9 +512,11 @@ class _Books:
         return self._standing[name]
 
     def area(self, name: str) -> np.ndarray:
-        """Code of each household's area, -1 where unknown."""
-        found = self.standing(name)
-        return np.where(found.known(self.size), found.values, -1)
+        """Number of each household's area, -1 where unknown."""
+        if name not in self._areas:
+            told_by = [c for c in WITHIN[name] if c in self.places]
+            self._areas[name] = place_codes(self.places[told_by], name)
+        return self._areas[name]
 
     @property
     def village_of(self) -> np.ndarray:
@@ -591,10 +595,11 @@ class _Books:
 
     def _struck(self, rows: pa.Table, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Events with those of a village given to each of its households; own events first."""
-        villages = self.area("village_id")
+        named = self.standing("village_id")  # an event names no township
+        villages = np.where(named.known(self.size), named.values, -1)
         homes = np.argsort(villages, kind="stable")
         homes = homes[np.count_nonzero(villages < 0) :]
-        words = pa.array(self.standing("village_id").words, pa.string())
+        words = pa.array(named.words, pa.string())
         event = np.flatnonzero(np.asarray(pc.is_null(rows["household_id"])))
         where = _codes(rows["village_id"].take(pa.array(event)), words)
         event, where = event[where >= 0], where[where >= 0]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.errors import UsageError
+from riskmodel.places import place_codes
 from riskmodel.settings import Intervals
 from riskmodel.threads import one_thread
 
 _FEWEST_VILLAGES = 30
-_VILLAGE = ("county_id", "township_id", "village_id")
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def drawn_together(frame: pd.DataFrame, intervals: Intervals) -> pd.Series:
     Parameters
     ----------
     frame
-        `household_id`; `village_id` with the `county_id` and `township_id` that it lies in, where there are several:
-        villages of one name in two of them are two.
+        `household_id`; `village_id` with the `county_id` and `township_id` that it lies in, where there are several
+        (`riskmodel.places`).
 
     Returns
     -------
@@ -145,7 +145,7 @@ def drawn_together(frame: pd.DataFrame, intervals: Intervals) -> pd.Series:
         raise UsageError("intervals.over asks for villages, and not every household's is known: take household.")
     if intervals.over == "household" or not known:
         return frame["household_id"]
-    village = frame.groupby([c for c in _VILLAGE if c in frame], dropna=False).ngroup().rename("village_id")
+    village = pd.Series(place_codes(frame, "village_id"), index=frame.index, name="village_id")
     return village if intervals.over == "village" or village.nunique() >= _FEWEST_VILLAGES else frame["household_id"]
 
 

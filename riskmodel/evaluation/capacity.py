@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,10 @@ import pandas as pd
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.metrics import Scored, figures_of_list
 from riskmodel.months import month_number
+from riskmodel.places import place_codes
 from riskmodel.settings import Capacity
 
 LEVELS = ("village", "township", "county")
-WITHIN = MappingProxyType({"village": ("township_id", "village_id"), "township": ("township_id",), "county": ()})
-"""Columns that tell one such place of a county from another: two townships may each have a village of the same name."""
 REASONS = ("tier", "driver_1", "last_event")
 Room = Capacity | Mapping[str, int]
 """Visits per county and month: one rule for all counties, or a number by county; a county that is not named has none."""
@@ -74,15 +72,15 @@ def nested_lists(
     level = np.full(len(scores), -1)
     for number, name in enumerate(LEVELS):
         if name == "county":
-            group, room, open_to = lists.county, lists.room, np.ones(len(scores), bool)
+            group, room = lists.county, lists.room
         elif name in lists.places:
             place = lists.places[name]
-            group, room, open_to = place.group, lists.floors[name][place.county], place.known
+            group, room = place.group, lists.floors[name][place.county]
         else:
             continue
-        listed = level >= 0
-        room = room - np.bincount(group[listed], minlength=len(room))
-        level[_highest(order[(open_to & ~listed)[order]], group, room)] = number
+        known, listed = group >= 0, level >= 0
+        room = room - np.bincount(group[known & listed], minlength=len(room))
+        level[_highest(order[(known & ~listed)[order]], group, room)] = number
     return pd.Series(np.array([*LEVELS, None], dtype=object)[level], index=scores.index, name="listed_by", dtype="str")
 
 
@@ -115,10 +113,9 @@ def floors_within(scores: pd.DataFrame, capacity: Room, *, township_floor: int =
 
 @dataclass(frozen=True)
 class _Places:
-    """Villages or townships: of each row its place and whether it is known; of each place its list and households."""
+    """Villages or townships: of each row its place, -1 where not known; of each place its list and households."""
 
     group: np.ndarray
-    known: np.ndarray
     county: np.ndarray
     size: np.ndarray
 
@@ -147,7 +144,7 @@ class _Lists:
         else:
             asked_for = capacity.number or np.ceil(capacity.share * size - 1e-9).astype(int)
             room = np.minimum(asked_for, size)
-        places = {name: _places(scores, keys, county, name) for name in asked}
+        places = {name: _places(scores, county, name) for name in asked}
         return cls(county, room, places, _lowered(places, asked, room))
 
 
@@ -155,33 +152,36 @@ def _list_keys(scores: pd.DataFrame) -> list[str]:
     return [c for c in ("as_of", "county_id") if c in scores]
 
 
-def _places(scores: pd.DataFrame, keys: list[str], county: np.ndarray, name: str) -> _Places:
-    within = [c for c in WITHIN[name] if c in scores]
-    group = scores.groupby([*keys, *within], sort=False, dropna=False).ngroup().to_numpy()
-    known = scores[f"{name}_id"].notna().to_numpy()
-    first = np.unique(group, return_index=True)[1]
-    return _Places(group, known, county[first], np.bincount(group[known], minlength=len(first)))
+def _places(scores: pd.DataFrame, county: np.ndarray, name: str) -> _Places:
+    group = place_codes(scores, f"{name}_id", [c for c in _list_keys(scores) if c != "county_id"])
+    known = np.flatnonzero(group >= 0)
+    _, first, size = np.unique(group[known], return_index=True, return_counts=True)
+    return _Places(group, county[known[first]], size)
 
 
 def _lowered(places: dict[str, _Places], asked: dict[str, int], room: np.ndarray) -> dict[str, np.ndarray]:
     """The floor of each kind of place on each list, as `floors_within` says."""
     held: dict[str, np.ndarray] = {}
-    inner = None  # of each row the smaller place that it lies in, and the visits that places of that kind take
+    inner = None  # the smaller places, and the visits that each of them takes
     for name, place in places.items():
-        within = np.zeros(len(place.size), np.int64)
+        within, beside = np.zeros(len(place.size), np.int64), np.zeros(len(room))
         if inner is not None:
-            first = np.unique(inner[0], return_index=True)[1]
-            within = np.bincount(place.group[first], inner[1], len(place.size)).astype(np.int64)
+            smaller, visits = inner
+            lies_in = np.full(len(smaller.size), -1)
+            lies_in[smaller.group[smaller.group >= 0]] = place.group[smaller.group >= 0]
+            inside = lies_in >= 0
+            within = np.bincount(lies_in[inside], visits[inside], len(place.size)).astype(np.int64)
+            beside = np.bincount(smaller.county[~inside], visits[~inside], len(room))
         most = min(asked[name], place.size.max(initial=0))
         floor = np.full(len(room), most)
         while True:
             taken = np.maximum(within, np.minimum(place.size, floor[place.county]))
-            over = np.bincount(place.county, taken, len(room)) > room
+            over = np.bincount(place.county, taken, len(room)) + beside > room
             if not over.any():
                 break
             floor[over] -= 1
         held[name] = np.where(floor < most, floor, asked[name])
-        inner = place.group, taken
+        inner = place, taken
     return held
 
 
@@ -225,10 +225,10 @@ def list_ends(scores: pd.DataFrame, listed: np.ndarray | pd.Series, capacity: Ca
         here = by.eq(level)
         if not here.any():
             continue
-        area = [scores[c] for c in ("county_id", *WITHIN[level]) if c in scores]
-        end = risk.where(here).groupby(area, dropna=False).transform("min")
+        area = place_codes(scores, f"{level}_id")
+        end = risk.where(here).groupby(area).transform("min")
         if level != "county":
-            others = risk.where(~by.isin(LEVELS[: number + 1])).groupby(area, dropna=False).transform("max")
+            others = risk.where(~by.isin(LEVELS[: number + 1])).groupby(area).transform("max")
             end = end.mask(here, others.fillna(0.0))
         ends = np.fmin(ends, end.to_numpy(float))
     return pd.Series(ends, index=scores.index, name="list_end")

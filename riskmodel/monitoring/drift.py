@@ -42,7 +42,7 @@ from riskmodel.monitoring.known import (
 )
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.rules import DriftRules
-from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled, village_codes
+from riskmodel.monitoring.sample import LEAST_CLUSTERS, Sample, sampled
 from riskmodel.monitoring.shifts import (
     beyond,
     bins_of,
@@ -58,6 +58,7 @@ from riskmodel.monitoring.shifts import (
     unit_steps,
 )
 from riskmodel.months import last_day, month_number, month_text
+from riskmodel.places import place_codes
 from riskmodel.register import Register, load_contract
 
 LAST_YEAR, TRAINING, MONTH_BEFORE, ALL_MONTHS = "last_year", "training", "month_before", "all_months"
@@ -638,7 +639,7 @@ def _scored(asked: Asked, month: int, counties: Iterable[str]) -> pd.DataFrame:
         frame["risk"] = scores.frame["risk"].to_numpy(float)[scores.kept]
         frame["cluster"] = frame["household_id"]
         if "village_id" in scores.places:
-            place = village_codes(scores.places)[scores.kept]
+            place = place_codes(scores.places, "village_id")[scores.kept]
             frame["cluster"] = frame["cluster"].where(place < 0, [f"{county}/{number}" for number in place])
         made.append(frame)
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()

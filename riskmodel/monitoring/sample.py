@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from riskmodel.evaluation.capacity import WITHIN
 from riskmodel.monitoring.known import drawn
 from riskmodel.monitoring.part import Asked
 from riskmodel.months import as_of_day, first_day, month_number
+from riskmodel.places import WITHIN, place_codes
 from riskmodel.register import Register, load_contract
 
 LEAST_CLUSTERS = 12
@@ -188,17 +188,6 @@ def _rows_of(
     return found
 
 
-def village_codes(homes: pd.DataFrame) -> np.ndarray:
-    """A number for the village of each household of a county, -1 where it is not on record; shape (n,).
-
-    >>> village_codes(pd.DataFrame({"township_id": ["a", "a", "b"], "village_id": ["x", None, "x"]})).tolist()
-    [0, -1, 2]
-    """
-    within = [c for c in WITHIN["village"] if c in homes]
-    code = homes.groupby(within, sort=False, dropna=False).ngroup().to_numpy()
-    return np.where(homes["village_id"].notna(), code, -1)
-
-
 def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, county: np.ndarray) -> np.ndarray:
     """Village of each household; the household itself where villages are fewer than a spread can be told from."""
     own = np.arange(len(ids))
@@ -211,9 +200,9 @@ def _clusters(register: Register, counties: Sequence[str], ids: np.ndarray, coun
         here = np.flatnonzero(county == number)
         if file is None or not len(here):
             continue
-        columns = [c for c in ("household_id", *WITHIN["village"]) if c in register.columns("households")]
+        columns = [c for c in ("household_id", *WITHIN["village_id"]) if c in register.columns("households")]
         homes = pq.read_table(file, columns=columns, partitioning=None).to_pandas()
-        code = village_codes(homes)
+        code = place_codes(homes, "village_id")
         lived = pd.Series(code, index=homes["household_id"]).reindex(ids[here]).fillna(-1).to_numpy(int)
         cluster[here] = np.where(lived >= 0, lived + before, -1)
         before += int(code.max(initial=-1)) + 1

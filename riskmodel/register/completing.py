@@ -25,6 +25,9 @@ def complete_households(
 ) -> list[str]:
     """Make `all_households`: a row for each household, as its own file says, else as its records say.
 
+    A township that the records tell goes with the village that they tell with it: of who has moved since it says nothing.
+    Where a household's township is blank and its village stands in one township of the county alone, it is that one.
+
     Parameters
     ----------
     connection
@@ -39,22 +42,39 @@ def complete_households(
     list of str
         The counties, sorted. `county_of_household` and `county_of_village` are made too.
     """
+    township_beside = {"township_id", "village_id"} <= set(from_records)
+
+    def told(name: str) -> list[str]:
+        """What the household's own file says, and what its records do."""
+        from_record = f"said.{name}"
+        if name == "township_id" and township_beside:
+            moved = f"said.__village_then <> coalesce({', '.join(told('village_id'))})"
+            from_record = f"CASE WHEN {moved} THEN NULL ELSE {from_record} END"
+        return [f"own.{name}"] * (own_extras is not None) + [from_record] * (name in from_records)
+
     origin = "said" if own_extras is None else "accepted_households AS own FULL JOIN said USING (household_id)"
     epoch = "DATE '1900-01-01'"
     latest = f"datediff('day', {epoch}, month) * 100000 + datediff('day', {epoch}, known_at)"
     said = "".join(
         f", arg_max({name}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS {name}" for name in sorted(from_records)
     )
+    if township_beside:
+        said += f", arg_max_null(village_id, {latest}) FILTER (WHERE township_id IS NOT NULL) AS __village_then"
     parts = []
     for name, column in load_contract().tables["households"].columns.items():
         if name != "household_id":
-            given = [f"own.{name}"] * (own_extras is not None) + [f"said.{name}"] * (name in from_records)
             nothing = literal(ONLY_COUNTY) if name == "county_id" else f"NULL::{SQL_TYPES[column.type]}"
-            parts.append(f"coalesce({', '.join([*given, nothing])}) AS {name}")
+            parts.append(f"coalesce({', '.join([*told(name), nothing])}) AS {name}")
     parts += [f"own.{identifier(name)}" for name in own_extras or ()]
     connection.execute(f"""
         CREATE TABLE said AS SELECT household_id{said} FROM accepted_records GROUP BY household_id;
-        CREATE TABLE all_households AS SELECT household_id, {", ".join(parts)} FROM {origin};
+        CREATE TABLE all_households AS
+        WITH told AS (SELECT household_id, {", ".join(parts)} FROM {origin}),
+        lies_in AS (
+            SELECT county_id, village_id, min(township_id) AS __township FROM told WHERE village_id IS NOT NULL
+            GROUP BY ALL HAVING count(DISTINCT township_id) = 1)
+        SELECT told.* REPLACE (coalesce(township_id, __township) AS township_id)
+        FROM told LEFT JOIN lies_in USING (county_id, village_id);
         CREATE TABLE county_of_household AS SELECT household_id, county_id AS county FROM all_households;
         CREATE TABLE county_of_village AS
         SELECT village_id, arg_max(county_id, n ORDER BY county_id) AS county FROM (

@@ -86,7 +86,8 @@ class IntakeReport:
     tables
         Counts by table.
     warnings
-        Rows to look at, by rule; they are in the register all the same. Listed in `warnings.parquet`.
+        Rows to look at, by rule (of `village_in_several_places` villages); they are in the register all the same. Listed in
+        `warnings.parquet`.
     absent
         Tables that the source names and the data do not hold.
     not_found

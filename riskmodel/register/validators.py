@@ -16,11 +16,13 @@ from riskmodel.register.contract import SAFE_LOADER, load_contract, meant
 
 _RECORD_MONTHS = 12
 """A record from further back says nothing of a spell's first or last day: its amounts cover no month of these twelve."""
+_NAMING = {"villages": "true", "events": "household_id IS NULL", "projects": "true"}
+"""Rows that name a village without its township: what they tell is told of all villages of that name."""
 _MONTH = {"records": "month", "spells": "CAST(date_trunc('month', identified_on) AS DATE)"}
 
 
 def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of: Sequence[str] = ()) -> dict[str, int]:
-    """Fill the table `warnings` (table, household_id, month, rule) from the tables `sorted_<name>`.
+    """Fill the table `warnings` (table, household_id, village_id, month, rule) from the tables `sorted_<name>`.
 
     Parameters
     ----------
@@ -37,7 +39,9 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
         Number of rows by rule, rules without any left out.
     """
     rules = _rules()
-    connection.execute('CREATE TABLE warnings ("table" VARCHAR, household_id VARCHAR, month DATE, rule VARCHAR)')
+    connection.execute(
+        'CREATE TABLE warnings ("table" VARCHAR, household_id VARCHAR, village_id VARCHAR, month DATE, rule VARCHAR)'
+    )
     views = {"records": "sorted_records"}
     if "spells" in tables:
         _spells_in_context(connection, rules, "assistance" in tables)
@@ -46,25 +50,26 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
         over = rule["over"]
         if over in views:
             connection.execute(
-                f"INSERT INTO warnings SELECT '{over}', household_id, {_MONTH[over]}, '{rule['name']}' "
+                f"INSERT INTO warnings SELECT '{over}', household_id, NULL, {_MONTH[over]}, '{rule['name']}' "
                 f"FROM {views[over]} WHERE {rule['sql']}"
             )
     connection.execute("""
-        INSERT INTO warnings SELECT 'households', household_id, NULL, 'more_than_one_county'
+        INSERT INTO warnings SELECT 'households', household_id, NULL, NULL, 'more_than_one_county'
         FROM sorted_records GROUP BY household_id HAVING count(DISTINCT county_id) > 1""")
     connection.execute(f"""
-        INSERT INTO warnings SELECT 'households', household_id, NULL, 'without_county_beside_others'
+        INSERT INTO warnings SELECT 'households', household_id, NULL, NULL, 'without_county_beside_others'
         FROM sorted_households WHERE county_id = '{ONLY_COUNTY}'
         AND EXISTS (FROM sorted_households WHERE county_id <> '{ONLY_COUNTY}')""")
-    connection.execute("""
-        INSERT INTO warnings SELECT 'households', household_id, NULL, 'village_in_several_places'
-        FROM sorted_households WHERE village_id IN (
-            SELECT village_id FROM sorted_households GROUP BY village_id
-            HAVING count(DISTINCT county_id) > 1 OR count(DISTINCT township_id) > 1)""")
+    naming = [f"SELECT village_id FROM sorted_{name} WHERE {rows}" for name, rows in _NAMING.items() if name in tables]
+    if naming:
+        connection.execute(f"""
+            INSERT INTO warnings SELECT 'households', NULL, village_id, NULL, 'village_in_several_places'
+            FROM sorted_households WHERE village_id IN ({" UNION ".join(naming)}) GROUP BY village_id
+            HAVING count(DISTINCT county_id) > 1 OR count(DISTINCT township_id) > 1""")
     if made_of:
         some_blank = " OR ".join(f"{part} IS NULL" for part in made_of)
         connection.execute(f"""
-            INSERT INTO warnings SELECT 'records', household_id, month, 'income_without_some_part'
+            INSERT INTO warnings SELECT 'records', household_id, NULL, month, 'income_without_some_part'
             FROM sorted_records WHERE welfare IS NOT NULL AND ({some_blank})""")
     counts = connection.execute("SELECT rule, count(*) FROM warnings GROUP BY rule ORDER BY rule")
     return dict(counts.fetchall())

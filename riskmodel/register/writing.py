@@ -83,9 +83,8 @@ def write_quarantine(
 
 def write_warnings(connection: duckdb.DuckDBPyConnection, stage: Path) -> None:
     """Write the table `warnings`."""
-    connection.execute(
-        f'COPY (FROM warnings ORDER BY "table", household_id, month, rule) TO {parquet(stage / "warnings.parquet")}'
-    )
+    order = '"table", household_id, village_id, month, rule'
+    connection.execute(f"COPY (FROM warnings ORDER BY {order}) TO {parquet(stage / 'warnings.parquet')}")
 
 
 def parquet(path: Path) -> str:

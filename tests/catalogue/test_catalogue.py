@@ -56,6 +56,13 @@ def test_a_condition_is_written_once_and_stands_whole_in_each_aggregate_that_nam
     assert catalogue.by_name["trouble_ever"].needs == {"kind"}
 
 
+def test_a_context_asks_of_households_what_a_condition_says(tmp_path: Path) -> None:
+    row = 'features:\n  - {name: heard_of, context: "count(*) FILTER (WHERE {recorded_lately})", over: county_id, unit: x, '
+    (tmp_path / "mine.yaml").write_text(f"{row}driver: level, en: e, zh: z}}\n", encoding="utf-8")
+    mine = load_catalogue(["features.yaml", tmp_path / "mine.yaml"]).by_name["heard_of"]
+    assert mine.needs == {"record_age"} and tree(mine.expression.text) is tree("count(*) FILTER (WHERE record_age <= 12)")
+
+
 def test_what_a_household_is_told_not_to_be_verified_is_of_the_kinds_that_the_months_are_counted_from() -> None:
     features = load_catalogue().by_name
     unverified = [name for name in features if name.endswith("_unverified")]

@@ -158,6 +158,11 @@ def _no_measures(tmp_path: Path) -> Path:
         ("Ill: 'welfare > 1'", row(), "condition 'Ill': a name is lower-case"),
         ("ill: 'welfair > 1'", row(aggregate="'count(*) FILTER (WHERE {ill})'"), "feature 'mine': unknown column 'welfair'"),
         ("ill: 'welfare > 1'", row(aggregate="", derived="'size + {ill}'"), "feature 'mine': "),
+        (
+            "ill: 'welfare > 1'",
+            row(aggregate="", context="'count(*) FILTER (WHERE {ill})'", over="village_id"),
+            "feature 'mine': unknown feature 'welfare'",
+        ),
     ],
 )
 def test_a_faulty_condition_is_refused(tmp_path: Path, conditions: str, faulty: str, reason: str) -> None:

@@ -74,7 +74,7 @@ def test_who_did_not_answer_what_help_came_or_how_it_coped_did_not_say_none(
 
 @st.composite
 def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
-    """Three households over 2022-2023 with gaps, late records, events, help and spells."""
+    """Three households over 2022-2023 with gaps, late records, events, help and spells, two in villages of one name."""
     whole = st.integers(0, 400)
     records, events, help_, spells = [], [], [], []
     for household in ("001", "002", "003"):
@@ -124,6 +124,7 @@ def small_registers(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
         name: pd.DataFrame(rows) for name, rows in (("events", events), ("assistance", help_), ("spells", spells)) if rows
     }
     tables["households"] = pd.DataFrame({"household_id": ["001", "002", "003"], "village_id": ["a", "a", "b"]})
+    tables["households"]["township_id"] = draw(st.lists(st.sampled_from(["t", "u", None]), min_size=3, max_size=3))
     return tables
 
 

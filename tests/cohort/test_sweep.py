@@ -121,6 +121,38 @@ def test_a_revised_record_replaces_the_first_from_the_day_it_is_known(tmp_path: 
     assert one_pass["months_since_below"].tolist() == [36.0, 3.0]
 
 
+@pytest.mark.parametrize("elsewhere", ["w", None])
+@pytest.mark.parametrize(
+    ("townships", "expected"),
+    [
+        ("ttuu", [0, 0, 0.5, 0.5]),  # two villages of one name
+        ("ttttt", [0.2, 0.2, 0.2, 0.2, 0.2]),
+        ("tt--", [0.25, 0.25, 0.25, 0.25]),  # a blank township is that of the others of the village
+        ("ttu-", [0, 0, 0, 1]),  # or is not known to be either of the two
+        ("----", [0.25, 0.25, 0.25, 0.25]),
+    ],
+)
+def test_what_a_village_is_like_is_told_by_those_of_its_township_alone(
+    tmp_path: Path, townships: str, expected: list[float], elsewhere: str | None
+) -> None:
+    """All live in a village x; 4 alone lies below the line. In another county townships are told, or nowhere else."""
+    ids = [str(number) for number in range(1, len(townships) + 1)]
+    records = pd.concat([monthly(h, "2023-01", [150.0, 90.0 if h == "4" else 150.0]) for h in ids])
+    homes = pd.DataFrame({"household_id": ids, "township_id": [t.replace("-", "") or None for t in townships]})
+    homes = pd.concat([homes.assign(county_id="k"), pd.DataFrame({"household_id": ["9"], "county_id": "l"})])
+    homes.loc[homes["household_id"].eq("9"), "township_id"] = elsewhere
+    register = make_register(tmp_path / "r", records=records, households=homes.assign(village_id="x"))
+    assert ("township_id" in register.columns("households")) == bool(elsewhere or set(townships) - {"-"})
+    features, _ = available_in(register, CATALOGUE)
+    months = [month_number("2023-02")]
+    whole, query = by_both(register, features, months)
+    assert whole["village_below_share"].tolist() == pytest.approx(expected)
+    for blocks in (query, by_one_pass(register, features, months, 1)):
+        pd.testing.assert_frame_equal(blocks, whole, check_exact=True)
+    asked = county_blocks(register, "k", months, features, households=pa.array(["4"], pa.string()))
+    pd.testing.assert_frame_equal(next(iter(asked)), whole.iloc[[3]].reset_index(drop=True), check_exact=True)
+
+
 def known(register: Register, months: list[str]) -> pd.DataFrame:
     """Features at some months by the pass, once the query is found to say the same."""
     features, _ = available_in(register, CATALOGUE)

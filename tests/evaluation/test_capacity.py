@@ -171,6 +171,18 @@ def test_a_floor_is_lowered_to_what_every_village_can_have() -> None:
     assert kept.to_dict("records") == [{"county_id": "k", "visits": 5, "village_floor": 2, "township_floor": 5}]
 
 
+def test_visits_to_a_village_of_no_known_township_are_none_that_a_township_could_have() -> None:
+    """Each village has its visit; of three the township t has two, and so no more than two are guaranteed to it."""
+    scores = pd.DataFrame({
+        "household_id": list("abcd"), "county_id": "k", "township_id": [None, "t", "t", "t"], "village_id": list("xxyy"),
+        "risk": [0.1, 0.4, 0.3, 0.2],
+    })  # fmt: skip
+    kept = floors_within(scores, Capacity(number=3), village_floor=1, township_floor=3)
+    assert kept.to_dict("records") == [{"county_id": "k", "visits": 3, "village_floor": 1, "township_floor": 2}]
+    found = nested_lists(scores, Capacity(number=3), village_floor=1, township_floor=3)
+    assert found.fillna("").tolist() == ["village", "village", "village", ""]
+
+
 def test_a_household_of_no_known_village_competes_for_the_rest() -> None:
     scores = pd.DataFrame({
         "household_id": list("abcd"), "county_id": "k", "village_id": ["x", None, None, "y"], "risk": [0.3, 0.9, 0.8, 0.1],

@@ -445,14 +445,68 @@ def test_households_of_no_county_beside_others_are_warned_of(tmp_path):
     assert "without_county_beside_others" not in alone
 
 
-@pytest.mark.parametrize(("place", "warned"), [("township_id", 3), ("county_id", 3), ("household_type", 0)])
-def test_a_village_that_stands_in_two_townships_or_counties_is_warned_of(tmp_path, place, warned):
-    """Its events, prices and shares would be those of both: a, b and c live in one of the name; of d no village is known."""
-    rows = [(h, "2023-01", 1.0, village, of) for h, village, of in zip("abcd", ["01"] * 3 + [None], "一一二二", strict=True)]
-    frame = records(*rows, columns=f"household_id month welfare village_id {place}")
+@pytest.mark.parametrize("place", ["township_id", "county_id", "household_type"])
+@pytest.mark.parametrize(
+    ("table", "rows", "columns"),
+    [
+        ("villages", ("2023-01", True), "village_id month clinic_ok"),
+        ("events", ("disaster", "2023-01-06"), "village_id kind onset_on"),
+        ("projects", ("p", "2023-01"), "village_id project_id month"),
+        ("events", ("a", "disaster", "2023-01-06"), "village_id household_id kind onset_on"),
+    ],
+)
+def test_a_village_in_two_townships_or_counties_is_warned_of_where_rows_name_it_alone(tmp_path, place, table, rows, columns):
+    """Once, however many households live in one of the name: its prices are told of both. A household's event is its own."""
+    lived = zip("abcd", ["01"] * 3 + [None], "一一二二", strict=True)
+    homes = [(h, "2023-01", 1.0, village, of) for h, village, of in lived]
+    frame = records(*homes, columns=f"household_id month welfare village_id {place}")
     if place == "household_type":
         frame[place] = frame[place].map({"一": "lifted", "二": "ordinary"})
-    assert ingest(PLAIN, frame, tmp_path).warnings.get("village_in_several_places", 0) == warned
+    tables = {"records": frame, table: records(("01", *rows), columns=columns)}
+    report = ingest({"source": "t", "tables": {name: {} for name in tables}}, tables, tmp_path / "r")
+    both = place != "household_type" and "household_id" not in columns
+    assert report.warnings.get("village_in_several_places", 0) == both
+    listed = pd.read_parquet(tmp_path / "r" / "warnings.parquet").query("rule == 'village_in_several_places'")
+    assert listed["village_id"].tolist() == ["01"] * both and listed["household_id"].isna().all()
+    alone = ingest(PLAIN, frame, tmp_path / "alone").warnings
+    assert "village_in_several_places" not in alone, "their households are told apart"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([("t", "x"), ("u", "y")], ("u", "y")),  # moved
+        ([("t", "x"), ("u", "x")], ("u", "x")),  # put right, or moved to the village of that name
+        ([("t", "x"), (None, "x")], ("t", "x")),  # left blank: as last told
+        ([("t", "x"), (None, None)], ("t", "x")),
+        ([("t", "x"), (None, "y")], ("u", "y")),  # moved, and where to is told by the village
+        ([("t", "x"), (None, "z")], (None, "z")),  # moved, and of z nobody knows the township
+        ([(None, "x")], (None, "x")),  # in t or in u
+        ([("t", None)], ("t", None)),
+    ],
+)
+@pytest.mark.parametrize("of_households", [False, True])
+def test_a_household_lives_in_the_township_of_its_village(tmp_path, told, expected, of_households):
+    """There is a village x in each of two townships, and y in one of them; of z no township was ever told."""
+    others = [("b", "t", "x"), ("c", "u", "x"), ("d", "u", "y"), ("e", None, "z")]
+    rows = [(h, "2023-01", 1.0, township, village) for h, township, village in others]
+    rows += [("a", f"2023-0{month}", 1.0, *place) for month, place in enumerate(told, 1)]
+    tables = {"records": records(*rows, columns="household_id month welfare township_id village_id")}
+    if of_households:  # a file of its own that knows the village of now, and no township
+        tables["households"] = records(("a", told[-1][1]), columns="household_id village_id")
+    ingest({"source": "t", "tables": {name: {} for name in tables}}, tables, tmp_path / "r")
+    homes = Register.open(tmp_path / "r").read("households").set_index("household_id")[["township_id", "village_id"]]
+    assert tuple(homes.loc["a"].astype(object).where(homes.loc["a"].notna(), None)) == expected
+    assert homes.loc[["b", "c", "d"]].to_numpy().tolist() == [["t", "x"], ["u", "x"], ["u", "y"]]
+
+
+def test_a_township_that_is_put_right_later_counts_as_last_known(tmp_path):
+    frame = records(
+        ("a", "2023-01", 1.0, "t", "x", "2023-02-01"),
+        ("a", "2023-01", 1.0, "u", "x", "2023-05-01"),
+        columns="household_id month welfare township_id village_id known_at",
+    )
+    assert register_of(tmp_path, PLAIN, frame).read("households")["township_id"].tolist() == ["u"]
 
 
 def test_households_from_the_file_of_records(tmp_path):
