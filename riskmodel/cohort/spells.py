@@ -21,6 +21,8 @@ Months are numbers (`riskmodel.months`); the months that a run lasted are `until
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 import duckdb
 import pandas as pd
@@ -205,34 +207,77 @@ def open_monitoring(connection: duckdb.DuckDBPyConnection, register: Register, c
     )
 
 
-def followed_until(seen: str, as_of: int, step: int, bridge_months: int) -> str:
-    """SQL for the last month in which an entry into monitoring would be on record, as known at the end of a period.
+@dataclass(frozen=True)
+class Sight:
+    """How far households can be followed by what is known at the end of a period.
 
-    The book of monitoring tells it to the end of the period, of a household whose last record is no older than a spell
-    reaches across; of one that is out of sight for longer, to the end of the period of that record. Whoever came back is
-    followed no longer than whoever did not.
-
-    Parameters
+    Attributes
     ----------
-    seen
-        SQL for the first month of the period of the last record.
+    step
+        Months of one period.
+    bridge_months
+        Months without a record that a spell reaches across.
+    records_late
+        Months by which the newest period with known records lags behind, as a rule.
+    book_late
+        Days until the book of monitoring tells of entries and ends, as a rule.
     """
-    last = step - 1
-    return f"CASE WHEN {in_sight(seen, as_of, step, bridge_months)} THEN {as_of + last} ELSE {seen} + {last} END"
 
+    step: int
+    bridge_months: int = BRIDGE_MONTHS
+    records_late: int = 0
+    book_late: int = 0
 
-def in_sight(seen: str, as_of: int | str, step: int, bridge_months: int) -> str:
-    """SQL for whether a last record is no older than a spell reaches across, at the end of a period.
+    def told_no(self, as_of: int) -> int:
+        """The last whole month of whose entries and ends the book of monitoring tells at the end of a period.
 
-    Parameters
-    ----------
-    seen, as_of
-        The first month of the period of the last record and of that period, numbers or SQL.
+        >>> Sight(step=1, book_late=28).told_no(month_number("2024-09")) == month_number("2024-08")
+        True
+        """
+        return month_number(as_of_day(as_of, self.step) - timedelta(days=self.book_late - 1)) - 1
 
-    >>> in_sight("seen_no", 24276, 1, 3)
-    'seen_no >= 24276 - 4'
-    """
-    return f"{seen} >= {as_of} - {step + bridge_months}"
+    def in_sight(self, seen: str, as_of: int | str) -> str:
+        """SQL for whether a last record is no older than a spell reaches across, held against the newest that are told.
+
+        Parameters
+        ----------
+        seen, as_of
+            The first month of the period of the last record and of the period at whose end is asked, numbers or SQL.
+
+        >>> Sight(step=1, records_late=2).in_sight("seen_no", 24276)
+        'seen_no >= 24276 - 6'
+        """
+        return f"{seen} >= {as_of} - {self.step + self.bridge_months + self.records_late}"
+
+    def followed_no(self, seen: str, as_of: int) -> str:
+        """SQL for the last month in which an entry into monitoring would be on record, as known at the end of a period.
+
+        The book of monitoring tells it as far as it is told, of a household in sight; of one that is out of sight, no
+        further than to the end of the period of its last record. No later entry counts: whoever came back is followed no
+        longer than whoever did not. A household of which there is no record is followed as far as the book is told.
+        """
+        told = self.told_no(as_of)
+        of_last_record = f"least({seen} + {self.step - 1}, {told})"
+        return f"CASE WHEN coalesce({self.in_sight(seen, as_of)}, true) THEN {told} ELSE {of_last_record} END"
+
+    def stays_out(self, seen: str, as_of: int) -> str:
+        """SQL for the months out after each spell of `monitoring`, as known at the end of a period.
+
+        Columns `household_id, spell_no, from_no` (month in which the spell ended), `until_no` (month of re-entry, missing
+        where none was seen), `last_no` (last month in which one would have been).
+
+        Parameters
+        ----------
+        seen
+            SQL of a table `household_id, seen_no` (first month of the period of the last record).
+        """
+        return f"""
+            SELECT household_id, spell_no, from_no, CASE WHEN next_no <= end_no THEN next_no END AS until_no,
+                   least(coalesce(next_no, end_no), end_no) AS last_no
+            FROM (SELECT household_id, spell_no, until_no AS from_no, {self.followed_no("seen_no", as_of)} AS end_no,
+                         lead(from_no) OVER (PARTITION BY household_id ORDER BY spell_no) AS next_no
+                  FROM monitoring LEFT JOIN ({seen}) USING (household_id) WHERE as_of_no = {as_of})
+            WHERE from_no <= end_no"""
 
 
 def _by_county(register: Register, counties: Iterable[str] | None, one: Callable[..., pd.DataFrame]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from riskmodel.catalogue import Catalogue
 from riskmodel.cohort.conditions import holds
 from riskmodel.cohort.features import build_features
-from riskmodel.cohort.spells import open_monitoring
+from riskmodel.cohort.spells import Sight, open_monitoring
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.explain.causes import facts_by_driver
 from riskmodel.monitoring.part import Asked
@@ -105,6 +105,8 @@ def told_until(asked: Asked, table: str, fact: str, counties: Sequence[str]) -> 
     """The last day of whose later facts nine in ten are known on the day of the report, as a rule.
 
     Facts of the past tell by how many days they are known late; one in a row that was known before it counts from its day.
+    Those that came to be known within a year count, where they are a hundred: what an office took over from older books all
+    at once makes no rule.
 
     Parameters
     ----------
@@ -115,11 +117,30 @@ def told_until(asked: Asked, table: str, fact: str, counties: Sequence[str]) -> 
         open_known(connection, asked, table, counties, versions=True)
         key = ", ".join(load_contract().tables[table].key)
         behind = connection.execute(
-            f"SELECT quantile_disc(greatest(told - happened, 0), 0.9) FROM (SELECT min(known_at) AS told, "
-            f"arg_min(happened, known_at) AS happened FROM (SELECT *, {fact} AS happened FROM sorted_{table}) "
-            f"WHERE happened IS NOT NULL GROUP BY {key})"
+            f"""
+            SELECT CASE WHEN count(*) FILTER (recent) >= {_A_RULE} THEN quantile_disc(late, 0.9) FILTER (recent)
+                        ELSE quantile_disc(late, 0.9) END
+            FROM (SELECT greatest(told - happened, 0) AS late, told > DATE '{asked.before(12)}' AS recent
+                  FROM (SELECT min(known_at) AS told, arg_min(happened, known_at) AS happened
+                        FROM (SELECT *, {fact} AS happened FROM sorted_{table})
+                        WHERE happened IS NOT NULL GROUP BY {key}))"""
         ).fetchall()[0][0]
     return asked.day - timedelta(days=behind or 0)
+
+
+_A_RULE = 100
+"""Facts that came to be known within a year, from which on they alone tell how late such facts are known."""
+
+
+def sight(asked: Asked) -> Sight:
+    """How far households can be followed, as records and the book of monitoring come to be known."""
+    told, counties = asked.day, asked.register.counties
+    if asked.register.has("spells"):
+        held = asked.register.columns("spells")
+        facts = [fact for fact in ("identified_on", "eliminated_on") if fact in held]
+        told = min(told_until(asked, "spells", fact, counties) for fact in facts)
+    bridge = asked.rules.spells.bridge_months
+    return Sight(asked.register.step_months, bridge, reported_late(asked), (asked.day - told).days)
 
 
 def not_recorded_yet(asked: Asked, late: int) -> bool:

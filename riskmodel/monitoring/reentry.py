@@ -25,12 +25,12 @@ import pandas as pd
 import pyarrow as pa
 
 from riskmodel.cohort.runs import Assessments
-from riskmodel.cohort.spells import assessments, followed_until, has_assessments, in_sight, open_monitoring, open_runs
+from riskmodel.cohort.spells import Sight, assessments, has_assessments, open_monitoring, open_runs
 from riskmodel.engine import engine
 from riskmodel.evaluation.bootstrap import resample
 from riskmodel.evaluation.metrics import Scored
 from riskmodel.monitoring.counties import by_county, side_by_side
-from riskmodel.monitoring.known import among, drawn
+from riskmodel.monitoring.known import among, drawn, newest_told
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.months import month_number, month_text
 from riskmodel.threads import one_thread
@@ -47,7 +47,7 @@ _BENDS = (1.2, 2.0)
 """Income over the line at which the log-odds of the hazard may bend: far above the line a little more saves nobody."""
 
 
-def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
+def report_reentry(asked: Asked, sees: Sight, current: pd.DataFrame) -> Found:
     """The chance of re-entry of every household that has left, and what such chances are worth.
 
     Parameters
@@ -63,8 +63,8 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
     """
     out_of_sight = current["kind"][~current["in_sight"]].value_counts()
     left = dict(list(current[current["in_sight"]].groupby("kind", sort=True)))
-    looks = {kind: look for kind, rows in left.items() if (look := _Look.at(asked, len(rows))) is not None}
-    histories = _histories(asked, looks)
+    looks = {kind: look for kind, rows in left.items() if (look := _Look.at(asked, sees, kind, len(rows))) is not None}
+    histories = _histories(asked, sees, looks)
     made = list(
         side_by_side(
             asked, _of_kind, {f"re-entry into {kind}": (kind, rows, histories.get(kind)) for kind, rows in left.items()}
@@ -83,17 +83,17 @@ def report_reentry(asked: Asked, current: pd.DataFrame) -> Found:
     return Found(tables, figures, notes)
 
 
-def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int, bridge: int) -> pd.DataFrame:
+def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, sees: Sight) -> pd.DataFrame:
     """Households that had left and not come back, at the end of each period of `runs` (and `monitoring`), as known then.
 
     `in_sight` says whether the last record was no older than a spell reaches across, or the register holds no income: how
-    the others stand nobody knows.
+    the others stand nobody knows. `left_on` is the day on which monitoring ended.
     """
-    seen = in_sight("watched_no", "l.as_of_no", step, bridge)
+    seen = sees.in_sight("watched_no", "l.as_of_no")
     if kind == POVERTY:
         left = """
             SELECT as_of_no, household_id, as_of_no - from_no AS since, below_before AS earlier, last_spell, start_known,
-                   last_ratio AS ratio, NULL AS assisted
+                   last_ratio AS ratio, NULL AS assisted, CAST(NULL AS DATE) AS left_on
             FROM (SELECT as_of_no, household_id, below, from_no, until_no, last_ratio, start_known AS exit_known,
                          lag(until_no - from_no) OVER course AS last_spell, lag(start_known) OVER course AS start_known,
                          count(*) FILTER (WHERE below) OVER course AS below_before,
@@ -102,10 +102,11 @@ def landmarks(connection: duckdb.DuckDBPyConnection, kind: str, step: int, bridg
             WHERE NOT below AND exit_known AND later_no IS NULL"""
     else:
         left = f"""
-            SELECT m.as_of_no, m.household_id, m.as_of_no + {step - 1} - until_no AS since, spell_no AS earlier,
-                   until_no - from_no AS last_spell, entry = 0 AS start_known, r.ratio, mode = 'assisted' AS assisted
+            SELECT m.as_of_no, m.household_id, m.as_of_no + {sees.step - 1} - until_no AS since, spell_no AS earlier,
+                   until_no - from_no AS last_spell, entry = 0 AS start_known, r.ratio, mode = 'assisted' AS assisted,
+                   eliminated_on AS left_on
             FROM (FROM monitoring
-                  QUALIFY lead(from_no) OVER (PARTITION BY as_of_no, household_id ORDER BY from_no) IS NULL) m
+                  QUALIFY lead(spell_no) OVER (PARTITION BY as_of_no, household_id ORDER BY spell_no) IS NULL) m
             LEFT JOIN standing r ON r.as_of_no = m.as_of_no AND r.household_id = m.household_id
             WHERE until_no IS NOT NULL"""
     return connection.execute(
@@ -177,21 +178,30 @@ class _Look:
     share: float
 
     @classmethod
-    def at(cls, asked: Asked, left: int) -> _Look | None:
-        """Days with a whole horizon behind them; None where they are too few, or nobody has left."""
+    def at(cls, asked: Asked, sees: Sight, kind: str, left: int) -> _Look | None:
+        """Days with a whole horizon behind them that is told; None where they are too few, or nobody has left."""
         rules, step = asked.rules.reentry, asked.register.step_months
         every = max(rules.every_months // step * step, step)
         first = month_number(asked.register.first_month) + rules.warm_up_months
-        days = tuple(range(asked.as_of - max(_horizons(asked), default=0), first - 1, -every))[::-1]
+        last = _told_period(asked, sees, kind) - max(_horizons(asked), default=0)
+        days = tuple(range(last, first - 1, -every))[::-1]
         if len(days) < 3 or not left:
             return None
         tests = days[-max(1, len(days) // 3) :]
         return cls(days, tests, tuple(sorted({*days, tests[0], asked.as_of})), min(1.0, rules.households / left))
 
 
-def _histories(asked: Asked, looks: Mapping[str, _Look]) -> dict[str, _History]:
+def _told_period(asked: Asked, sees: Sight, kind: str) -> int:
+    """The last period to whose end re-entries are told on the day of the report, as a rule."""
+    if kind == POVERTY:
+        return newest_told(asked, sees.records_late)
+    behind = asked.last_month - sees.told_no(asked.as_of)
+    return asked.as_of - -(-behind // sees.step) * sees.step
+
+
+def _histories(asked: Asked, sees: Sight, looks: Mapping[str, _Look]) -> dict[str, _History]:
     """What was known of households of each kind, and what followed."""
-    found = list(by_county(asked, partial(_county_histories, looks=looks), "history")) if looks else []
+    found = list(by_county(asked, partial(_county_histories, sees=sees, looks=looks), "history")) if looks else []
     histories = {}
     for kind, look in looks.items():
         frame, stays = (pd.concat([county[kind][i] for county in found], ignore_index=True) for i in (0, 1))
@@ -201,29 +211,32 @@ def _histories(asked: Asked, looks: Mapping[str, _Look]) -> dict[str, _History]:
 
 
 def _county_histories(
-    asked: Asked, county: str, *, looks: Mapping[str, _Look]
+    asked: Asked, county: str, *, sees: Sight, looks: Mapping[str, _Look]
 ) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     held = assessments(asked.register, county) if has_assessments(asked.register) else None
     found = {}
     for kind, look in looks.items():
         with engine() as connection:
-            found[kind] = _looked_back(connection, asked, county, kind, look, held)
+            found[kind] = _looked_back(connection, asked, county, kind, sees, look, held)
     return found
 
 
 def _looked_back(
-    connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, kind: str, look: _Look, held: Assessments | None
+    connection: duckdb.DuckDBPyConnection,
+    asked: Asked,
+    county: str,
+    kind: str,
+    sees: Sight,
+    look: _Look,
+    held: Assessments | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    bridge, step = asked.rules.spells.bridge_months, asked.register.step_months
+    bridge = sees.bridge_months
     views, first_test, share = look.views, look.tests[0], look.share
     if kind == POVERTY:
         fell = held.ever_below()
         fell[fell] = drawn(held.ids.filter(pa.array(fell)).to_pylist(), share)
         open_runs(connection, held.of_households(fell), views, bridge)
-        stays = (
-            "SELECT coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended FROM runs "
-            "WHERE NOT below AND start_known"
-        )
+        stays = f"FROM runs WHERE NOT below AND start_known AND as_of_no = {first_test}"
     else:
         open_monitoring(connection, asked.register, county, views)
         ids = connection.execute("SELECT DISTINCT household_id FROM monitoring ORDER BY household_id").df()["household_id"]
@@ -234,27 +247,29 @@ def _looked_back(
             no_assessments(connection)
         else:
             open_runs(connection, held.of_households(among(held.ids, ids[mine])), views, bridge)
-        stays = (
-            f"SELECT greatest(coalesce(next_no, as_of_no + {step - 1}) - until_no, 0) AS months, "
-            "next_no IS NOT NULL AS ended FROM (SELECT *, lead(from_no) OVER (PARTITION BY as_of_no, household_id "
-            "ORDER BY from_no) AS next_no FROM monitoring) WHERE until_no IS NOT NULL"
-        )
-    frame = landmarks(connection, kind, step, bridge)
+        seen = f"SELECT household_id, watched_no AS seen_no FROM standing WHERE as_of_no = {first_test}"
+        stays = f"FROM ({sees.stays_out(seen, first_test)})"
+    frame = landmarks(connection, kind, sees)
     frame = frame[frame.pop("in_sight")].reset_index(drop=True)
-    connection.register("marks", frame[["household_id", "as_of_no"]])
+    connection.register("marks", frame[["household_id", "as_of_no", "left_on"]])
     for name, view in (("first", first_test), ("last", asked.as_of)):
-        followed = connection.execute(_followed(kind, name, view, step, bridge)).df()
+        followed = connection.execute(_followed(kind, name, view, sees)).df()
         frame = frame.merge(followed, "left", ["household_id", "as_of_no"])
-    known = f"{stays} AND as_of_no = {first_test}"
-    return frame, connection.execute(f"SELECT months, ended, count(*) AS n FROM ({known}) GROUP BY ALL ORDER BY ALL").df()
+    months = "coalesce(until_no, last_no) - from_no AS months, until_no IS NOT NULL AS ended"
+    return frame, connection.execute(f"SELECT {months}, count(*) AS n {stays} GROUP BY ALL ORDER BY ALL").df()
 
 
-def _followed(kind: str, name: str, view: int, step: int, bridge: int) -> str:
+def _followed(kind: str, name: str, view: int, sees: Sight) -> str:
     """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
-    month without one) and `watched_*` (last month in which one would have been seen)."""
-    until = f"watched_no + {step - 1}" if kind == POVERTY else followed_until("watched_no", view, step, bridge)
+    month without one) and `watched_*` (last month in which one would have been seen).
+
+    Who is known by now to have been back on the day, which was not told then, is followed no further.
+    """
+    step = sees.step
+    until = f"watched_no + {step - 1}" if kind == POVERTY else sees.followed_no("watched_no", view)
     watched = f"SELECT household_id, {until} AS w FROM standing WHERE as_of_no = {view}"
-    columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {view + step - 1}) AS watched_{name}"
+    told = view + step - 1 if kind == POVERTY else sees.told_no(view)
+    columns = f"event_no AS event_{name}, seen_no AS seen_{name}, coalesce(w, {told}) AS watched_{name}"
     if kind == POVERTY:
         then = f"""
             SELECT m.household_id, m.as_of_no, CASE WHEN until_no > m.as_of_no THEN until_no END AS event_no,
@@ -264,11 +279,13 @@ def _followed(kind: str, name: str, view: int, step: int, bridge: int) -> str:
             QUALIFY row_number() OVER (PARTITION BY m.household_id, m.as_of_no ORDER BY run_no DESC) = 1"""
     else:
         then = f"""
-            SELECT m.household_id, m.as_of_no, min(from_no) AS event_no,
-                   coalesce(min(from_no), any_value(w), {view + step - 1}) AS seen_no
-            FROM marks m LEFT JOIN (SELECT * FROM monitoring WHERE as_of_no = {view}) s
-            ON s.household_id = m.household_id AND from_no > m.as_of_no + {step - 1}
-            LEFT JOIN ({watched}) v ON v.household_id = m.household_id GROUP BY m.household_id, m.as_of_no"""
+            SELECT household_id, as_of_no,
+                   CASE WHEN next_no > as_of_no + {step - 1} AND next_no <= coalesce(w, {told}) THEN next_no END AS event_no,
+                   least(coalesce(next_no, w, {told}), coalesce(w, {told})) AS seen_no
+            FROM (SELECT m.household_id, m.as_of_no, min(from_no) AS next_no
+                  FROM marks m LEFT JOIN (SELECT * FROM monitoring WHERE as_of_no = {view}) s
+                  ON s.household_id = m.household_id AND identified_on > left_on GROUP BY m.household_id, m.as_of_no)
+            LEFT JOIN ({watched}) USING (household_id)"""
     return f"SELECT household_id, as_of_no, {columns} FROM ({then}) LEFT JOIN ({watched}) USING (household_id)"
 
 

@@ -8,6 +8,8 @@ the register (left truncation), open spells censored. Chronic and transient pove
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -15,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.catalogue.compiler import month_no
-from riskmodel.cohort.spells import assessments, followed_until, has_assessments, in_sight, open_monitoring, open_runs
+from riskmodel.cohort.spells import Sight, assessments, has_assessments, open_monitoring, open_runs
 from riskmodel.engine import engine, known_last, rows_of
 from riskmodel.monitoring.counties import by_county
-from riskmodel.monitoring.known import open_known
+from riskmodel.monitoring.known import open_known, sight
 from riskmodel.monitoring.part import Asked, Found
 from riskmodel.monitoring.reentry import MONITORING, POVERTY, landmarks, no_assessments, report_reentry
 from riskmodel.months import month_text
@@ -44,13 +46,24 @@ def report_spells(asked: Asked) -> Found:
     kinds = kinds_of(asked)
     if not kinds:
         return Found({}, notes=[_NOTHING])
-    parts = list(by_county(asked, _county, "spells"))
+    sees = sight(asked)
+    parts = list(by_county(asked, partial(_county, sees=sees), "spells"))
     found = {
         name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(set().union(*parts))
     }
     notes = [_READING]
+    told_late = _told_late(asked, sees) if sees.told_no(asked.as_of) < asked.last_month else None
+    if told_late is not None:
+        notes.append(told_late)
+    lacks: dict[str, tuple[str, str]] = {}
     if MONITORING not in kinds:
-        notes.append(_NO_SPELLS)
+        lacks["removed_early"] = _NO_SPELLS
+    elif not (found["spells"]["kind"] == MONITORING).any():
+        notes.append(_NOBODY_MONITORED)
+    elif "eliminated_on" not in asked.register.columns("spells"):
+        notes.append(_NO_ENDS)
+    if POVERTY not in kinds:
+        lacks["poverty_kinds"] = _NO_INCOME
     tables = {
         "durations": _curves(found["spells"]),
         "duration_summary": _summary(found["spells"]),
@@ -66,7 +79,7 @@ def report_spells(asked: Asked) -> Found:
     }
     alerts = _alerts(asked)
     if alerts is None:
-        notes.append(_NO_ALERTS)
+        lacks["list_makeup"] = _NO_ALERTS
     else:
         listed = {name: rows.merge(_verdicts(alerts), "left", "household_id") for name, rows in listed.items()}
         for rows in listed.values():
@@ -78,11 +91,10 @@ def report_spells(asked: Asked) -> Found:
     tables |= listed
     if "removed" in found:
         tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
-    lacks = {}
-    if tables["duration_summary"]["lost"].sum() > 0:
-        lacks = {name: _OUT_OF_SIGHT for name in ("durations", "reentry_by_month") if not len(tables[name])}
-    risk = report_reentry(asked, found["current"])
-    notes += [*dict.fromkeys(lacks.values()), *risk.notes]
+    why = _OUT_OF_SIGHT if tables["duration_summary"]["lost"].sum() > 0 else told_late
+    lacks |= {name: why for name in ("durations", "reentry_by_month") if why is not None and not len(tables[name])}
+    risk = report_reentry(asked, sees, found["current"])
+    notes = list(dict.fromkeys([*notes, *lacks.values(), *risk.notes]))
     return Found({**tables, **risk.tables}, {**_figures(tables), **risk.figures}, notes, lacks)
 
 
@@ -92,7 +104,7 @@ def kinds_of(asked: Asked) -> list[str]:
     return [kind for kind, there in shown.items() if there]
 
 
-def _county(asked: Asked, county: str) -> dict[str, pd.DataFrame]:
+def _county(asked: Asked, county: str, *, sees: Sight) -> dict[str, pd.DataFrame]:
     """The small tables of one county from which the report is put together."""
     kinds = kinds_of(asked)
     with engine() as connection:
@@ -100,7 +112,7 @@ def _county(asked: Asked, county: str) -> dict[str, pd.DataFrame]:
         made: dict[str, list[pd.DataFrame]] = {}
         for kind in kinds:
             steps = _of_poverty if kind == POVERTY else _of_monitoring
-            for name, rows in steps(connection, asked, county).items():
+            for name, rows in steps(connection, asked, county, sees).items():
                 made.setdefault(name, []).append(rows.assign(kind=kind))
         lists_of = MONITORING if MONITORING in kinds else POVERTY
         for name, sql in _lists(asked).items():
@@ -120,19 +132,21 @@ def _households(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str
 _ENTRY = "CASE WHEN {} THEN 'again' ELSE 'first' END"
 
 
-def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
+def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, sees: Sight) -> dict[str, pd.DataFrame]:
     rules, step = asked.rules.spells, asked.register.step_months
     open_runs(connection, assessments(asked.register, county), [asked.as_of], rules.bridge_months)
-    open_now = f"until_no IS NULL AND {in_sight('last_no', asked.as_of, step, rules.bridge_months)}"
+    seen = sees.in_sight("last_no", asked.as_of)
+    stands = f"CASE WHEN until_no IS NOT NULL THEN 'ended' WHEN {seen} THEN 'open' ELSE 'lost' END"
     connection.execute(
-        f"""CREATE TABLE listed AS SELECT household_id, from_no, {open_now} AS open, seen_above AS came
+        f"""CREATE TABLE listed AS
+            SELECT household_id, run_no AS spell_no, from_no, {stands} = 'open' AS open, seen_above AS came
             FROM (SELECT *, coalesce(NOT lag(below) OVER (PARTITION BY household_id ORDER BY run_no), false) AS seen_above
                   FROM runs) WHERE below"""
     )
     found = {
         "spells": f"""
-            SELECT {_ENTRY.format("seen_below")} AS entry, start_known AS counted, until_no IS NOT NULL AS ended,
-                   coalesce({open_now}, false) AS open, 0 AS entered,
+            SELECT {_ENTRY.format("seen_below")} AS entry, {stands} AS stands, start_known AS counted,
+                   until_no IS NOT NULL AS ended, 0 AS entered,
                    CAST(coalesce(until_no, last_no) - from_no AS INTEGER) AS months, count(*) AS n
             FROM runs WHERE below GROUP BY ALL ORDER BY ALL""",
         "outs": f"""
@@ -159,7 +173,7 @@ def _of_poverty(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str
             GROUP BY household_type ORDER BY household_type""",
     }  # fmt: skip
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
-    current = landmarks(connection, POVERTY, step, rules.bridge_months)
+    current = landmarks(connection, POVERTY, sees)
     return {**tables, "ends": _poverty_ends(connection, asked, county), "current": current}
 
 
@@ -226,32 +240,24 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
     ).df()
 
 
-def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str) -> dict[str, pd.DataFrame]:
+def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, sees: Sight) -> dict[str, pd.DataFrame]:
     open_monitoring(connection, asked.register, county, [asked.as_of])
-    last = asked.last_month
-    file = asked.register.file("records", county)
-    step, bridge = asked.register.step_months, asked.rules.spells.bridge_months
-    followed = followed_until("seen_no", asked.as_of, step, bridge)
+    file, told = asked.register.file("records", county), sees.told_no(asked.as_of)
     connection.execute(
         f"""
         CREATE TABLE watched AS
-        SELECT household_id, first_no, {followed} AS followed_no FROM (
-            SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
-            FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id);
-        CREATE TABLE outs AS
-        SELECT household_id, spell_no, until_no AS from_no, next_no AS until_no,
-               greatest(until_no, coalesce(next_no, followed_no, {last})) AS last_no
-        FROM (SELECT *, lead(from_no) OVER (PARTITION BY household_id ORDER BY from_no) AS next_no FROM monitoring)
-        LEFT JOIN watched USING (household_id) WHERE until_no IS NOT NULL;
+        SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
+        FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id;
+        CREATE TABLE outs AS {sees.stays_out("SELECT household_id, seen_no FROM watched", asked.as_of)};
         CREATE OR REPLACE TABLE listed AS
-        SELECT household_id, from_no, until_no IS NULL AS open, true AS came FROM every_spell
+        SELECT household_id, spell_no, from_no, until_no IS NULL AS open, true AS came FROM every_spell
         """
     )
-    months = f"CAST(coalesce(until_no, greatest({last}, from_no)) - from_no AS INTEGER)"
     found = {
         "spells": f"""
-            SELECT {_ENTRY.format("spell_no > 1")} AS entry, true AS counted, until_no IS NOT NULL AS ended,
-                   until_no IS NULL AS open, CAST(entry AS INTEGER) AS entered, {months} AS months, count(*) AS n
+            SELECT {_ENTRY.format("spell_no > 1")} AS entry, if(until_no IS NULL, 'open', 'ended') AS stands,
+                   true AS counted, coalesce(until_no <= {told}, false) AS ended, CAST(entry AS INTEGER) AS entered,
+                   CAST(least(coalesce(until_no, {told}), {told}) - from_no AS INTEGER) AS months, count(*) AS n
             FROM monitoring GROUP BY ALL ORDER BY ALL""",
         "outs": f"""
             SELECT {_ENTRY.format("spell_no > 1")} AS entry, true AS counted, until_no IS NOT NULL AS ended, 0 AS entered,
@@ -260,9 +266,11 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         "entries": _entries(
             f"""WITH since_seen AS (
                     SELECT household_id, {_ENTRY.format("household_id IN (SELECT household_id FROM left_before)")} AS entry,
-                           greatest(coalesce(min(from_no), any_value(followed_no)) - any_value(first_no), 0) AS n,
-                           CAST(coalesce(min(from_no) > any_value(first_no), false) AS INTEGER) AS e
-                    FROM watched LEFT JOIN monitoring USING (household_id) GROUP BY household_id),
+                           greatest(least(coalesce(came_no, end_no), end_no) - first_no, 0) AS n,
+                           CAST(coalesce(came_no > first_no AND came_no <= end_no, false) AS INTEGER) AS e
+                    FROM (SELECT household_id, first_no, {sees.followed_no("seen_no", asked.as_of)} AS end_no FROM watched)
+                    LEFT JOIN (SELECT household_id, min(from_no) AS came_no FROM monitoring GROUP BY household_id)
+                    USING (household_id)),
                 since_left AS (
                     SELECT household_id, 'again' AS entry, coalesce(until_no, last_no) - from_no AS n,
                            CAST(until_no IS NOT NULL AS INTEGER) AS e FROM outs)
@@ -276,7 +284,7 @@ def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
     if "standing" not in {name for (name,) in connection.execute("SHOW TABLES").fetchall()}:
         no_assessments(connection)
     tables = {name: connection.execute(sql).df() for name, sql in found.items()}
-    return {**tables, "current": landmarks(connection, MONITORING, step, bridge)}
+    return {**tables, "current": landmarks(connection, MONITORING, sees)}
 
 
 def _lists(asked: Asked) -> dict[str, str]:
@@ -290,12 +298,12 @@ def _lists(asked: Asked) -> dict[str, str]:
     recent = f"count(*) FILTER (WHERE came AND from_no > {since})"
     return {
         "long_stays": f"""
-            SELECT household_id, arg_max(from_no, from_no) AS since_no, {last} - max(from_no) AS months,
+            SELECT household_id, max(from_no) AS since_no, {last} - max(from_no) AS months,
                    {recent} AS entries FROM listed GROUP BY household_id
-            HAVING arg_max(open, from_no) AND {last} - max(from_no) >= {rules.long_stay_months}""",
+            HAVING arg_max(open, spell_no) AND {last} - max(from_no) >= {rules.long_stay_months}""",
         "frequent_entries": f"""
             SELECT household_id, max(from_no) AS since_no,
-                   CASE WHEN arg_max(open, from_no) THEN {last} - max(from_no) END AS months,
+                   CASE WHEN arg_max(open, spell_no) THEN {last} - max(from_no) END AS months,
                    {recent} AS entries FROM listed GROUP BY household_id HAVING {recent} >= {rules.frequent_entries}""",
     }
 
@@ -350,7 +358,7 @@ def _removed_early(connection: duckdb.DuckDBPyConnection, asked: Asked, county: 
         WITH first_help AS ({first_help}), against AS ({against} UNION ALL {soon})
         SELECT s.household_id, h.* EXCLUDE (household_id), s.identified_on, s.eliminated_on, mode,
                any_value(began) AS helped_on, string_agg(DISTINCT rule, '; ' ORDER BY rule) AS reasons,
-               any_value(s.from_no < (SELECT max(from_no) FROM monitoring m WHERE m.household_id = s.household_id))
+               any_value(s.spell_no < (SELECT max(spell_no) FROM monitoring m WHERE m.household_id = s.household_id))
                    AS came_back
         FROM monitoring s JOIN against USING (household_id, identified_on) JOIN households h USING (household_id)
         LEFT JOIN first_help f ON f.household_id = s.household_id AND f.identified_on = s.identified_on
@@ -391,13 +399,20 @@ def _curves(counts: pd.DataFrame, hazard: bool = False) -> pd.DataFrame:
 
 
 def kaplan_meier(counts: pd.DataFrame) -> Any:
-    """A fitted lifelines curve of counted spells (`months, ended, entered, n`), or None where nothing can be learned."""
+    """A fitted lifelines curve of counted spells (`months, ended, entered, n`), or None where nothing can be learned.
+
+    Spells that come into sight at an age that none of those before has passed say nothing of the way there: the curve ends
+    at that age. One that ended in the month in which it came into sight was never at risk of it.
+    """
     from lifelines import KaplanMeierFitter
 
-    kept = counts[counts["counted"].astype(bool) & (counts["months"] >= counts["entered"])]
+    seen = (counts["months"] > counts["entered"]) | (counts["months"].eq(0) & counts["entered"].eq(0))
+    kept = counts[counts["counted"].astype(bool) & seen]
+    kept = kept.groupby(["entered", "months", "ended"], as_index=False)["n"].sum()
+    reached = kept["months"].cummax().shift(fill_value=0)
+    kept = kept[((kept["entered"] == 0) | (kept["entered"] < reached)).cummin()]
     if not (kept["months"] > 0).any():
         return None
-    kept = kept.groupby(["months", "ended", "entered"], as_index=False)["n"].sum()
     return KaplanMeierFitter().fit(
         kept["months"].to_numpy(float),
         kept["ended"].to_numpy(bool),
@@ -423,9 +438,7 @@ def _summary(counts: pd.DataFrame) -> pd.DataFrame:
         n, counted = group["n"], group["counted"].astype(bool)
         row = dict(zip(_SPELL_KEYS, key, strict=True)) | {
             "spells": int(n.sum()),
-            "ended": int(n[group["ended"]].sum()),
-            "open": int(n[group["open"]].sum()),
-            "lost": int(n[~group["ended"] & ~group["open"]].sum()),
+            **{stands: int(n[group["stands"] == stands].sum()) for stands in ("ended", "open", "lost")},
             "start_unknown": int(n[~counted].sum()),
             "entered_later": int(n[group["entered"] > 0].sum()),
         }
@@ -576,6 +589,21 @@ _READING = (
     "历次：报告日之后才知悉的记录一律不计。首次观察时已在进行中的，起点不明，只计数、不计入时长。尚未结束的按删失处理。"
     "时长采用 Kaplan-Meier 估计，每次单独计算；进入率的区间按户计算。",
 )
+
+
+def _told_late(asked: Asked, sees: Sight) -> tuple[str, str]:
+    """That the book of monitoring is told late, and how far, in English and Chinese."""
+    until, month = asked.day - timedelta(days=sees.book_late), month_text(sees.told_no(asked.as_of))
+    return (
+        f"The book of monitoring is told late: of its entries and ends up to {until} nine in ten are known, as a rule. "
+        f"Durations, shares back, rates of entry and chances of re-entry follow households to the end of {month} and no "
+        "further. Lists and numbers of spells stand as known on the day of the report: who is on the list of long stays "
+        "may have left since, and who left may have come back.",
+        f"监测台账报送滞后：截至{until}的纳入和退出，一般已知悉十分之九。时长、再次进入比例、进入率和再次进入概率"
+        f"只统计到{month}月末。名单和次数按报告日已知情况列出：长时间监测名单上的农户可能已经退出，已退出的也可能已再次进入。",
+    )
+
+
 _NOTHING = (
     "The register holds neither monitoring spells nor income with a line: there are no spells to report.",
     "登记数据中既无监测台账，也无收入和监测线，无法统计历次情况。",
@@ -583,6 +611,20 @@ _NOTHING = (
 _NO_SPELLS = (
     "The register holds no monitoring spells: long stays and frequent entries are those below the line.",
     "登记数据中没有监测台账：长时间与频繁名单按低于监测线的情况统计。",
+)
+_NO_INCOME = (
+    "The register holds no income or no line: spells below the line, chronic and transient poverty cannot be told.",
+    "登记数据中没有收入或监测线，无法统计低于监测线的历次情况及长期、暂时贫困。",
+)
+_NOBODY_MONITORED = (
+    "No spell of monitoring that reaches into the months of the register is known on the day of the report: how long "
+    "monitoring lasts, and who comes back, cannot be told, and nobody is on the lists of those monitored.",
+    "截至报告日，监测台账中没有已知悉的、延续到登记数据期内的监测记录：无法统计监测时长和再次进入情况，监测名单为空。",
+)
+_NO_ENDS = (
+    "The book of monitoring holds no days on which monitoring ended: nobody is known to have left, every spell counts as "
+    "open, and who stays long cannot be told from who left.",
+    "监测台账中没有风险消除时间：无法得知何户已退出，各次监测均按尚未结束计，长期监测与已退出无法区分。",
 )
 _OUT_OF_SIGHT = (
     "Households are out of sight too soon, as where they are visited in turns: how long a spell lasts, or who is back "

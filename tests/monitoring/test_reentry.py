@@ -14,8 +14,26 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from benchmarks import reentry
+from riskmodel.cohort.spells import Sight
+from riskmodel.engine import engine
 from riskmodel.errors import NotEnoughData
-from riskmodel.monitoring.reentry import _TERMS, _edges, _Hazard, _held, _known, _matrix
+from riskmodel.monitoring.part import Asked
+from riskmodel.monitoring.reentry import (
+    _TERMS,
+    MONITORING,
+    _edges,
+    _Hazard,
+    _held,
+    _known,
+    _Look,
+    _looked_back,
+    _matrix,
+    _outcomes,
+)
+from riskmodel.monitoring.rules import Rules
+from riskmodel.months import month_number
+from tests.cohort.registers import make_register, monthly
+from tests.cohort.test_spells import ledger
 
 LONGEST, STEP, MONTH = 12, 3, 24_000
 
@@ -128,3 +146,37 @@ def test_what_re_entries_of_a_small_county_are_worth_is_not_told_and_why(
     with pytest.raises(SystemExit, match="more --households or --months"):
         reentry.main()
     assert "60 households over 18 months" in capsys.readouterr().err
+
+
+def test_who_was_back_on_the_day_and_not_told_yet_is_not_said_to_have_stayed_out(tmp_path: Path) -> None:
+    """At the end of June 001 and 002 are known to have left in March; the books of June and July come two months late.
+
+    001 was back in May. 002 came back in August, which the report of October does not say yet; its June to August do.
+    """
+    records = pd.concat([monthly(h, "2022-01", [150] * 12) for h in ("001", "002")])
+    spells = ledger(
+        ("001", "2022-01-05", "2022-03-10"), ("001", "2022-05-20", "2022-09-01"), ("002", "2022-01-05", "2022-03-10"),
+        ("002", "2022-08-25", None),
+    ).drop(columns="known_at")  # fmt: skip
+    register = make_register(tmp_path, lag_days=60, records=records, spells=spells)
+    june, october = month_number("2022-06"), month_number("2022-10")
+    sees = Sight(step=1, records_late=2, book_late=60)
+    look = _Look((june,), (june,), (june, october), 1.0)
+    with engine() as connection:
+        asked = Asked(register, october, Rules())
+        frame, _ = _looked_back(connection, asked, register.counties[0], MONITORING, sees, look, None)
+    then = frame[frame["as_of_no"] == june].set_index("household_id")
+    assert then["since"].to_dict() == {"001": 3, "002": 3}
+    assert then["event_last"].isna().to_dict() == {"001": True, "002": False}
+    assert (then["seen_last"] - june).to_dict() == {"001": -1, "002": 2}, "of August it is told in October, of May too"
+    fell, watched = _outcomes(then, "last", 2, 1)
+    assert fell.tolist() == [False, True] and watched.tolist() == [False, True]
+    fell, watched = _outcomes(then, "last", 4, 1)
+    assert not watched.any(), "of October nothing is told"
+
+
+def test_days_looked_back_on_have_a_horizon_that_is_told(tmp_path: Path) -> None:
+    records = monthly("001", "2020-01", [150] * 48)
+    asked = Asked(make_register(tmp_path, records=records), month_number("2023-12"), Rules())
+    last = {lag: _Look.at(asked, Sight(step=1, book_late=lag), MONITORING, 1).days[-1] for lag in (0, 28, 60)}
+    assert last == {0: month_number("2022-12"), 28: month_number("2022-11"), 60: month_number("2022-10")}

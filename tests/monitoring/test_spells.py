@@ -15,6 +15,7 @@ import pytest
 from riskmodel.cards.findings import Findings
 from riskmodel.cards.front_page import numbers
 from riskmodel.errors import UsageError
+from riskmodel.monitoring.known import sight
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules, load_rules
 from riskmodel.monitoring.spells import report_spells
@@ -150,6 +151,128 @@ def test_who_stays_out_is_followed_as_long_as_who_comes_back(tmp_path: Path, ste
     rates = kept(found.tables["entry_rates"], kind="monitoring").set_index("entry")
     seen = {1: 1, 3: 3}[step]  # months of 004 after it left: to the end of the period of its last record
     assert rates.loc["again", ["households", "at_risk", "entered"]].tolist() == [4, 3 * 2 + seen, 1]
+
+
+def books_of_forty(seed: int = 4) -> dict[str, pd.DataFrame]:
+    """Households that come below the line and into monitoring again and again, some recorded no longer."""
+    draw = np.random.default_rng(seed)
+    records, rows = [], []
+    for i in range(40):
+        name, day = f"{i:03d}", pd.Timestamp("2021-06-05") + pd.Timedelta(days=int(draw.integers(0, 500)))
+        months = 24 if i % 8 else 14
+        records.append(monthly(name, "2022-01", list(draw.choice([80.0, 90.0, 130.0, 150.0], months))))
+        while day < pd.Timestamp("2023-12-20"):
+            end = day + pd.Timedelta(days=int(draw.integers(20, 200)))
+            rows.append((name, day, end if end < pd.Timestamp("2023-12-31") else None))
+            day = end + pd.Timedelta(days=int(draw.integers(10, 250)))
+    spells = pd.DataFrame(rows, columns=["household_id", "identified_on", "eliminated_on"])
+    return {"records": pd.concat(records), "spells": spells}
+
+
+CURVES = ("durations", "reentry_by_month", "entry_rates")
+
+
+@pytest.mark.parametrize(("lag", "told"), [(28, "2023-11"), (60, "2023-10"), (90, "2023-09"), (200, "2023-05")])
+def test_households_are_followed_as_far_as_the_books_are_told(tmp_path: Path, lag: int, told: str) -> None:
+    """With a lag, a report tells durations and shares back as one on the last month told would without it."""
+    books = books_of_forty()
+    late = report(make_register(tmp_path / "late", lag_days=lag, **books))
+    then = report(make_register(tmp_path / "then", **books), told)
+    for name in CURVES:
+        pd.testing.assert_frame_equal(late.tables[name], then.tables[name])
+    assert kept(late.tables["durations"], kind="monitoring")["ended"].sum() > 0
+    assert any(f"to the end of {told} and no further" in en for en, _ in late.notes)
+    assert not any("no further" in en for en, _ in then.notes)
+    counts = ["spells", "ended", "open", "lost"]
+    late_counts, then_counts = (kept(f.tables["duration_summary"], kind="poverty")[counts] for f in (late, then))
+    pd.testing.assert_frame_equal(late_counts, then_counts)
+
+
+def test_who_is_in_monitoring_as_far_as_told_stays_on_the_list(tmp_path: Path) -> None:
+    """001 left in November, which is told in January; both stand in the book of monitoring on the day of the report."""
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002")])
+    spells = ledger(("001", "2022-03-01", "2023-11-20"), ("002", "2022-03-01", None)).drop(columns="known_at")
+    found = report(make_register(tmp_path, lag_days=60, records=records, spells=spells))
+    assert found.tables["long_stays"][["household_id", "months"]].to_numpy().tolist() == [["001", 21], ["002", 21]]
+    assert any("list of long stays may have left since" in en for en, _ in found.notes)
+
+
+def test_what_is_known_beyond_the_last_month_told_ends_no_spell_of_the_curves(tmp_path: Path) -> None:
+    """Nine ends in ten come to be known two months late: the one told at once is no more than the others."""
+    ids = [f"{i:03d}" for i in range(20)]
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ids])
+    spells = ledger(*((h, "2022-03-01", f"2023-{i % 10 + 1:02d}-10") for i, h in enumerate(ids)))
+    told = spells.assign(known_at=pd.to_datetime(spells["eliminated_on"]) + pd.Timedelta(days=60))
+    begun = spells.assign(eliminated_on=None)
+    quick = ledger(("000", "2022-03-01", "2023-12-05")).assign(known_at="2023-12-05")
+    book = pd.concat([begun, told[told["household_id"] != "000"], quick])
+    found = report(make_register(tmp_path, records=records, spells=book))
+    curve = kept(found.tables["durations"], kind="monitoring", entry="all")
+    assert curve["months"].max() == 19 and curve["ended"].sum() == 19, "to October, of which 000 was still in it"
+    whole = kept(found.tables["duration_summary"], kind="monitoring", entry="all")
+    assert whole[["spells", "ended", "open"]].to_numpy().tolist() == [[20, 20, 0]]
+
+
+def test_books_taken_over_all_at_once_do_not_say_how_late_an_office_tells(tmp_path: Path) -> None:
+    """Of 500 spells 300 came from an older book, known when the register began; since then it takes nine days."""
+    records = pd.concat([monthly(f"{i:03d}", "2022-01", [150] * 24) for i in range(500)])
+    old = ledger(*((f"{i:03d}", f"2019-{i % 12 + 1:02d}-01", None) for i in range(300))).assign(known_at="2022-01-05")
+    new = ledger(*((f"{i:03d}", f"2023-{i % 11 + 1:02d}-11", None) for i in range(300, 500)))
+    new["known_at"] = pd.to_datetime(new["identified_on"]) + pd.Timedelta(days=9)
+    register = make_register(tmp_path, records=records, spells=pd.concat([old, new]))
+    assert sight(Asked(register, month_number("2023-12"), Rules())).book_late == 9
+
+
+def test_two_spells_that_begin_in_one_month_are_told_apart_by_their_days(tmp_path: Path) -> None:
+    records = monthly("001", "2022-01", [150] * 24)
+    spells = ledger(("001", "2022-03-02", "2022-03-10"), ("001", "2022-03-20", None)).assign(elimination_mode="assisted")
+    spells.loc[1, "elimination_mode"] = None
+    tables = report(make_register(tmp_path, records=records, spells=spells)).tables
+    assert tables["long_stays"][["household_id", "months"]].to_numpy().tolist() == [["001", 21]]
+    assert tables["removed_early"]["came_back"].astype(bool).tolist() == [True]
+
+
+def test_a_curve_ends_at_the_age_that_nobody_seen_from_before_has_passed(tmp_path: Path) -> None:
+    """001 left after two months; 002 had been in monitoring for ten when the register began."""
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002")])
+    spells = ledger(("001", "2022-03-01", "2022-05-10"), ("002", "2021-03-01", "2022-09-10"))
+    found = report(make_register(tmp_path, records=records, spells=spells))
+    curve = kept(found.tables["durations"], kind="monitoring", entry="all")
+    assert curve[["months", "at_risk", "ended"]].to_numpy().tolist() == [[2, 1, 1]]
+    whole = kept(found.tables["duration_summary"], kind="monitoring", entry="all")
+    assert whole[["spells", "ended", "entered_later"]].to_numpy().tolist() == [[2, 2, 1]]
+
+
+def test_who_left_in_the_first_month_of_the_register_was_never_at_risk_of_it(tmp_path: Path) -> None:
+    """001 and 002 came in June 2021; the register begins in January, in which 001 left. 003 was seen from the beginning."""
+    records = pd.concat([monthly(h, "2022-01", [150] * 24) for h in ("001", "002", "003")])
+    spells = ledger(("001", "2021-06-05", "2022-01-20"), ("002", "2021-06-05", "2022-03-20"), ("003", "2022-02-01", None))
+    found = report(make_register(tmp_path, records=records, spells=spells))
+    curve = kept(found.tables["durations"], kind="monitoring", entry="all")
+    assert curve.loc[curve["ended"] > 0, ["months", "at_risk", "ended"]].to_numpy().tolist() == [[9, 2, 1]]
+    np.testing.assert_allclose(curve.loc[curve["months"] >= 9, "share"], 1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "says"),
+    [("income", "no income or no line"), ("ends", "nobody is known to have left"), ("entries", "nobody is on the lists")],
+)
+def test_what_a_register_lacks_of_spells_is_said(tmp_path: Path, lacking: str, says: str) -> None:
+    records = pd.concat([monthly("001", "2022-01", [150, 90, 120] + [150] * 21), monthly("002", "2022-01", [150] * 24)])
+    spells = ledger(("001", "2022-03-01", "2022-08-10"), ("002", "2023-03-01", None))
+    whole = report(make_register(tmp_path / "whole", records=records, spells=spells))
+    assert not any(says in en for en, _ in whole.notes)
+    match lacking:
+        case "income":
+            records = records.drop(columns="line")
+        case "ends":
+            spells = spells.drop(columns="eliminated_on")
+        case "entries":
+            spells["known_at"] = "2023-12-31"
+    found = report(make_register(tmp_path / "lacking", records=records, spells=spells), "2023-11")
+    assert any(says in en for en, _ in found.notes)
+    assert ("poverty_kinds" in found.tables) == (lacking != "income") == ("poverty_kinds" not in found.lacks)
+    assert set(found.lacks.values()) <= set(found.notes)
 
 
 def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> None:
