@@ -207,11 +207,15 @@ def _paid(report: Findings) -> Number:
     totals = report.found["funds"].tables["fund_totals"]
     if withheld(report.few(int(totals.loc[totals["of_what"] == ALL, "grants"].iloc[0]))):
         return Number(title, why=_TOO_FEW)
-    planned, paid = money(figures["planned"]), money(share * figures["planned"])  # what was paid without a plan is no part
-    months = report.asked.rules.funds.months
+    compared, months = figures["planned_compared"], report.asked.rules.funds.months
+    planned, paid = money(compared), money(share * compared)  # what was paid without a plan is no part
+    more = Words("", "")
+    if unknown := int(figures["not_compared"]):
+        few = report.few(unknown)
+        more = Words(f"; {few} grants without a plan or amount on record left out", f"；另有{few}笔未记录计划或拨付金额")
     reading = Words(
-        f"{paid.en} of {planned.en} yuan for help offered in {months} months",
-        f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元",
+        f"{paid.en} of {planned.en} yuan for help offered in {months} months{more.en}",
+        f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元{more.zh}",
     )
     picture = icon_array_svg(min(share, 1.0), Words("Of 100 yuan planned, those paid", "每100元计划资金中已拨付"))
     return Number(title, percent(share, 0), reading, picture)
@@ -326,19 +330,23 @@ def _books(report: Findings) -> Listing:
         Words("need on record without help (households)", "有需求而无对应帮扶（户）"),
         report.table("funds", "need_without_help"),
     )
-    cells = []
+    cells, partly = [], False
     for words, of in (reasons[name] for name in _ORDER):
         if of is None or not len(of):
             continue
         small = withheld(report.few(len(of)))
         units = of["responsible_unit"].dropna().value_counts() if "responsible_unit" in of else pd.Series(dtype=int)
         most = sorted(units[units == units.max()].index)[:1]
-        sums = of[[c for c in ("paid", "planned") if c in of]].astype(float).bfill(axis=1)
-        yuan = sums["paid"].sum(min_count=1) if "paid" in sums else None
+        yuan, untold = _in_question(of)
+        if small or pd.isna(yuan) or untold and withheld(report.few(len(of) - untold)):
+            said = same(ABSENT)
+        else:
+            said = Words(*(f"≥ {text}" if untold else text for text in money(yuan)))
+            partly |= untold > 0
         cells.append([
             words,
             same(report.few(len(of))),
-            same(ABSENT) if small or pd.isna(yuan) else money(yuan),
+            said,
             same(ABSENT) if small or not most else report.said("funds", "responsible_unit", most[0]),
         ])  # fmt: skip
     columns = [
@@ -348,11 +356,28 @@ def _books(report: Findings) -> Listing:
         (Words("most at", "最多的单位"), TEXT),
     ]
     rules = report.asked.rules.funds
+    more = Words("; ≥: of some rows the amount is not on record", "；≥：部分账目金额未记录") if partly else Words("", "")
     total = Words(
-        f"Help offered in {rules.months} months, held against needs in {rules.need_months}",
-        f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月",
+        f"Help offered in {rules.months} months, held against needs in {rules.need_months}{more.en}",
+        f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月{more.zh}",
     )
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
+
+
+def _in_question(rows: pd.DataFrame) -> tuple[float, int]:
+    """Yuan that rows of the books are about, and of how many the amount is not on record.
+
+    What was paid counts; where nothing was paid yet, what was planned, and no yuan where the rows hold no plans. A day
+    without an amount is a payment of an unknown amount, whatever was planned.
+    """
+    if "paid" not in rows:
+        return float("nan"), 0
+    untold = rows["paid"].isna() & (rows["paid_on"].notna() if "paid_on" in rows else False)
+    yuan = rows["paid"].astype(float)
+    if "planned" in rows:
+        yuan = yuan.fillna(rows["planned"].astype(float)).mask(untold)
+        untold |= yuan.isna()
+    return yuan.sum(min_count=1), int(untold.sum())
 
 
 _ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])
