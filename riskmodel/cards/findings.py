@@ -19,6 +19,8 @@ from riskmodel.months import month_text
 ALL = "*"
 KEY, NUMBER, TEXT = "key", "number", "text"
 """Kinds of columns: what is not broken, what stands to the right, all others."""
+LEFT_OUT = ("_not_recorded", "not_rated")
+"""Endings of columns that say how many a figure leaves out, as something is not on record; shown where any is."""
 _FLOWS = ("entered", "left")
 _LONGEST_ID = 28
 _SUMS = ("paid",)
@@ -131,6 +133,10 @@ class Course:
             ABSENT if value is None else WITHHELD if hidden else count(round(value))
             for value, hidden in zip(self.values(column), self._hidden(column), strict=True)
         ]
+
+    def nothing(self, column: str) -> bool:
+        """Whether a figure is nought, or not known, throughout."""
+        return not any(self.values(column))
 
     def place(self, month: int) -> int | None:
         """The row of a month, given as a number."""

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, KEY, LEFT_OUT, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -102,7 +102,7 @@ def changes(report: Findings) -> list[Change]:
     places = [course.place(month) for month in compared_months(report)]
     found = []
     for column in words.bulletin["month_course"]:
-        if column in course.columns and column not in _SIZE:
+        if column in course.columns and column not in _SIZE and not (column.endswith(LEFT_OUT) and course.nothing(column)):
             printed, drawn = course.printed(column), course.drawn(column)
             cells = [ABSENT if place is None else printed[place] for place in places]
             found.append(Change(Words(*words.column(column)), cells, course_svg(drawn) if drawn else None))

@@ -281,6 +281,12 @@ def test_what_a_sum_leaves_out_stands_beside_it_where_anything_is_left_out() -> 
     assert columns(totals)[-4:] == ["4", "5,100,000", "72.9%", "60"], "four rows of the books are not four households"
 
 
+def test_the_first_page_says_how_many_the_month_leaves_out_where_it_leaves_out_any() -> None:
+    told = [course(), course(amount_not_recorded=[0, 30], income_not_recorded=[0])]
+    rows = [[c.words.en for c in changes(Findings(asked(), found(month=Found({"month_course": table}))))] for table in told]
+    assert set(rows[1]) - set(rows[0]) == {"paid, amount not on record"}
+
+
 def test_every_way_in_which_funds_are_divided_is_shown() -> None:
     parts = found()
     grants = [18] * 13 + [26]
