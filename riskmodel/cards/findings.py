@@ -21,6 +21,8 @@ KEY, NUMBER, TEXT = "key", "number", "text"
 """Kinds of columns: what is not broken, what stands to the right, all others."""
 LEFT_OUT = ("_not_recorded", "not_rated")
 """Endings of columns that say how many a figure leaves out, as something is not on record; shown where any is."""
+_LEAVES_OUT = {"below_line": "income_not_recorded", "paid": "amount_not_recorded"}
+AT_LEAST = "≥"
 _FLOWS = ("entered", "left")
 _LONGEST_ID = 28
 _SUMS = ("paid",)
@@ -134,9 +136,14 @@ class Course:
             for value, hidden in zip(self.values(column), self._hidden(column), strict=True)
         ]
 
-    def nothing(self, column: str) -> bool:
-        """Whether a figure is nought, or not known, throughout."""
-        return not any(self.values(column))
+    def at_least(self, column: str) -> list[str]:
+        """A figure over the periods as printed, `≥` before it where something that it counts is not on record."""
+        if (left_out := _LEAVES_OUT.get(column)) not in self.table:
+            return self.printed(column)
+        return [
+            f"{AT_LEAST}{cell}" if n and cell not in (ABSENT, WITHHELD) else cell
+            for cell, n in zip(self.printed(column), self.values(left_out), strict=True)
+        ]
 
     def place(self, month: int) -> int | None:
         """The row of a month, given as a number."""

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import ALL, KEY, LEFT_OUT, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, AT_LEAST, KEY, LEFT_OUT, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -102,8 +102,8 @@ def changes(report: Findings) -> list[Change]:
     places = [course.place(month) for month in compared_months(report)]
     found = []
     for column in words.bulletin["month_course"]:
-        if column in course.columns and column not in _SIZE and not (column.endswith(LEFT_OUT) and course.nothing(column)):
-            printed, drawn = course.printed(column), course.drawn(column)
+        if column in course.columns and column not in _SIZE and not column.endswith(LEFT_OUT):
+            printed, drawn = course.at_least(column), course.drawn(column)
             cells = [ABSENT if place is None else printed[place] for place in places]
             found.append(Change(Words(*words.column(column)), cells, course_svg(drawn) if drawn else None))
     return found
@@ -154,7 +154,7 @@ def _watched(report: Findings) -> Number:
         by = f"{'+' if moved > 0 else '−' if moved < 0 else '±'}{count(abs(moved))}"
         before = month_text(report.asked.as_of - report.asked.register.step_months)
         reading = Words(f"{by} against {before}; course since {first}", f"较{before} {by}；走势自{first}起")
-    return Number(titles[column], course.printed(column)[-1], reading, course_svg(drawn, tall=True) if drawn else None)
+    return Number(titles[column], course.at_least(column)[-1], reading, course_svg(drawn, tall=True) if drawn else None)
 
 
 def _back(report: Findings) -> Number:
@@ -212,7 +212,7 @@ def _paid(report: Findings) -> Number:
     more = Words("", "")
     if unknown := int(figures["not_compared"]):
         few = report.few(unknown)
-        more = Words(f"; {few} grants without a plan or amount on record left out", f"；另有{few}笔未记录计划或拨付金额")
+        more = Words(f"; without {few} not on record", f"；另有{few}笔未记录金额")
     reading = Words(
         f"{paid.en} of {planned.en} yuan for help offered in {months} months{more.en}",
         f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元{more.zh}",
@@ -330,7 +330,7 @@ def _books(report: Findings) -> Listing:
         Words("need on record without help (households)", "有需求而无对应帮扶（户）"),
         report.table("funds", "need_without_help"),
     )
-    cells, partly = [], False
+    cells = []
     for words, of in (reasons[name] for name in _ORDER):
         if of is None or not len(of):
             continue
@@ -341,8 +341,7 @@ def _books(report: Findings) -> Listing:
         if small or pd.isna(yuan) or untold and withheld(report.few(len(of) - untold)):
             said = same(ABSENT)
         else:
-            said = Words(*(f"≥ {text}" if untold else text for text in money(yuan)))
-            partly |= untold > 0
+            said = Words(*(f"{AT_LEAST}{text}" if untold else text for text in money(yuan)))
         cells.append([
             words,
             same(report.few(len(of))),
@@ -356,10 +355,9 @@ def _books(report: Findings) -> Listing:
         (Words("most at", "最多的单位"), TEXT),
     ]
     rules = report.asked.rules.funds
-    more = Words("; ≥: of some rows the amount is not on record", "；≥：部分账目金额未记录") if partly else Words("", "")
     total = Words(
-        f"Help offered in {rules.months} months, held against needs in {rules.need_months}{more.en}",
-        f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月{more.zh}",
+        f"Help offered in {rules.months} months, held against needs in {rules.need_months}",
+        f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月",
     )
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
 
