@@ -212,7 +212,7 @@ def _paid(report: Findings) -> Number:
     more = Words("", "")
     if unknown := int(figures["not_compared"]):
         few = report.few(unknown)
-        more = Words(f"; without {few} not on record", f"；另有{few}笔未记录金额")
+        more = Words(f"; {few} incomplete grants left out", f"；另有{few}笔未记录金额")
     reading = Words(
         f"{paid.en} of {planned.en} yuan for help offered in {months} months{more.en}",
         f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元{more.zh}",

@@ -248,7 +248,7 @@ def test_what_was_paid_without_a_plan_is_no_part_of_what_was_planned() -> None:
     told = {"planned": 1500.0, "paid": 9000.0, "paid_share": 0.8, "planned_compared": 1000.0, "not_compared": 25}
     number = numbers(Findings(asked(), {**books, "funds": Found(books["funds"].tables, told)}))[3]
     assert number.reading.en.startswith("800 of 1,000 yuan"), "of the other 500 nobody knows what was paid"
-    assert number.reading.en.endswith("; without 25 not on record")
+    assert number.reading.en.endswith("; 25 incomplete grants left out")
 
 
 def in_question(rows: pd.DataFrame) -> str:
