@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_svg
-from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
+from riskmodel.cards.findings import ALL, KEY, LEFT_OUT, NUMBER, TEXT, Findings, household, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, over_line, percent, shortened
 from riskmodel.cards.sums import printed_counts
 from riskmodel.evaluation.disclosure import WITHHELD, shown_together, tells, withheld
@@ -94,8 +94,10 @@ def details(report: Findings) -> Iterator[Detail]:
 def _table(report: Findings, part: str, name: str) -> Table:
     whole, words = report.found[part].tables[name], writing.words_of(part)
     columns = [c for c in words.bulletin[name] if c in whole or f"{c}_en" in whole]
+    columns = [c for c in columns if not c.endswith(LEFT_OUT) or whole[c].any()]
     named = "household_id" in whole
-    rows = whole if name in _IN_FULL else whole.head(report.asked.rules.bulletin.table_rows)
+    most = report.asked.rules.bulletin.table_rows
+    rows = whole if name in _IN_FULL else whole.groupby("by").head(most) if "by" in whole else whole.head(most)
     printed: dict[str, list[str]] = {}
     few = np.zeros(len(rows), bool)
     if name == "month_course" and report.course is not None:
@@ -103,6 +105,8 @@ def _table(report: Findings, part: str, name: str) -> Table:
     elif not named:
         counts = [c for c in columns if c in whole and _counts(whole[c]) and _YUAN not in words.column(c)[0]]
         printed, few = printed_counts(name, rows, counts, report.least)
+        if "households" in whole and "households" not in columns:
+            few |= rows["households"].between(1, report.least - 1).to_numpy(bool)
     cells = [
         [
             (same(printed[c][at]), None)
@@ -122,7 +126,7 @@ def _table(report: Findings, part: str, name: str) -> Table:
 def _counts(column: pd.Series) -> bool:
     """Whether a column holds counts, also where some are missing: whole numbers that are no time."""
     name = str(column.name)
-    if name in _NOT_COUNTS or name.startswith(_DAYS) or not _is_number(column):
+    if name in _NOT_COUNTS or name.startswith(_DAYS) or name.endswith(LEFT_OUT) or not _is_number(column):
         return False
     known = column.dropna().astype(float)
     return pd.api.types.is_integer_dtype(column.dtype) or bool(len(known) and (known % 1 == 0).all() and (known > 1).any())

@@ -19,6 +19,10 @@ from riskmodel.months import month_text
 ALL = "*"
 KEY, NUMBER, TEXT = "key", "number", "text"
 """Kinds of columns: what is not broken, what stands to the right, all others."""
+LEFT_OUT = ("_not_recorded", "not_rated")
+"""Endings of columns that say how many a figure leaves out, as something is not on record; shown where any is."""
+_LEAVES_OUT = {"below_line": "income_not_recorded", "paid": "amount_not_recorded"}
+AT_LEAST = "≥"
 _FLOWS = ("entered", "left")
 _LONGEST_ID = 28
 _SUMS = ("paid",)
@@ -130,6 +134,15 @@ class Course:
         return [
             ABSENT if value is None else WITHHELD if hidden else count(round(value))
             for value, hidden in zip(self.values(column), self._hidden(column), strict=True)
+        ]
+
+    def at_least(self, column: str) -> list[str]:
+        """A figure over the periods as printed, `≥` before it where something that it counts is not on record."""
+        if (left_out := _LEAVES_OUT.get(column)) not in self.table:
+            return self.printed(column)
+        return [
+            f"{AT_LEAST}{cell}" if n and cell not in (ABSENT, WITHHELD) else cell
+            for cell, n in zip(self.printed(column), self.values(left_out), strict=True)
         ]
 
     def place(self, month: int) -> int | None:

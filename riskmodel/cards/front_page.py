@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, AT_LEAST, KEY, LEFT_OUT, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -102,8 +102,8 @@ def changes(report: Findings) -> list[Change]:
     places = [course.place(month) for month in compared_months(report)]
     found = []
     for column in words.bulletin["month_course"]:
-        if column in course.columns and column not in _SIZE:
-            printed, drawn = course.printed(column), course.drawn(column)
+        if column in course.columns and column not in _SIZE and not column.endswith(LEFT_OUT):
+            printed, drawn = course.at_least(column), course.drawn(column)
             cells = [ABSENT if place is None else printed[place] for place in places]
             found.append(Change(Words(*words.column(column)), cells, course_svg(drawn) if drawn else None))
     return found
@@ -154,7 +154,7 @@ def _watched(report: Findings) -> Number:
         by = f"{'+' if moved > 0 else '−' if moved < 0 else '±'}{count(abs(moved))}"
         before = month_text(report.asked.as_of - report.asked.register.step_months)
         reading = Words(f"{by} against {before}; course since {first}", f"较{before} {by}；走势自{first}起")
-    return Number(titles[column], course.printed(column)[-1], reading, course_svg(drawn, tall=True) if drawn else None)
+    return Number(titles[column], course.at_least(column)[-1], reading, course_svg(drawn, tall=True) if drawn else None)
 
 
 def _back(report: Findings) -> Number:
@@ -207,11 +207,15 @@ def _paid(report: Findings) -> Number:
     totals = report.found["funds"].tables["fund_totals"]
     if withheld(report.few(int(totals.loc[totals["of_what"] == ALL, "grants"].iloc[0]))):
         return Number(title, why=_TOO_FEW)
-    planned, paid = money(figures["planned"]), money(share * figures["planned"])  # what was paid without a plan is no part
-    months = report.asked.rules.funds.months
+    compared, months = figures["planned_compared"], report.asked.rules.funds.months
+    planned, paid = money(compared), money(share * compared)  # what was paid without a plan is no part
+    more = Words("", "")
+    if unknown := int(figures["not_compared"]):
+        few = report.few(unknown)
+        more = Words(f"; {few} incomplete grants left out", f"；另有{few}笔未记录金额")
     reading = Words(
-        f"{paid.en} of {planned.en} yuan for help offered in {months} months",
-        f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元",
+        f"{paid.en} of {planned.en} yuan for help offered in {months} months{more.en}",
+        f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元{more.zh}",
     )
     picture = icon_array_svg(min(share, 1.0), Words("Of 100 yuan planned, those paid", "每100元计划资金中已拨付"))
     return Number(title, percent(share, 0), reading, picture)
@@ -333,12 +337,15 @@ def _books(report: Findings) -> Listing:
         small = withheld(report.few(len(of)))
         units = of["responsible_unit"].dropna().value_counts() if "responsible_unit" in of else pd.Series(dtype=int)
         most = sorted(units[units == units.max()].index)[:1]
-        sums = of[[c for c in ("paid", "planned") if c in of]].astype(float).bfill(axis=1)
-        yuan = sums["paid"].sum(min_count=1) if "paid" in sums else None
+        yuan, untold = _in_question(of)
+        if small or pd.isna(yuan) or untold and withheld(report.few(len(of) - untold)):
+            said = same(ABSENT)
+        else:
+            said = Words(*(f"{AT_LEAST}{text}" if untold else text for text in money(yuan)))
         cells.append([
             words,
             same(report.few(len(of))),
-            same(ABSENT) if small or pd.isna(yuan) else money(yuan),
+            said,
             same(ABSENT) if small or not most else report.said("funds", "responsible_unit", most[0]),
         ])  # fmt: skip
     columns = [
@@ -353,6 +360,22 @@ def _books(report: Findings) -> Listing:
         f"近{rules.months}个月提供的帮扶；与需求对应的为近{rules.need_months}个月",
     )
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
+
+
+def _in_question(rows: pd.DataFrame) -> tuple[float, int]:
+    """Yuan that rows of the books are about, and of how many the amount is not on record.
+
+    What was paid counts; where nothing was paid yet, what was planned, and no yuan where the rows hold no plans. A day
+    without an amount is a payment of an unknown amount, whatever was planned.
+    """
+    if "paid" not in rows:
+        return float("nan"), 0
+    untold = rows["paid"].isna() & (rows["paid_on"].notna() if "paid_on" in rows else False)
+    yuan = rows["paid"].astype(float)
+    if "planned" in rows:
+        yuan = yuan.fillna(rows["planned"].astype(float)).mask(untold)
+        untold |= yuan.isna()
+    return yuan.sum(min_count=1), int(untold.sum())
 
 
 _ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])

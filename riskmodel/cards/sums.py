@@ -59,6 +59,7 @@ _ADDS = {
     "help_measures": Adds({"offers": ("taken_up",)}),
     "training_work": Adds(shares={"households": "share"}),
     "fund_totals": Adds(whole=("of_what", "*"), down=("grants",)),
+    "industries": Adds(within=("county_id",), down=("main_households",)),
     "miss_months": Adds(
         {"returned": ("found", "missed_return"), "listed": ("found", "false_alert", "listed_not_known"),
          "not_known": ("listed_not_known",)},

@@ -94,7 +94,9 @@ def report_assistance(asked: Asked) -> Found:
         notes.append(_NO_TRENDS)
     if asked.register.has("spells"):
         if has_assessments(asked.register):
-            tables["change_of_measure"] = change_of_measure(asked, catalogue, answers)
+            tables["change_of_measure"], untold = change_of_measure(asked, catalogue, answers)
+            if untold:
+                notes.append(_income_untold(untold))
         else:
             notes.append(_NO_INCOME)
             lacks["change_of_measure"] = _NO_INCOME
@@ -121,8 +123,12 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
                        refused / nullif(answered, 0) AS refused_share,
                        count(*) FILTER (WHERE NOT accepted AND coalesce(refusal_reason, 'none_given') <> 'none_given')
                            AS refused_with_reason,
-                       median(started_on - offered_on) AS days_to_start, count(completed) AS ended,
-                       count(*) FILTER (WHERE completed) / nullif(count(completed), 0) AS completed_share
+                       median(started_on - offered_on) FILTER (WHERE accepted) AS days_to_start,
+                       count(*) FILTER (WHERE accepted AND (completed IS NOT NULL OR ended_on IS NOT NULL)) AS ended,
+                       count(*) FILTER (WHERE accepted AND completed IS NULL AND ended_on IS NOT NULL)
+                           AS completion_not_recorded,
+                       count(*) FILTER (WHERE accepted AND completed) / nullif(ended - completion_not_recorded, 0)
+                           AS completed_share
                 FROM sorted_assistance WHERE offered_on > {since} GROUP BY measure ORDER BY offers DESC, measure"""
             ).df()
         }
@@ -182,15 +188,21 @@ def covered(found: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `county_id`, `monitored` (text; no county that the total would give away), `share` with its Wilson interval; no
-        share that tells of fewer than ten households with help or without.
+        share that tells of fewer than ten households with help or without, nor one that would tell them with the others'.
     """
     bounds = [wilson(r.helped, r.n) for r in found.itertuples()]
-    told = [r.n > 0 and tells(int(r.helped), int(r.n)) for r in found.itertuples()]
+    told = np.array([r.n > 0 and tells(int(r.helped), int(r.n)) for r in found.itertuples()], bool)
     monitored = np.array([shown(int(n)) for n in found["n"]], object)
     one = (found["county_id"] != ALL).to_numpy()
     if one.any():
         monitored[one] = shown_in_table(found.loc[one, ["n"]].to_numpy(int))[:, 0]
-    share = (found["helped"] / found["n"].where(np.array(told) & [not withheld(m) for m in monitored])).astype(float)
+    printed = np.array([not withheld(m) for m in monitored], bool)
+    sides = np.c_[found["helped"], found["n"] - found["helped"]].astype(int)
+    rest = sides[one & ~printed].sum(axis=0)  # known together, as what the others leave of the total
+    cells = shown_in_table(np.vstack([sides[one & printed], rest]))[:-1]
+    told &= printed
+    told[one & printed] &= np.array([not any(map(withheld, row)) for row in cells], bool)
+    share = (found["helped"] / found["n"].where(told)).astype(float)
     return pd.DataFrame(
         {
             "county_id": found["county_id"],
@@ -429,16 +441,17 @@ def _test(kind: str, trend: Trend) -> dict[str, Any]:
     return row | dict(zip(("difference", "difference_low", "difference_high"), told, strict=True))
 
 
-def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> pd.DataFrame:
+def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> tuple[pd.DataFrame, int]:
     """Households still monitored half a year after their help began, whose income over the line has not risen since.
 
     Returns
     -------
-    pandas.DataFrame
+    tuple
         One row a household: `identified_on`, `helped_on` (the first help of the spell), `measures` (taken up in it),
         `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one since), the
         objective `needs_now` that a fact speaks for, those `unanswered` by any of these measures, and `changed` (whether
         another kind began within the last months). Those with a need that no help answers come first, then the poorest.
+        And of how many more it cannot be told: their income before help, or since, is not on record.
     """
     rules = asked.rules.assistance
     review = asked.last_month - rules.review_months
@@ -470,17 +483,20 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> p
                        AS ratio_then,
                    arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no >= {month_no("helped_on")})
                        AS ratio_now
-            FROM due d JOIN sorted_households USING (household_id) JOIN incomes USING (household_id)
-            GROUP BY ALL HAVING ratio_now - ratio_then < {rules.improved} ORDER BY ratio_now, d.household_id"""
+            FROM due d JOIN sorted_households USING (household_id) LEFT JOIN incomes USING (household_id)
+            GROUP BY ALL HAVING coalesce(ratio_now - ratio_then < {rules.improved}, true)
+            ORDER BY ratio_now, d.household_id"""
         ).df()
+    told = found[["ratio_then", "ratio_now"]].notna().all(axis=1)
+    found, untold = found[told].reset_index(drop=True), int((~told).sum())
     if not len(found):
-        return found.assign(needs_now="", unanswered="")
+        return found.assign(needs_now="", unanswered=""), untold
     needs = needs_on(asked, catalogue, [asked.as_of], sorted(found["county_id"].unique())).set_index("household_id")
     objective = [d.name for d in catalogue.drivers if d.nature == "objective"]
     facts = needs[[f"fact_{d}" for d in objective]].set_axis(objective, axis=1)
     facts = facts.reindex(found["household_id"], fill_value=False).reset_index(drop=True)
     found = found.assign(needs_now=named(facts), unanswered=answers.unmet(facts, found["measures"]))
-    return found.sort_values("unanswered", key=lambda needs: needs.eq(""), kind="stable", ignore_index=True)
+    return found.sort_values("unanswered", key=lambda needs: needs.eq(""), kind="stable", ignore_index=True), untold
 
 
 def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -513,6 +529,15 @@ def _family(effects: pd.DataFrame, drawn: int, counties: int) -> tuple[str, str]
         f"共考察{len(effects)}项效果：已估计{estimated}项；因受助户缺少可比农户而不予估计{refused}项；"
         f"因受助户、未受助户或出现该结果的农户过少而不予估计{few}项。"
         f"使用{counties}个县中的{drawn}个县。P值按全部估计统一校正（Benjamini-Hochberg）：被判为有差异的，约二十分之一可能出于偶然。",
+    )
+
+
+def _income_untold(households: int) -> tuple[str, str]:
+    few = shown(households)
+    return (
+        f"Of {few} more households in open monitoring with half a year of help, income before help or since is not on "
+        "record: whether it rose cannot be told, and they are not on the list for a change of measure.",
+        f"另有{few}户监测对象帮扶已满半年，但帮扶前或帮扶后的收入未记录，无法判断收入是否上升，未列入帮扶调整名单。",
     )
 
 

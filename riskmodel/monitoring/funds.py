@@ -64,6 +64,8 @@ def report_funds(asked: Asked) -> Found:
                 lacks["fund_sources"] = _NO_SOURCES
             tables["fund_exceptions"] = _exceptions(connection, asked)
         notes += [note for column, note in _LACKING.items() if column not in held]
+        if tables["fund_totals"]["not_compared"].any():
+            notes.append(_SOME_UNTOLD)
         if "paid_on" in held and tables["fund_totals"]["paid_without_day"].any():
             notes.append(_SOME_UNDATED)
     else:
@@ -90,7 +92,8 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
     """Table `paid`: help that was taken up and offered within the months of the rules, with its days.
 
     An amount without a day was paid on a day that nobody wrote down; where others have days, a nought without one is
-    nothing paid yet.
+    nothing paid yet. A day without an amount is a payment of an unknown amount (`untold`), a nought on a day is none
+    (`payment`).
     """
     rules, day = asked.rules.funds, f"DATE '{asked.day}'"
     since = asked.before(rules.months)
@@ -103,6 +106,7 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
         CREATE TABLE paid AS
         SELECT household_id, county_id, measure, offered_on, {asked.begun} AS began,
                began IS NOT NULL AS reached, paid_on, amount_planned AS planned, {paid} AS paid,
+               paid_on IS NOT NULL AND amount_paid IS NULL AS untold, untold OR coalesce({paid} > 0, false) AS payment,
                coalesce(fund_source, 'not_recorded') AS fund_source,
                coalesce(responsible_unit, 'not_recorded') AS responsible_unit, {day} - began AS since_days
         FROM sorted_assistance JOIN sorted_households USING (household_id)
@@ -111,31 +115,51 @@ def _open(connection: duckdb.DuckDBPyConnection, asked: Asked, counties: Sequenc
 
 
 def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.DataFrame:
-    """Money and households by what a column says; where nothing was paid yet, no yuan was."""
-    yuan = "CASE WHEN count(*) FILTER (WHERE paid IS NOT NULL OR paid_on IS NOT NULL) = 0 THEN 0 ELSE sum(paid) END"
+    """Money and households by what a column says; where nothing was paid yet, no yuan was.
+
+    A plan or an amount that is not on record is in no sum, and counted; what was paid is held against the plan of the grants
+    of which both are known, and the mean is over households all of whose payments are.
+    """
+    yuan = "CASE WHEN count(*) FILTER (WHERE paid IS NOT NULL OR untold) = 0 THEN 0 ELSE sum(paid) END"
+
+    def each(told: str) -> str:
+        paid = f"FILTER (WHERE {told} AND paid > 0)"
+        return f"sum(paid) {paid} / nullif(count(DISTINCT household_id) {paid}, 0)"
+
     return connection.execute(
         f"""
+        WITH told AS (
+            SELECT *, NOT bool_or(untold) OVER (PARTITION BY household_id) AS told_of_all,
+                   NOT bool_or(untold) OVER (PARTITION BY household_id, {column}) AS told_of_these FROM paid)
         SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
                count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
-               {yuan} AS paid,
-               if({yuan} = 0, 0, sum(paid) FILTER (WHERE planned IS NOT NULL)) / nullif(sum(planned), 0) AS paid_share,
-               count(*) FILTER (WHERE reached AND paid IS NULL AND paid_on IS NULL) AS begun_not_paid,
+               count(*) FILTER (WHERE planned IS NULL) AS plan_not_recorded, {yuan} AS paid,
+               count(*) FILTER (WHERE untold) AS amount_not_recorded,
+               sum(planned) FILTER (WHERE NOT untold) AS planned_compared,
+               coalesce(sum(paid) FILTER (WHERE planned IS NOT NULL), 0) / nullif(planned_compared, 0) AS paid_share,
+               count(*) FILTER (WHERE planned IS NULL OR untold) AS not_compared,
+               count(*) FILTER (WHERE reached AND paid IS NULL AND NOT untold AND planned IS DISTINCT FROM 0)
+                   AS begun_not_paid,
                count(*) FILTER (WHERE paid > 0 AND paid_on IS NULL) AS paid_without_day,
-               median(paid_on - began) AS days_to_payment,
-               sum(paid) / nullif(count(DISTINCT household_id) FILTER (WHERE paid > 0), 0) AS paid_per_household
-        FROM paid GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
+               median(paid_on - began) FILTER (WHERE payment) AS days_to_payment,
+               if(grouping({column}) = 1, {each("told_of_all")}, {each("told_of_these")}) AS paid_per_household
+        FROM told GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
     ).df()
 
 
 def _sources(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """Share of what was paid by source, by county and over all, and its Herfindahl-Hirschman index."""
+    """Share of what was paid by source, by county and over all, and its Herfindahl-Hirschman index.
+
+    Payments of unknown amounts are counted, and in no share.
+    """
     return connection.execute(
         f"""
-        WITH sums AS (SELECT coalesce(county_id, '{ALL}') AS county_id, fund_source, sum(paid) AS paid
-                      FROM paid WHERE paid > 0 GROUP BY GROUPING SETS ((county_id, fund_source), (fund_source))),
+        WITH sums AS (SELECT coalesce(county_id, '{ALL}') AS county_id, fund_source, sum(paid) AS paid,
+                             count(*) FILTER (WHERE untold) AS amount_not_recorded
+                      FROM paid WHERE payment GROUP BY GROUPING SETS ((county_id, fund_source), (fund_source))),
         shares AS (SELECT *, paid / sum(paid) OVER (PARTITION BY county_id) AS source_share FROM sums)
         SELECT *, sum(source_share ** 2) OVER (PARTITION BY county_id) AS hhi FROM shares
-        ORDER BY county_id, paid DESC, fund_source"""
+        ORDER BY county_id, paid DESC NULLS LAST, fund_source"""
     ).df()
 
 
@@ -143,7 +167,8 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
     """Rows of the books to look at, one for each reason: reason by reason, the largest sum in question first.
 
     The robust z of an amount is 0.6745 (ln amount - median) / median absolute deviation, of what a household was paid
-    among all that were paid for the same kind of help (Iglewicz & Hoaglin 1993).
+    among all that were paid for the same kind of help, those with a payment of an unknown amount left out (Iglewicz &
+    Hoaglin 1993).
     """
     rules = asked.rules.funds
     columns = "household_id, county_id, measure, responsible_unit, fund_source, offered_on, paid_on, planned, paid"
@@ -154,16 +179,16 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
                    count(*) OVER (PARTITION BY measure) AS n
             FROM (SELECT household_id, county_id, measure, max(responsible_unit) AS responsible_unit,
                          max(fund_source) AS fund_source, max(offered_on) AS offered_on, max(paid_on) AS paid_on,
-                         sum(planned) AS planned, sum(paid) AS paid
-                  FROM paid WHERE paid > 0 GROUP BY household_id, county_id, measure)),
+                         if(count(planned) = count(*), sum(planned), NULL) AS planned, sum(paid) AS paid
+                  FROM paid WHERE payment GROUP BY household_id, county_id, measure HAVING NOT bool_or(untold))),
         deviations AS (SELECT *, median(abs(size - middle)) OVER (PARTITION BY measure) AS deviation FROM amounts),
         following AS (
             SELECT *, lag(paid_on) OVER (PARTITION BY household_id, measure ORDER BY paid_on, offered_on) AS before
-            FROM paid WHERE paid > 0 AND paid_on IS NOT NULL)
+            FROM paid WHERE payment AND paid_on IS NOT NULL)
         SELECT 'paid_late' AS exception, {columns}, CAST(paid_on - began AS DOUBLE) AS extent FROM paid
-        WHERE paid_on - began > {rules.late_days}
+        WHERE payment AND paid_on - began > {rules.late_days}
         UNION ALL SELECT 'not_paid_yet', {columns}, CAST(since_days AS DOUBLE) FROM paid
-        WHERE reached AND paid IS NULL AND paid_on IS NULL AND planned > 0 AND since_days > {rules.late_days}
+        WHERE reached AND paid IS NULL AND NOT untold AND planned > 0 AND since_days > {rules.late_days}
         UNION ALL SELECT 'unspent', {columns}, 1 - paid / planned FROM paid
         WHERE planned > 0 AND paid IS NOT NULL AND paid < (1 - {rules.unspent}) * planned
         UNION ALL SELECT 'above_plan', {columns}, paid / planned - 1 FROM paid
@@ -208,7 +233,7 @@ def _needs(asked: Asked, batch: Batch) -> _Needs | None:
         _open(connection, asked, batch)
         given = connection.execute(
             f"""
-            SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid FROM paid
+            SELECT household_id, county_id, measure, offered_on, responsible_unit, fund_source, paid_on, paid FROM paid
             WHERE offered_on > DATE '{asked.before(asked.rules.funds.need_months)}' AND list_contains(?, measure)
             ORDER BY county_id, household_id, offered_on, measure""",
             [list(answers.drivers)],
@@ -329,8 +354,8 @@ def _figures(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if "fund_totals" in tables:
         whole = tables["fund_totals"].query("by == 'kind' and of_what == @ALL").iloc[0]
-        figures |= {name: float(whole[name]) for name in ("planned", "paid", "paid_share")}
-        figures["households_reached"] = int(whole["households_reached"])
+        figures |= {name: float(whole[name]) for name in ("planned", "paid", "paid_share", "planned_compared")}
+        figures |= {name: int(whole[name]) for name in ("households_reached", "not_compared")}
         figures |= {name: int(n) for name, n in tables["fund_exceptions"]["exception"].value_counts().sort_index().items()}
     figures |= {name: len(tables[name]) for name in ("help_without_need", "need_without_help") if name in tables}
     if "fund_sources" in tables and len(tables["fund_sources"]):
@@ -368,6 +393,11 @@ _NOBODY_WATCHED = (
 _NO_SOURCES = (
     "The register names no sources of funds: their shares are left out.",
     "登记数据中没有资金来源，未统计来源占比。",
+)
+_SOME_UNTOLD = (
+    "Of some help the books hold no plan, or a day of payment and no amount. What is not on record is in no sum, and "
+    "counted beside it; what was paid is held against the plan of the grants of which both are known.",
+    "部分帮扶没有计划金额，或只有拨付日期而无金额。未记录的金额不计入合计，其笔数列于合计旁；拨付比例只按计划和拨付金额均已知的帮扶计算。",
 )
 _SOME_UNDATED = (
     "Of some payments the books hold the amount and no day: they count as paid by the day of the report, and neither as "

@@ -67,8 +67,9 @@ def report_industries(asked: Asked) -> Found:
     if len(found.get("shares", ())):
         tables["concentration"] = _concentration(found["shares"])
         counties = tables["concentration"].query("level == 'county'")
-        if (income := counties["income"].sum()) > 0:
-            figures["largest_industry_share"] = float((counties["largest_share"] * counties["income"]).sum() / income)
+        weight = counties["income"].fillna(counties["households"]).where(counties["largest_share"].notna())
+        if weight.sum() > 0:
+            figures["largest_industry_share"] = float((counties["largest_share"] * weight).sum() / weight.sum())
     else:
         notes.append(_NO_INDUSTRY)
         lacks["concentration"] = _NO_INDUSTRY
@@ -187,11 +188,12 @@ def _projects(
         rows["revenue_change"] = rows["revenue"] / rows["revenue_year_ago"] - 1
     rows["dependence"] = grade_dependence(rows, rules)
     linked = links.astype({"income": float}).groupby("project_id")["income"]
-    rows["households"] = (
-        rows["project_id"].map(linked.size()).fillna(rows["households_linked"].astype(float)).fillna(0).astype(int)
-    )
+    unlinked = 0.0 if len(links) else np.nan  # where no link is known, nobody knows that a project has none
+    households = rows["project_id"].map(linked.size()).fillna(rows["households_linked"].astype(float)).fillna(unlinked)
+    rows["households"] = households.astype("Int64")
     known_income = rows["project_id"].map(linked.sum(min_count=1)).astype(float)
-    rows["linked_income"] = known_income.where(rows["project_id"].isin(links["project_id"]), 0.0)
+    rows["linked_income"] = known_income.where(rows["project_id"].isin(links["project_id"]), unlinked)
+    rows["links_not_recorded"] = rows["project_id"].map(_blank(links["income"], links["project_id"])).fillna(0).astype(int)
     rows["county_id"] = county
     signs = _signs(connection, asked, county, rows, known, links, events)
     rows = rows.merge(signs, "left", on="project_id")
@@ -204,20 +206,23 @@ def _projects(
     return rows[[
         "project_id", "county_id", "village_id", "industry", "last_record", "status", "dependence", "reason_en", "reason_zh",
         "stagnation", "stagnation_reason_en", "stagnation_reason_zh", "responsible_unit", "households", "linked_income",
-        "revenue", "cost", "policy_support", "support_share", "margin_without_support", "revenue_change",
+        "links_not_recorded", "revenue", "cost", "policy_support", "support_share", "margin_without_support",
+        "revenue_change",
     ]]  # fmt: skip
 
 
 def grade_dependence(projects: pd.DataFrame, rules: IndustryRules) -> np.ndarray:
     """The grade of each project by `support_share` and `margin_without_support`; thresholds are rows of the rules.
 
-    >>> share, margin = [0.6, 0.6, 0.1, 0.01, np.nan], [-0.1, 0.1, 0.2, 0.2, 0]
+    A project that has no support does not depend on it, whatever it loses.
+
+    >>> share, margin = [0.6, 0.6, 0.1, 0.01, 0.0, np.nan], [-0.1, 0.1, 0.2, 0.2, -0.2, 0]
     >>> projects = pd.DataFrame({"support_share": share, "margin_without_support": margin})
     >>> grade_dependence(projects, IndustryRules()).tolist()
-    ['fully', 'mainly', 'partly', 'independent', 'not_rated']
+    ['fully', 'mainly', 'partly', 'independent', 'independent', 'not_rated']
     """
     share, margin = projects["support_share"], projects["margin_without_support"]
-    short = margin < 0
+    short = (margin < 0) & (share > 0)
     return np.select(
         [
             share.isna() | (margin.isna() & np.isfinite(share)),
@@ -350,13 +355,32 @@ def _watched(
     return rows[columns]
 
 
+def _blank(values: pd.Series, by: pd.Series) -> pd.Series:
+    """How many values of each group are not on record."""
+    return values.isna().groupby(by).sum()
+
+
+def _production(people: pd.DataFrame) -> pd.Series:
+    """Income from production, missing where it is not on record, also where the register holds none."""
+    return people.reindex(columns=["production_income"])["production_income"].astype(float)
+
+
 def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:
-    """Income from production (households where the register holds none) by village and industry."""
+    """Households, their income from production, and those of whom it is not on record, by village and industry.
+
+    `weight` is what concentration is told by: that income, or households where the register holds none.
+    """
     rows = people.dropna(subset=["industry"])
-    by = [c for c in ("township_id", "village_id") if c in rows]
-    income = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(1.0, index=rows.index)
-    found = income.groupby([rows[c] for c in [*by, "industry"]], dropna=False).sum().rename("income").reset_index()
+    by = [rows[c] for c in ("township_id", "village_id", "industry") if c in rows]
+    income = _production(rows)
+    told = pd.DataFrame({"households": 1, "income": income, "production_not_recorded": income.isna().astype(int)})
+    told["weight"] = income.fillna(0.0) if "production_income" in rows else 1.0
+    found = told.groupby(by, dropna=False).agg(dict.fromkeys(told, "sum") | {"income": _sum_of_known}).reset_index()
     return found.assign(county_id=county)
+
+
+def _sum_of_known(values: pd.Series) -> float:
+    return values.sum(min_count=1)
 
 
 def _industries(
@@ -367,38 +391,61 @@ def _industries(
     projects: pd.DataFrame | None,
     events: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """One row per industry: who and what rests on it, its support, and what struck it."""
+    """One row per industry: who and what rests on it, its support, and what struck it; beside each what is not on record."""
     rows = people.dropna(subset=["industry"])
-    production = rows["production_income"].fillna(0.0) if "production_income" in rows else pd.Series(0.0, index=rows.index)
-    found = pd.DataFrame({"main_households": rows.groupby("industry").size(), "production_income": production.groupby(
-        rows["industry"]).sum()})  # fmt: skip
+    of, production = rows["industry"], _production(rows)
+    found = pd.DataFrame({
+        "main_households": rows.groupby("industry").size(), "production_income": production.groupby(of).sum(min_count=1),
+        "production_not_recorded": _blank(production, of),
+    })  # fmt: skip
     struck = _struck(asked, rows, events)
     if struck is not None:
         found["shocked_share"] = struck.groupby(rows["industry"].to_numpy()).mean()
+    linked = None
     if projects is not None:
-        by_industry = projects.groupby("industry")
+        kind, by_industry = projects["industry"], projects.groupby("industry")
         own = pd.DataFrame({"projects": by_industry.size()})
         own[["revenue", "policy_support"]] = by_industry[["revenue", "policy_support"]].sum(min_count=1)
         known, rated = projects.dropna(subset="status"), projects[projects["dependence"] != UNRATED]
         own["not_running_share"] = known["status"].ne("running").groupby(known["industry"]).mean()
+        own["status_not_recorded"] = _blank(projects["status"], kind)
         own["dependent_share"] = rated["dependence"].isin((FULLY, MAINLY)).groupby(rated["industry"]).mean()
+        own["not_rated"] = projects["dependence"].eq(UNRATED).groupby(kind).sum()
         both = projects.dropna(subset=["revenue", "policy_support"]).groupby("industry")[["policy_support", "revenue"]].sum()
         own["support_share"] = both["policy_support"] / both["revenue"].where(both["revenue"] > 0)
+        own["support_not_recorded"] = _blank(projects["revenue"] + projects["policy_support"], kind)
         linked = links.merge(projects[["project_id", "industry"]], on="project_id").astype({"income": float})
         own["linked_households"] = linked.groupby("industry")["household_id"].nunique()
         own["linked_income"] = linked.groupby("industry")["income"].sum(min_count=1)
+        own["links_not_recorded"] = _blank(linked["income"], linked["industry"])
         found = found.join(own, how="outer")
-        counts = ["main_households", "projects", "linked_households"]
+        counts = ["main_households", "projects", "linked_households", *(c for c in found if c.endswith(_LEFT_OUT))]
         found[counts] = found[counts].fillna(0).astype(int)
-    gross = float(people.reindex(columns=list(INCOME)).sum().sum())
-    resting = found["production_income"].fillna(0)
-    if len(links) and projects is not None:
-        made = people.dropna(subset=[c for c in ("industry", "production_income") if c in people])
-        main = linked["household_id"].map(made.set_index("household_id")["industry"])
-        beside = linked[(linked["link"] != "own") | (main != linked["industry"])]  # else its production holds it already
-        resting = resting.add(beside.groupby("industry")["income"].sum().astype(float), fill_value=0)
-    found["income_share"] = resting / gross if gross > 0 else np.nan
+    share, found["income_not_recorded"] = _resting(people, linked)
+    nobody = found.reindex(columns=["main_households", "linked_households"]).sum(axis=1) == 0
+    found["income_share"] = share.reindex(found.index).mask(share.notna().any() & nobody, 0.0)
     return found.rename_axis("industry").reset_index().assign(county_id=county)
+
+
+_LEFT_OUT = ("_not_recorded", "not_rated")
+
+
+def _resting(people: pd.DataFrame, linked: pd.DataFrame | None) -> tuple[pd.Series, int]:
+    """Share of the county's income that rests on each industry, of households whose income is on record in every part that
+    the register holds, and the number of the others.
+
+    A blank part is unknown: it is neither none in what rests on an industry, nor in the whole.
+    """
+    held = [c for c in INCOME if c in people]
+    told = people[people[held].notna().all(axis=1)] if "production_income" in held else people[:0]
+    resting = told.groupby("industry")["production_income"].sum().astype(float) if len(told) else pd.Series(dtype=float)
+    if linked is not None and len(told):
+        main = linked["household_id"].map(told.set_index("household_id")["industry"])
+        beside = (linked["link"] != "own") | (main != linked["industry"])  # else its production holds it already
+        beside = linked[beside & linked["household_id"].isin(told["household_id"])]
+        resting = resting.add(beside.groupby("industry")["income"].sum(), fill_value=0)
+    gross = float(told[held].sum().sum())
+    return resting / gross if gross > 0 else resting * np.nan, len(people) - len(told)
 
 
 def _struck(asked: Asked, people: pd.DataFrame, events: pd.DataFrame | None) -> pd.Series | None:
@@ -428,10 +475,12 @@ def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
     by = ["county_id", *(c for c in ("township_id", "village_id") if c in shares)]
     for level in range(1, len(by) + 1):
         keys = by[:level]
-        table = shares.pivot_table(index=keys, columns="industry", values="income", aggfunc="sum", fill_value=0.0)
+        table = shares.pivot_table(index=keys, columns="industry", values="weight", aggfunc="sum", fill_value=0.0)
         if not len(table):  # nobody's village is known
             continue
-        found = concentration_of(table)
+        areas = shares.groupby(keys)
+        found = areas[["households", "production_not_recorded"]].sum().join(concentration_of(table))
+        found["income"] = areas["income"].sum(min_count=1)
         found["level"] = keys[-1].removesuffix("_id")
         if level > 1:
             for outer in range(1, level):

@@ -40,7 +40,7 @@ from riskmodel.cohort.helped import began_on
 from riskmodel.cohort.labels import build_labels, censoring_weights
 from riskmodel.errors import UsageError
 from riskmodel.evaluation.capacity import list_ends
-from riskmodel.evaluation.disclosure import shown, shown_in_table
+from riskmodel.evaluation.disclosure import WITHHELD, shown, shown_in_table, withheld
 from riskmodel.evaluation.metrics import share_of_known, wilson
 from riskmodel.model.bundle import RiskModel
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, steps_of
@@ -362,10 +362,25 @@ def _by_township(misses: pd.DataFrame) -> pd.DataFrame:
         counts = of.groupby(places)["miss_class"].value_counts().unstack(fill_value=0)
         counts = counts.reindex(columns=list(CLASSES), fill_value=0).astype(int)
         cells = pd.DataFrame(shown_in_table(counts.to_numpy()), columns=list(CLASSES), index=counts.index)
-        cells["misses"] = [shown(int(n)) for n in counts.sum(axis=1)]
+        cells["misses"] = _row_totals(counts.sum(axis=1).to_numpy(int), cells.map(withheld).any(axis=1).to_numpy(bool))
         rows.append(cells.reset_index().assign(miss=miss))
     found = pd.concat(rows, ignore_index=True)
     return found[[*places, "miss", *CLASSES, "misses"]]
+
+
+def _row_totals(totals: np.ndarray, hides: np.ndarray) -> list[str]:
+    """Totals of the rows of a table, as texts: beside small ones the smallest other that its cells do not tell.
+
+    How many misses there are in all stands elsewhere: the others would tell the small ones.
+
+    >>> _row_totals(np.array([120, 3, 90]), np.array([True, True, True]))
+    ['120', '<10', '*']
+    """
+    texts = [shown(int(n)) for n in totals]
+    small = np.array([withheld(text) for text in texts], bool)
+    if small.any() and (others := np.flatnonzero(hides & ~small & (totals > 0))).size:
+        texts[others[totals[others].argmin()]] = WITHHELD
+    return texts
 
 
 def _lacking(lacking: list[str]) -> tuple[str, str]:

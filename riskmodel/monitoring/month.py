@@ -40,9 +40,11 @@ def report_month(asked: Asked) -> Found:
     Found
         Table `month_course`: one row a period, the first one first; `as_of`, `recorded` and `below_line` (households with a
         record of the period, or of the newest that is known by then as a rule, and of these below the line; missing where
-        the register ends before that period), `monitored` (in open monitoring on the last day), `entered` and `left`
+        the register ends before that period), `income_not_recorded` (of how many with a record that cannot be told),
+        `monitored` (in open monitoring on the last day), `entered` and `left`
         (monitoring), `struck` (households with an event that first came to be known, leaving out what was known to be
-        unverified), `helped` (help begun), `paid` (yuan), `listed` and `new_on_list` (scored months: on the list, and of
+        unverified), `helped` (help begun), `paid` (yuan),
+        `amount_not_recorded` (payments that it leaves out), `listed` and `new_on_list` (scored months: on the list, and of
         these not on the list scored before). Figure `records_late_months` where records come after their period. What the
         register cannot give has no column and a note.
     """
@@ -92,7 +94,8 @@ def _counts(
     recorded = count("SELECT count(DISTINCT household_id) FROM sorted_records")
     yield "recorded", None if not_recorded_yet(asked, late) else recorded
     if {"welfare", "line"} <= set(register.columns("records")):
-        yield "below_line", count("SELECT count(*) FILTER (WHERE welfare < line) FROM sorted_records") if recorded else None
+        for name, which in (("below_line", "welfare < line"), ("income_not_recorded", "welfare IS NULL OR line IS NULL")):
+            yield name, count(f"SELECT count(*) FILTER (WHERE {which}) FROM sorted_records") if recorded else None
     yield from monitored.items()
     if register.has("events"):
         told = "true" if "events" in register.revised else f"known_at {within.format('known_at')}"  # in one row each
@@ -134,6 +137,7 @@ def _counts(
         yield "helped", told_first(asked.begun, "count(DISTINCT household_id)")
         if {"amount_paid", "paid_on"} <= held:
             yield "paid", told_first("paid_on", "CASE WHEN count(*) = 0 THEN 0 ELSE sum(amount_paid) END")
+            yield "amount_not_recorded", told_first("paid_on", "count(*) FILTER (WHERE amount_paid IS NULL)")
 
 
 def _monitored(connection: duckdb.DuckDBPyConnection, asked: Asked, periods: list[int]) -> pd.DataFrame:

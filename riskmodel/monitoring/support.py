@@ -99,7 +99,8 @@ def loss_without_support(links: pd.DataFrame, projects: pd.DataFrame, people: pd
     {'household_id': 'a', 'wage_income': 8000.0, 'production_income': 200.0, 'property_income': 0.0}
     """
     rows = links.merge(projects, on="project_id")
-    share = np.where(rows["margin_without_support"] < 0, 1.0, rows["support_share"].clip(0, 1).fillna(0.0))
+    rests = (rows["margin_without_support"] < 0) & (rows["support_share"] > 0)
+    share = np.where(rests, 1.0, rows["support_share"].clip(0, 1).fillna(0.0))
     lost = np.where(rows["status"].isin(STILL), 0.0, share * rows["income"].fillna(0.0))
     parts = list(dict.fromkeys(COMPONENT.values()))
     component = rows["link"].map(COMPONENT)

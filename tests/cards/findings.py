@@ -107,7 +107,7 @@ def found(**changed: Found) -> dict[str, Found]:
                 "help_without_need": listed(11, "W", measure="training", responsible_unit="office of labour", paid=500.0),
                 "need_without_help": listed(15, "N", measures="", unanswered="illness"),
             },
-            {"planned": 7e6, "paid": 5.1e6, "paid_share": 0.7286},
+            {"planned": 7e6, "paid": 5.1e6, "paid_share": 0.7286, "planned_compared": 7e6, "not_compared": 0},
             [("Funds: a row may be right.", "资金：所列未必有误。")],
         ),
         "misses": Found(

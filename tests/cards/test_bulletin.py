@@ -245,8 +245,77 @@ def test_needs_are_listed_where_the_books_hold_no_amounts() -> None:
 
 def test_what_was_paid_without_a_plan_is_no_part_of_what_was_planned() -> None:
     books = found()
-    funds = Found(books["funds"].tables, {"planned": 1000.0, "paid": 9000.0, "paid_share": 0.8})
-    assert numbers(Findings(asked(), {**books, "funds": funds}))[3].reading.en.startswith("800 of 1,000 yuan")
+    told = {"planned": 1500.0, "paid": 9000.0, "paid_share": 0.8, "planned_compared": 1000.0, "not_compared": 25}
+    number = numbers(Findings(asked(), {**books, "funds": Found(books["funds"].tables, told)}))[3]
+    assert number.reading.en.startswith("800 of 1,000 yuan"), "of the other 500 nobody knows what was paid"
+    assert number.reading.en.endswith("; 25 incomplete grants left out")
+
+
+def in_question(rows: pd.DataFrame) -> str:
+    parts = found()
+    parts["funds"].tables["fund_exceptions"] = rows
+    listing = lists(Findings(asked(), parts))[2]
+    return listing.rows[0][2].en
+
+
+def test_a_sum_in_question_says_that_it_is_not_the_whole() -> None:
+    """Of 25 payments the amount of 5, and of 20, is not on record; what was planned is not what was paid."""
+    rows = listed(25, "B", exception="paid_twice", measure="training", paid_on=pd.Timestamp("2024-03-05"), planned=900.0)
+    assert in_question(rows.assign(paid=1000.0)) == "25,000"
+    assert in_question(rows.assign(paid=[np.nan] * 5 + [1000.0] * 20)) == "≥20,000"
+    assert in_question(rows.assign(paid=[np.nan] * 20 + [1000.0] * 5)) == "–", "the sum of five is no sum of many"
+    unpaid = rows.assign(exception="not_paid_yet", paid=np.nan, paid_on=pd.NaT)
+    assert in_question(unpaid) == "22,500", "what waits to be paid is what was planned"
+
+
+def test_what_a_sum_leaves_out_stands_beside_it_where_anything_is_left_out() -> None:
+    def columns(totals: pd.DataFrame) -> list[str]:
+        parts = found()
+        parts["funds"].tables["fund_totals"] = totals
+        table = next(t for d in details(Findings(asked(), parts)) for t in d.tables if t.file == "funds/fund_totals")
+        return [head.en for head, _ in table.columns] + [cell.en for cell, _ in table.rows[0]]
+
+    totals = found()["funds"].tables["fund_totals"].assign(amount_not_recorded=0, plan_not_recorded=[4, 4, 0])
+    assert "grants, plan not on record" in columns(totals) and "paid, amount not on record" not in columns(totals)
+    assert columns(totals)[-4:] == ["4", "5,100,000", "72.9%", "60"], "four rows of the books are not four households"
+
+
+def test_the_first_page_says_at_least_where_amounts_or_incomes_of_a_month_are_not_on_record() -> None:
+    told = found(month=Found({"month_course": course(amount_not_recorded=[0, 3], income_not_recorded=[0])}))
+    rows = {c.words.en: c.cells[:2] for c in changes(Findings(asked(), told))}
+    assert rows["paid (yuan)"] == ["≥655,922", "600,000"] and rows["below the line"] == ["70", "60"]
+    assert not [name for name in rows if "not on record" in name], "how many stands in the details"
+    table = next(d for d in details(Findings(asked(), told)) if d.name == "month").tables[0]
+    assert table.columns[-2][0].en == "paid, amount not on record"
+
+
+def test_every_way_in_which_funds_are_divided_is_shown() -> None:
+    parts = found()
+    grants = [18] * 13 + [26]
+    by = [pd.DataFrame({"by": b, "of_what": [f"{b} {i}" for i in range(14)], "grants": grants}) for b in ("unit", "source")]
+    totals = pd.concat([parts["funds"].tables["fund_totals"], *by], ignore_index=True)
+    parts["funds"].tables["fund_totals"] = totals
+    tables = {t.file: t for d in details(Findings(asked(), parts)) for t in d.tables}
+    shown = [row[0][0].en for row in tables["funds/fund_totals"].rows]
+    assert [shown.count(way) for way in ("kind of help", "responsible unit", "fund source")] == [3, 12, 12]
+
+
+def test_the_shares_of_sources_do_not_tell_what_the_sums_of_sources_withhold() -> None:
+    parts = found()
+    sources = {"county_id": "*", "fund_source": ["a", "b"], "paid": [3.0, 90.0], "source_share": [0.03, 0.97], "hhi": 0.9}
+    parts["funds"].tables["fund_sources"] = pd.DataFrame(sources)
+    funds = next(d for d in details(Findings(asked(), parts)) if d.name == "funds")
+    assert "funds/fund_sources" not in [t.file for t in funds.tables]
+    assert "funds/fund_sources" in [file for _, file in funds.others]
+
+
+def test_the_industries_of_a_few_households_are_not_told_by_their_shares() -> None:
+    areas = pd.DataFrame({"level": "village", "county_id": "A", "township_id": "t", "village_id": ["v1", "v2"],
+                          "households": [3, 40], "effective_number": [1.4, 2.2], "largest_industry": "tea",
+                          "largest_share": [0.83, 0.5]})  # fmt: skip
+    parts = {**found(), "industries": Found({"concentration": areas})}
+    (table,) = next(d for d in details(Findings(asked(), parts)) if d.name == "industries").tables
+    assert [[row[4][0].en, row[6][0].en] for row in table.rows] == [["*", "*"], ["2.20", "50.0%"]]
 
 
 def test_a_unit_that_is_named_like_a_kind_of_help_is_told_as_the_unit() -> None:

@@ -12,7 +12,7 @@ from riskmodel.cards.bulletin import bulletin
 from riskmodel.monitoring.part import Found
 from riskmodel.monitoring.rules import Rules
 from riskmodel.monitoring.running import PARTS
-from tests.cards.findings import asked, found, listed
+from tests.cards.findings import asked, course, found, listed
 from tests.cards.test_chromium import browser, fits, opened_quietly, pages
 
 __all__ = ["browser"]
@@ -33,7 +33,11 @@ def crowded() -> dict[str, Found]:
     why = "soon_after_help; removed_by_help_within_two_months"
     parts["spells"].tables["removed_early"] = early.assign(reasons=why, came_back=True)
     parts["assistance"].tables["change_of_measure"]["unanswered"] = "schooling; housing; disability; labour"
-    parts["funds"].tables["fund_exceptions"]["responsible_unit"] = "office for human resources of the county"
+    parts["month"].tables["month_course"] = course(income_not_recorded=[31, 33], amount_not_recorded=[12, 15])
+    books = parts["funds"].tables["fund_exceptions"]
+    books["responsible_unit"] = "office for human resources of the county"
+    books.loc[:1, "paid"] = None
+    parts["funds"].figures["not_compared"] = 178
     alarms = parts["drift"].tables["alarms"]
     long = alarms.assign(
         action_en="The median of this column is another one. " * 6, action_zh="该字段的中位数发生变化。" * 12

@@ -42,6 +42,11 @@ def test_help_in_time_keeps_its_rows_where_one_of_them_is_small() -> None:
     assert texts == {"needs": ["176", "173"], "helped": ["<10", "18"]} and few.tolist() == [True, False]
 
 
+def test_an_industry_of_few_households_is_not_the_households_of_the_county_less_the_others() -> None:
+    rows = pd.DataFrame({"county_id": ["A", "A", "B"], "industry": ["tea", "fruit", "tea"], "main_households": [3, 60, 90]})
+    assert printed_counts("industries", rows, ["main_households"], 10)[0]["main_households"] == ["<10", "*", "90"]
+
+
 def test_a_share_of_few_households_hides_with_their_number() -> None:
     rows = pd.DataFrame({"training": ["completed", "not_completed"], "households": [532, 16], "share": [0.077, 0.125]})
     assert printed_counts("training_work", rows, ["households"], 10)[1].tolist() == [False, True]

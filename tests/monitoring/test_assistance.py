@@ -84,8 +84,9 @@ def test_help_taken_up_on_a_day_that_nobody_wrote_down_counts_as_taken_up(tmp_pa
 
 
 def test_help_that_shows_nothing_after_half_a_year_is_to_be_changed(small: Register) -> None:
-    found = change_of_measure(asked(small), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    found, untold = change_of_measure(asked(small), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
     assert found["household_id"].tolist() == ["001"], "002 rose, 003 and 004 had no help, that of 005 is too recent"
+    assert untold == 0
     row = found.iloc[0]
     assert (row["ratio_then"], row["ratio_now"]) == pytest.approx((1.1, 0.9))
     assert row["unanswered"] == "illness", "work was found for a household whose need on record is an illness"
@@ -96,7 +97,10 @@ def test_who_was_not_seen_since_help_began_is_not_told_to_have_gained_nothing(sm
     records = small.read("records")
     seen = records[(records["household_id"] != "001") | (records["month"] < "2023-03-01")]
     register = make_register(tmp_path, records=seen, spells=small.read("spells"), assistance=small.read("assistance"))
-    assert not len(change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers)))
+    found, untold = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    assert (len(found), untold) == (0, 1)
+    notes = report_assistance(asked(register, assistance={"estimate_effects": False})).notes
+    assert any(english.startswith("Of <10 more households in open monitoring") for english, _ in notes)
 
 
 def test_what_was_taken_back_is_neither_income_nor_work(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_a_measure_already_changed_is_said(small: Register, tmp_path: Path) -> N
     help_given = given(("001", "employment", "2023-03-10", True), ("001", "health", "2023-10-10", True))
     records, spells = small.read("records"), small.read("spells")
     register = make_register(tmp_path, records=records, spells=spells, assistance=help_given)
-    row = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers)).iloc[0]
+    row = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))[0].iloc[0]
     assert row["changed"] and row["measures"] == "employment; health" and row["unanswered"] == ""
 
 
@@ -324,7 +328,7 @@ def test_who_has_a_need_that_no_help_answers_comes_first_then_the_poorest(tmp_pa
         tmp_path, records=records, spells=ledger(*((h, "2023-02-01", None) for h in ratios)),
         assistance=given(*((h, "employment", "2023-03-10", True) for h in ratios)),
     )  # fmt: skip
-    found = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    found, _ = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
     assert found["household_id"].tolist() == ["003", "002", "004", "001"]
 
 
@@ -333,6 +337,24 @@ def test_a_county_of_few_monitored_households_is_not_the_total_less_the_others()
     told = covered(found).set_index("county_id")
     assert told["monitored"].to_dict() == {"*": "145", "A": "100", "B": "*", "C": "<10"}
     assert told["share"].notna().to_dict() == {"*": True, "A": True, "B": False, "C": False}
+
+
+def test_the_share_of_one_county_does_not_tell_how_many_were_helped_in_another() -> None:
+    """In B 4 of 40 had help: 254 of all less 50 of A and 200 of C would be those 4."""
+    found = pd.DataFrame({"county_id": ["*", "A", "B", "C"], "n": [440, 100, 40, 300], "helped": [254, 50, 4, 200]})
+    told = covered(found).set_index("county_id")
+    assert told["monitored"].tolist() == ["440", "100", "40", "300"]
+    assert told["share"].notna().to_dict() == {"*": True, "A": False, "B": False, "C": True}
+
+
+def test_help_that_was_refused_has_not_ended_and_what_came_of_an_end_may_be_unknown(tmp_path: Path) -> None:
+    ids = ("001", "002", "003", "004")
+    trained = given(*((h, "training", "2023-03-10", h != "004") for h in ids))
+    trained["ended_on"], trained["completed"] = ["2023-04-01", "2023-04-01", None, None], [True, None, None, False]
+    records = pd.concat([monthly(h, "2022-01", [130] * 24) for h in ids])
+    tables = report_assistance(asked(make_register(tmp_path, records=records, assistance=trained))).tables
+    row = tables["help_measures"].iloc[0]
+    assert row[["taken_up", "ended", "completion_not_recorded", "completed_share"]].tolist() == [3, 2, 1, 1.0]
 
 
 def test_a_share_does_not_tell_of_a_few_households_without_help() -> None:

@@ -240,6 +240,58 @@ def test_where_nothing_was_paid_yet_no_yuan_was_and_where_the_amount_is_unknown_
     assert totals.loc["housing", ["paid", "paid_share"]].isna().all()
 
 
+def whole_of(found: Found) -> pd.Series:
+    return found.tables["fund_totals"].query("by == 'kind' and of_what == '*'").iloc[0]
+
+
+UNTOLD = ("002", "health", "2023-08-01", "2023-09-01", 3000.0, None, "provincial fund", "health security")
+"""Paid on a day, and nobody wrote down how much."""
+
+
+def test_a_payment_of_an_unknown_amount_is_not_nought_in_what_was_paid_of_the_plan(tmp_path: Path) -> None:
+    unplanned = ("003", "health", "2023-08-01", "2023-09-01", None, 500.0, "county fund", "health security")
+    found = report(tmp_path, USUAL, UNTOLD, unplanned)
+    whole = whole_of(found)
+    assert whole[["planned", "plan_not_recorded", "paid", "amount_not_recorded"]].tolist() == [4000, 1, 1500, 1]
+    assert whole[["paid_share", "planned_compared", "not_compared"]].tolist() == [1, 1000, 2]
+    assert (found.figures["paid_share"], found.figures["not_compared"]) == (1, 2)
+    assert any("a day of payment and no amount" in english for english, _ in found.notes)
+    assert not any("a day of payment and no amount" in english for english, _ in report(tmp_path / "told", USUAL).notes)
+
+
+def test_what_a_household_was_paid_is_not_told_of_one_with_a_payment_of_an_unknown_amount(tmp_path: Path) -> None:
+    known = ("002", "water", "2023-08-01", "2023-09-01", 3000.0, 3000.0, "county fund", "water")
+    totals = report(tmp_path, USUAL, UNTOLD, known).tables["fund_totals"].query("by == 'kind'").set_index("of_what")
+    assert totals["paid_per_household"].to_dict() == {"*": 1000, "health": 1000, "water": 3000}
+
+
+def test_sources_say_how_many_payments_their_shares_leave_out(tmp_path: Path) -> None:
+    sources = report(tmp_path, USUAL, UNTOLD).tables["fund_sources"].query("county_id == '*'").set_index("fund_source")
+    assert sources["amount_not_recorded"].to_dict() == {"county fund": 0, "provincial fund": 1}
+    assert sources["source_share"].isna().to_dict() == {"county fund": False, "provincial fund": True}
+
+
+def test_two_payments_are_two_though_the_amount_of_one_is_not_on_record(tmp_path: Path) -> None:
+    first = ("002", "health", "2023-07-01", "2023-08-01", 1000.0, 1000.0, "county fund", "health security")
+    assert exceptions(report(tmp_path, first, UNTOLD)) == [("002", "paid_twice")]
+
+
+def test_a_sum_of_which_a_part_is_not_on_record_is_not_held_against_those_of_others(tmp_path: Path) -> None:
+    rows = [(f"{i:03d}", *USUAL[1:4], 1000.0, 1000.0 + i, *USUAL[6:]) for i in range(30)]
+    little = ("030", "health", "2023-02-01", "2023-03-01", 10.0, 10.0, "county fund", "health security")
+    assert exceptions(report(tmp_path / "told", *rows, little)) == [("030", "amount_out_of_line")]
+    rest = ("030", "health", "2023-08-01", "2023-09-01", None, None, "county fund", "health security")
+    assert exceptions(report(tmp_path / "untold", *rows, little, rest)) == []
+
+
+def test_nothing_is_late_where_nothing_was_to_be_paid(tmp_path: Path) -> None:
+    free = ("002", "health", "2023-02-01", None, 0.0, None, "county fund", "health security")
+    nought = ("003", "health", "2023-02-01", "2023-08-01", 0.0, 0.0, "county fund", "health security")
+    found = report(tmp_path, USUAL, free, nought)
+    assert exceptions(found) == []
+    assert whole_of(found)[["begun_not_paid", "days_to_payment"]].tolist() == [0, 31]
+
+
 def test_help_taken_up_on_a_day_that_nobody_wrote_down_counts(tmp_path: Path) -> None:
     help_ = books(USUAL, ("002", *USUAL[1:]))
     help_.loc[1, "answered_on"] = None

@@ -182,7 +182,8 @@ def test_villages_with_one_industry_each_are_not_alike(tmp_path: Path) -> None:
 def test_a_village_is_held_against_those_of_its_own_countys_township_of_that_name() -> None:
     shares = pd.DataFrame({
         "county_id": ["A", "A", "B", "B"], "township_id": "Chengguan", "village_id": ["v1", "v2", "v3", "v4"],
-        "industry": ["tea", "tea", "grain", "grain"], "income": 1.0,
+        "industry": ["tea", "tea", "grain", "grain"], "income": 1.0, "weight": 1.0, "households": 1,
+        "production_not_recorded": 0,
     })  # fmt: skip
     villages = _concentration(shares).query("level == 'village'")
     assert villages["alike_in_township"].tolist() == villages["alike_in_county"].tolist() == [1.0] * 4
@@ -245,6 +246,68 @@ def test_an_income_from_a_project_that_is_not_on_record_is_unknown(tmp_path: Pat
         "lives on support": True, "bears itself": False,
     }  # fmt: skip
     assert found["industries"].set_index("industry")["linked_income"].isna().to_dict() == {"tea": True, "grain": False}
+
+
+def test_a_part_of_income_that_is_not_on_record_is_nought_neither_in_what_rests_on_an_industry_nor_in_the_whole(
+    tmp_path: Path,
+) -> None:
+    """Of 001 nobody knows the production, of 003 the wages: 002 lives on tea and 004 on grain, each by 6,000 of 14,000."""
+    records = tables()["records"]
+    records["production_income"] = records["production_income"].mask(records["household_id"].eq("001"))
+    records["wage_income"] = records["wage_income"].mask(records["household_id"].eq("003"))
+    found = report(tmp_path, records=records).tables
+    told = found["industries"].set_index("industry")
+    assert told["income_share"].to_dict() == pytest.approx({"tea": 6000 / 28_000, "grain": 6000 / 28_000})
+    assert told["income_not_recorded"].to_dict() == {"tea": 2, "grain": 2}
+    assert told["production_income"].to_dict() == {"tea": 6000, "grain": 12_000}
+    assert told["production_not_recorded"].to_dict() == {"tea": 1, "grain": 0}
+    areas = found["concentration"].set_index("level")
+    assert areas.loc["county", ["income", "households", "production_not_recorded"]].tolist() == [18_000, 4, 1]
+
+
+def test_income_that_no_household_of_an_industry_has_on_record_is_unknown(tmp_path: Path) -> None:
+    records = tables()["records"]
+    records["production_income"] = records["production_income"].mask(records["industry"].eq("tea"))
+    found = report(tmp_path, records=records, household_projects=tables()["household_projects"][1:]).tables
+    told = found["industries"].set_index("industry").loc["tea"]
+    assert told[["production_income", "income_share"]].isna().all()
+    villages = found["concentration"].query("level == 'village'").set_index("village_id")
+    assert villages.loc["v1", ["income", "hhi", "largest_share"]].isna().all()
+
+
+def test_households_tell_concentration_where_no_production_is_held_and_are_no_yuan(tmp_path: Path) -> None:
+    found = report(tmp_path, records=tables()["records"].drop(columns="production_income"))
+    areas = found.tables["concentration"].set_index("level")
+    assert areas.loc["county", "hhi"] == 0.5 and areas["income"].isna().all()
+    assert found.figures["largest_industry_share"] == 0.5
+    assert found.tables["industries"][["production_income", "income_share"]].isna().all(axis=None)
+
+
+def test_a_project_without_support_does_not_rest_on_it_though_it_makes_a_loss(tmp_path: Path) -> None:
+    failing = project("failing", "v1", [100_000.0, 100_000.0], 0.0, 130_000.0, "running")
+    links = tables()["household_projects"].assign(project_id="failing")
+    found = report(tmp_path, projects=failing, household_projects=links).tables
+    assert found["projects"]["dependence"].tolist() == ["independent"] and not len(found["watched"])
+    rated = found["projects"].assign(project_id="failing")
+    people = pd.DataFrame({"household_id": ["001", "003"], "wage_income": 8000.0, "production_income": 6000.0})
+    assert not len(loss_without_support(links, rated, people)), "there is no support to switch off"
+
+
+def test_what_the_figures_of_an_industry_leave_out_is_counted_beside_them(tmp_path: Path) -> None:
+    silent = project("silent", "v1", [np.nan], 1000.0, np.nan, None)
+    links = tables()["household_projects"].assign(project_id="silent", income=[np.nan, 500.0])
+    both = pd.concat([tables()["projects"], silent])
+    tea = report(tmp_path, projects=both, household_projects=links).tables["industries"].set_index("industry").loc["tea"]
+    left_out = ["support_not_recorded", "not_rated", "status_not_recorded", "links_not_recorded"]
+    assert tea[["projects", *left_out]].tolist() == [2, 1, 1, 1, 1]
+
+
+def test_where_no_link_is_on_record_nobody_knows_that_a_project_has_none(tmp_path: Path) -> None:
+    unlinked = {name: rows for name, rows in tables().items() if name != "household_projects"}
+    found = report_industries(Asked(make_register(tmp_path / "a", **unlinked), DAY, Rules())).tables["projects"]
+    assert found[["households", "linked_income"]].isna().all(axis=None)
+    linked = report(tmp_path / "b", household_projects=tables()["household_projects"][:1]).tables["projects"]
+    assert linked.set_index("project_id").loc["bears itself", ["households", "linked_income"]].tolist() == [0, 0]
 
 
 def test_a_project_that_lives_on_support_alone_has_no_share_of_revenue_to_show(tmp_path: Path) -> None:

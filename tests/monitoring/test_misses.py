@@ -83,6 +83,17 @@ def test_townships_of_one_name_in_two_counties_are_two() -> None:
     ]  # fmt: skip
 
 
+def test_the_misses_of_a_township_are_not_those_of_all_less_the_others() -> None:
+    """Of 123 households missed 3 live in B: 120 beside them would tell."""
+    misses = pd.DataFrame({
+        "household_id": [f"{i:03}" for i in range(123)], "county_id": "1", "township_id": ["A"] * 120 + ["B"] * 3,
+        "miss": MISSED, "miss_class": ["model_error"] * 60 + ["recorded_late"] * 60 + ["model_error"] * 3,
+    })  # fmt: skip
+    found = _by_township(misses).set_index("township_id")
+    assert found["misses"].to_dict() == {"A": "*", "B": "<10"}
+    assert found.loc["A", ["model_error", "recorded_late"]].tolist() == ["*", "*"], "with its cells they would tell as well"
+
+
 def test_no_person_is_counted(found: Found) -> None:
     assert {"responsible_unit", "village_team", "cadre"}.isdisjoint(c for table in found.tables.values() for c in table)
 

@@ -166,6 +166,19 @@ def test_a_month_in_which_nothing_was_paid_is_one_of_no_yuan(register: Register)
     assert paid["2023-11"] == 0 and paid["2023-12"] == 900
 
 
+def test_what_a_figure_of_the_month_leaves_out_is_counted_beside_it(tmp_path: Path) -> None:
+    """001 is below the line and of 002 no income is on record; of 001's two payments one is of an unknown amount."""
+    records = pd.concat([monthly(h, "2023-01", [90] * 12) for h in ("001", "002")])
+    records["welfare"] = records["welfare"].mask(records["household_id"].eq("002"))
+    help_given = pd.DataFrame({
+        "household_id": "001", "measure": ["health", "water"], "offered_on": "2023-11-20", "known_at": "2023-11-20",
+        "accepted": True, "paid_on": "2023-12-05", "amount_paid": [900.0, None],
+    })  # fmt: skip
+    now = report(make_register(tmp_path, records=records, assistance=help_given)).tables["month_course"].iloc[-1]
+    assert now[["recorded", "below_line", "income_not_recorded"]].tolist() == [2, 1, 1]
+    assert now[["paid", "amount_not_recorded"]].tolist() == [900.0, 1]
+
+
 def test_the_months_before_stand_a_year_back_as_they_were_known_then(register: Register) -> None:
     table = report(register).tables["month_course"]
     assert table["as_of"].tolist() == [f"2022-{m:02}" for m in (12,)] + [f"2023-{m:02}" for m in range(1, 13)]
@@ -183,17 +196,18 @@ def test_a_short_register_has_the_months_that_it_has(register: Register) -> None
 
 def test_what_the_register_does_not_hold_has_no_column_and_a_reason(tmp_path: Path) -> None:
     found = report(make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24)))
-    assert list(found.tables["month_course"]) == ["as_of", "recorded", "below_line"]
+    assert list(found.tables["month_course"]) == ["as_of", "recorded", "below_line", "income_not_recorded"]
     assert set(found.lacks) == {"monitored", "struck", "helped", "paid", "listed"}
     assert all(note in found.notes for note in found.lacks.values())
-    assert found.figures == {"recorded": 1, "below_line": 0}
+    assert found.figures == {"recorded": 1, "below_line": 0, "income_not_recorded": 0}
 
 
 def test_where_records_come_after_their_month_each_month_is_told_by_the_month_before(tmp_path: Path) -> None:
     records = pd.concat([monthly("001", "2022-01", [150] * 22 + [80, 80]), monthly("002", "2022-01", [150] * 23 + [70])])
     register = make_register(tmp_path, lag_days=10, records=records)
     found = report(register)
-    assert found.figures == {"recorded": 2, "below_line": 1, "records_late_months": 1}, "nobody knows of December yet"
+    told = {"recorded": 2, "below_line": 1, "income_not_recorded": 0, "records_late_months": 1}
+    assert found.figures == told, "nobody knows of December yet"
     assert found.tables["month_course"].set_index("as_of")["below_line"].tolist()[-3:] == [0, 0, 1]
     assert late_records(1) in found.notes
 
@@ -202,7 +216,7 @@ def test_in_the_month_in_which_the_last_records_came_to_be_known_they_tell_it(tm
     records = pd.concat([monthly("001", "2022-01", [150] * 22 + [80, 80]), monthly("002", "2022-01", [150] * 23 + [70])])
     register = make_register(tmp_path, lag_days=31, records=records)
     found = report(register, register.last_as_of)
-    assert found.figures == {"recorded": 2, "below_line": 2, "records_late_months": 1}
+    assert found.figures == {"recorded": 2, "below_line": 2, "income_not_recorded": 0, "records_late_months": 1}
     assert found.tables["month_course"]["as_of"].iloc[-1] == "2024-01"
 
 
@@ -219,7 +233,7 @@ def test_a_month_of_which_the_register_has_no_record_yet_is_not_one_that_nobody_
 
 def test_before_any_record_is_known_nobody_can_say_who_is_below_the_line(tmp_path: Path) -> None:
     found = report(make_register(tmp_path, lag_days=10, records=monthly("001", "2022-01", [80, 80])), "2022-01")
-    assert found.figures == {"recorded": 0, "below_line": None}
+    assert found.figures == {"recorded": 0, "below_line": None, "income_not_recorded": None}
     assert any("who is below the line cannot be told" in english for english, _ in found.notes)
 
 
