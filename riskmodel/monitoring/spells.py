@@ -598,11 +598,11 @@ def _told_late(asked: Asked, sees: Sight) -> tuple[str, str]:
     until, month = asked.day - timedelta(days=sees.book_late), month_text(sees.told_no(asked.as_of))
     return (
         f"The book of monitoring is told late: of its entries and ends up to {until} nine in ten are known, as a rule. "
-        f"Durations, shares back, rates of entry and chances of re-entry follow households to the end of {month} and no "
-        "further. Lists and numbers of spells stand as known on the day of the report: who is on the list of long stays "
-        "may have left since, and who left may have come back.",
-        f"监测台账报送滞后：截至{until}的纳入和退出，一般已知悉十分之九。时长、再次进入比例、进入率和再次进入概率"
-        f"只统计到{month}月末。名单和次数按报告日已知情况列出：长时间监测名单上的农户可能已经退出，已退出的也可能已再次进入。",
+        "Durations of monitoring, shares that are back in it, rates of entry and chances of re-entry follow households "
+        f"to the end of {month} and no further. Lists and numbers of spells stand as known on the day of the report: "
+        "who is on the list of long stays may have left since, and who left may have come back.",
+        f"监测台账报送滞后：截至{until}的纳入和退出，一般已知悉十分之九。监测时长、再次纳入比例、纳入率和再次纳入概率"
+        f"统计截至{month}（含当月）。名单和次数按报告日已知情况列出：长时间监测名单上的农户可能已经退出，已退出的也可能已再次纳入。",
     )
 
 
