@@ -470,15 +470,19 @@ def _of_villages(events: pd.DataFrame) -> pd.Series:
 
 
 def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
-    """Concentration by county, township and village, and how alike a village is to the others of its area."""
+    """Concentration by county, township and village, and how alike a village is to the others of its area.
+
+    A village whose township is blank is one of its own, and of no township that others are.
+    """
     made = []
     by = ["county_id", *(c for c in ("township_id", "village_id") if c in shares)]
     for level in range(1, len(by) + 1):
         keys = by[:level]
-        table = shares.pivot_table(index=keys, columns="industry", values="weight", aggfunc="sum", fill_value=0.0)
-        if not len(table):  # nobody's village is known
+        rows = shares[shares[keys[-1]].notna()]
+        if not len(rows):  # nobody's village is known
             continue
-        areas = shares.groupby(keys)
+        table = rows.groupby([*keys, "industry"], dropna=False)["weight"].sum().unstack("industry", fill_value=0.0)
+        areas = rows.groupby(keys, dropna=False)
         found = areas[["households", "production_not_recorded"]].sum().join(concentration_of(table))
         found["income"] = areas["income"].sum(min_count=1)
         found["level"] = keys[-1].removesuffix("_id")
@@ -486,7 +490,8 @@ def _concentration(shares: pd.DataFrame) -> pd.DataFrame:
             for outer in range(1, level):
                 name = by[outer - 1].removesuffix("_id")
                 area = table.index.droplevel(keys[outer:])  # a township may bear the name of another county's
-                found[f"alike_in_{name}"] = likeness(table.to_numpy(float), area)
+                known = table.index.get_level_values(keys[outer - 1]).notna()
+                found[f"alike_in_{name}"] = np.where(known, likeness(table.to_numpy(float), area), np.nan)
         made.append(found.reset_index())
     found = pd.concat(made, ignore_index=True)
     first = ["level", *by]

@@ -105,8 +105,8 @@ def told_until(asked: Asked, table: str, fact: str, counties: Sequence[str]) -> 
     """The last day of whose later facts nine in ten are known on the day of the report, as a rule.
 
     Facts of the past tell by how many days they are known late; one in a row that was known before it counts from its day.
-    Those that came to be known within a year count, where they are a hundred: what an office took over from older books all
-    at once makes no rule.
+    Those that came to be known within a year count, where they are a hundred. What an office took over from older books all
+    at once makes no rule: facts from before the register begins count nowhere.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def told_until(asked: Asked, table: str, fact: str, counties: Sequence[str]) -> 
             FROM (SELECT greatest(told - happened, 0) AS late, told > DATE '{asked.before(12)}' AS recent
                   FROM (SELECT min(known_at) AS told, arg_min(happened, known_at) AS happened
                         FROM (SELECT *, {fact} AS happened FROM sorted_{table})
-                        WHERE happened IS NOT NULL GROUP BY {key}))"""
+                        WHERE happened >= DATE '{asked.register.first_month}-01' GROUP BY {key}))"""
         ).fetchall()[0][0]
     return asked.day - timedelta(days=behind or 0)
 

@@ -263,7 +263,8 @@ def _followed(kind: str, name: str, view: int, sees: Sight) -> str:
     """SQL for what became of each of `marks` as known at a later period: `event_*` (month of the re-entry), `seen_*` (last
     month without one) and `watched_*` (last month in which one would have been seen).
 
-    Who is known by now to have been back on the day, which was not told then, is followed no further.
+    Who is known by now to have been back on the day, or not to have left by it, which was not told then, is followed no
+    further.
     """
     step = sees.step
     until = f"watched_no + {step - 1}" if kind == POVERTY else sees.followed_no("watched_no", view)
@@ -284,7 +285,9 @@ def _followed(kind: str, name: str, view: int, sees: Sight) -> str:
                    least(coalesce(next_no, w, {told}), coalesce(w, {told})) AS seen_no
             FROM (SELECT m.household_id, m.as_of_no, min(from_no) AS next_no
                   FROM marks m LEFT JOIN (SELECT * FROM monitoring WHERE as_of_no = {view}) s
-                  ON s.household_id = m.household_id AND identified_on > left_on GROUP BY m.household_id, m.as_of_no)
+                  ON s.household_id = m.household_id
+                  AND (identified_on > left_on OR coalesce(until_no > m.as_of_no + {step - 1}, true))
+                  GROUP BY m.household_id, m.as_of_no)
             LEFT JOIN ({watched}) USING (household_id)"""
     return f"SELECT household_id, as_of_no, {columns} FROM ({then}) LEFT JOIN ({watched}) USING (household_id)"
 

@@ -93,6 +93,8 @@ def report_spells(asked: Asked) -> Found:
         tables["removed_early"] = _dated(_first("came_back", _first("eliminated_on", found["removed"])))
     why = _OUT_OF_SIGHT if tables["duration_summary"]["lost"].sum() > 0 else told_late
     lacks |= {name: why for name in ("durations", "reentry_by_month") if why is not None and not len(tables[name])}
+    if len(tables["duration_summary"]) and not len(tables["durations"]) and why is not _OUT_OF_SIGHT:
+        lacks["durations"] = _NEVER_FROM_THE_BEGINNING
     risk = report_reentry(asked, sees, found["current"])
     notes = list(dict.fromkeys([*notes, *lacks.values(), *risk.notes]))
     return Found({**tables, **risk.tables}, {**_figures(tables), **risk.figures}, notes, lacks)
@@ -596,11 +598,11 @@ def _told_late(asked: Asked, sees: Sight) -> tuple[str, str]:
     until, month = asked.day - timedelta(days=sees.book_late), month_text(sees.told_no(asked.as_of))
     return (
         f"The book of monitoring is told late: of its entries and ends up to {until} nine in ten are known, as a rule. "
-        f"Durations, shares back, rates of entry and chances of re-entry follow households to the end of {month} and no "
-        "further. Lists and numbers of spells stand as known on the day of the report: who is on the list of long stays "
-        "may have left since, and who left may have come back.",
-        f"监测台账报送滞后：截至{until}的纳入和退出，一般已知悉十分之九。时长、再次进入比例、进入率和再次进入概率"
-        f"只统计到{month}月末。名单和次数按报告日已知情况列出：长时间监测名单上的农户可能已经退出，已退出的也可能已再次进入。",
+        "Durations of monitoring, shares that are back in it, rates of entry and chances of re-entry follow households "
+        f"to the end of {month} and no further. Lists and numbers of spells stand as known on the day of the report: "
+        "who is on the list of long stays may have left since, and who left may have come back.",
+        f"监测台账报送滞后：截至{until}的纳入和退出，一般已知悉十分之九。监测时长、再次纳入比例、纳入率和再次纳入概率"
+        f"统计截至{month}（含当月）。名单和次数按报告日已知情况列出：长时间监测名单上的农户可能已经退出，已退出的也可能已再次纳入。",
     )
 
 
@@ -618,8 +620,8 @@ _NO_INCOME = (
 )
 _NOBODY_MONITORED = (
     "No spell of monitoring that reaches into the months of the register is known on the day of the report: how long "
-    "monitoring lasts, and who comes back, cannot be told, and nobody is on the lists of those monitored.",
-    "截至报告日，监测台账中没有已知悉的、延续到登记数据期内的监测记录：无法统计监测时长和再次进入情况，监测名单为空。",
+    "monitoring lasts, and who comes back, cannot be told, and nobody is known to be monitored.",
+    "截至报告日，监测台账中没有已知悉的、延续到登记数据期内的监测记录：无法统计监测时长和再次进入情况，也没有已知的在监测农户。",
 )
 _NO_ENDS = (
     "The book of monitoring holds no days on which monitoring ended: nobody is known to have left, every spell counts as "
@@ -630,6 +632,11 @@ _OUT_OF_SIGHT = (
     "Households are out of sight too soon, as where they are visited in turns: how long a spell lasts, or who is back "
     "within a year of its end, cannot be seen.",
     "农户很快失去观察（如轮换调查），无法看到每次持续多久、结束后一年内是否再次进入。",
+)
+_NEVER_FROM_THE_BEGINNING = (
+    "No spell was seen from its beginning for as long as a month: they began before the register does, or only just. How "
+    "long spells last cannot be told.",
+    "没有任何一次从开始起被观察满一个月（均在登记数据期之前已开始，或刚刚开始），无法统计持续时长。",
 )
 _STAYED_UNRANKED = (
     "Nobody who stays long was on a list of the scored months named: who is in open monitoring is not ranked, so that only "

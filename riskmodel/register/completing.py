@@ -15,6 +15,8 @@ from riskmodel.register.source import Field
 from riskmodel.register.store import table_file
 
 ONLY_COUNTY = "all"
+_TOLD_WITH = {"village_id": ("county_id",), "township_id": ("county_id", "village_id")}
+"""What a household's village and township are told with in its records: where that is another one now, it has moved."""
 _LONGEST_FILE_NAME = 200
 _OF_HOUSEHOLD = "LEFT JOIN county_of_household h USING (household_id)"
 _OF_VILLAGE = "LEFT JOIN county_of_village v USING (village_id)"
@@ -25,8 +27,9 @@ def complete_households(
 ) -> list[str]:
     """Make `all_households`: a row for each household, as its own file says, else as its records say.
 
-    A township that the records tell goes with the village that they tell with it: of who has moved since it says nothing.
-    Where a household's township is blank and its village stands in one township of the county alone, it is that one.
+    A township that the records tell goes with the village and county that they tell with it, a village with the county: of
+    who has moved since they say nothing. Where a household's township is blank and its village stands in one township of the
+    county alone, it is that one.
 
     Parameters
     ----------
@@ -40,15 +43,19 @@ def complete_households(
     Returns
     -------
     list of str
-        The counties, sorted. `county_of_household` and `county_of_village` are made too.
+        The counties, sorted. `county_of_household` and `county_of_village` are made too, and `told_households`: the same
+        rows before townships were filled in.
     """
-    township_beside = {"township_id", "village_id"} <= set(from_records)
+    beside = {name: [of for of in told_with if {name, of} <= set(from_records)] for name, told_with in _TOLD_WITH.items()}
 
     def told(name: str) -> list[str]:
         """What the household's own file says, and what its records do."""
         from_record = f"said.{name}"
-        if name == "township_id" and township_beside:
-            moved = f"said.__village_then <> coalesce({', '.join(told('village_id'))})"
+        if others := beside.get(name):
+            now = {"county_id": "said.county_id"}
+            if "village_id" in others:
+                now["village_id"] = f"coalesce({', '.join(told('village_id'))})"
+            moved = " OR ".join(f"said.__{of}_of_{name} <> {now[of]}" for of in others)
             from_record = f"CASE WHEN {moved} THEN NULL ELSE {from_record} END"
         return [f"own.{name}"] * (own_extras is not None) + [from_record] * (name in from_records)
 
@@ -58,8 +65,11 @@ def complete_households(
     said = "".join(
         f", arg_max({name}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS {name}" for name in sorted(from_records)
     )
-    if township_beside:
-        said += f", arg_max_null(village_id, {latest}) FILTER (WHERE township_id IS NOT NULL) AS __village_then"
+    said += "".join(
+        f", arg_max_null({of}, {latest}) FILTER (WHERE {name} IS NOT NULL) AS __{of}_of_{name}"
+        for name, others in beside.items()
+        for of in others
+    )
     parts = []
     for name, column in load_contract().tables["households"].columns.items():
         if name != "household_id":
@@ -68,13 +78,13 @@ def complete_households(
     parts += [f"own.{identifier(name)}" for name in own_extras or ()]
     connection.execute(f"""
         CREATE TABLE said AS SELECT household_id{said} FROM accepted_records GROUP BY household_id;
+        CREATE TABLE told_households AS SELECT household_id, {", ".join(parts)} FROM {origin};
         CREATE TABLE all_households AS
-        WITH told AS (SELECT household_id, {", ".join(parts)} FROM {origin}),
-        lies_in AS (
-            SELECT county_id, village_id, min(township_id) AS __township FROM told WHERE village_id IS NOT NULL
+        WITH lies_in AS (
+            SELECT county_id, village_id, min(township_id) AS __township FROM told_households WHERE village_id IS NOT NULL
             GROUP BY ALL HAVING count(DISTINCT township_id) = 1)
-        SELECT told.* REPLACE (coalesce(township_id, __township) AS township_id)
-        FROM told LEFT JOIN lies_in USING (county_id, village_id);
+        SELECT t.* REPLACE (coalesce(township_id, __township) AS township_id)
+        FROM told_households t LEFT JOIN lies_in USING (county_id, village_id);
         CREATE TABLE county_of_household AS SELECT household_id, county_id AS county FROM all_households;
         CREATE TABLE county_of_village AS
         SELECT village_id, arg_max(county_id, n ORDER BY county_id) AS county FROM (

@@ -27,7 +27,7 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
     Parameters
     ----------
     connection
-        Holds `sorted_records` and the other `tables` of the register.
+        Holds `sorted_records` and the other `tables` of the register, and `told_households` (`complete_households`).
     tables
         Names of the tables that the register has.
     made_of
@@ -60,6 +60,10 @@ def warn(connection: duckdb.DuckDBPyConnection, tables: Collection[str], made_of
         INSERT INTO warnings SELECT 'households', household_id, NULL, NULL, 'without_county_beside_others'
         FROM sorted_households WHERE county_id = '{ONLY_COUNTY}'
         AND EXISTS (FROM sorted_households WHERE county_id <> '{ONLY_COUNTY}')""")
+    connection.execute("""
+        INSERT INTO warnings SELECT 'households', household_id, h.village_id, NULL, 'township_from_its_village'
+        FROM sorted_households h JOIN told_households t USING (household_id)
+        WHERE t.township_id IS NULL AND h.township_id IS NOT NULL""")
     naming = [f"SELECT village_id FROM sorted_{name} WHERE {rows}" for name, rows in _NAMING.items() if name in tables]
     if naming:
         connection.execute(f"""

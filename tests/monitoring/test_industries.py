@@ -275,6 +275,24 @@ def test_income_that_no_household_of_an_industry_has_on_record_is_unknown(tmp_pa
     assert villages.loc["v1", ["income", "hhi", "largest_share"]].isna().all()
 
 
+def test_a_village_whose_township_is_blank_is_told_beside_one_of_that_name() -> None:
+    """x lies in t, and another x and a z nobody knows where: both are villages of the county, and alike in no township."""
+    shares = pd.DataFrame({
+        "county_id": "k", "township_id": ["t", "t", None, None, None], "village_id": ["x", "y", "x", "z", None],
+        "industry": ["tea", "tea", "grain", "grain", "tea"], "households": 20, "income": 100.0, "weight": 100.0,
+        "production_not_recorded": 0,
+    })  # fmt: skip
+    found = _concentration(shares)
+    villages = found.query("level == 'village'")
+    assert villages[["village_id", "largest_industry"]].to_numpy().tolist() == [
+        ["x", "tea"], ["y", "tea"], ["x", "grain"], ["z", "grain"],
+    ]  # fmt: skip
+    assert villages["township_id"].isna().tolist() == [False, False, True, True]
+    np.testing.assert_allclose(villages["alike_in_township"], [1, 1, np.nan, np.nan])
+    np.testing.assert_allclose(villages["alike_in_county"], [1 / 3] * 4)
+    assert found.query("level == 'township'")["township_id"].tolist() == ["t"]
+
+
 def test_households_tell_concentration_where_no_production_is_held_and_are_no_yuan(tmp_path: Path) -> None:
     found = report(tmp_path, records=tables()["records"].drop(columns="production_income"))
     areas = found.tables["concentration"].set_index("level")

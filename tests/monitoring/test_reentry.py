@@ -175,6 +175,29 @@ def test_who_was_back_on_the_day_and_not_told_yet_is_not_said_to_have_stayed_out
     assert not watched.any(), "of October nothing is told"
 
 
+def test_who_had_not_left_after_all_is_not_said_to_have_stayed_out(tmp_path: Path) -> None:
+    """At the end of June all three were known to have left in March, of which 001's end is taken back in August.
+
+    002 was identified again on the day on which it left, told in August too. 003 left in April, not in March, and is out.
+    """
+    records = pd.concat([monthly(h, "2022-01", [150] * 12) for h in ("001", "002", "003")])
+    left = [(h, "2022-01-05", "2022-03-10") for h in ("001", "002", "003")]
+    later = ledger(("001", "2022-01-05", None), ("002", "2022-03-10", None), ("003", "2022-01-05", "2022-04-20"))
+    spells = pd.concat([ledger(*left).assign(known_at="2022-03-10"), later.assign(known_at="2022-08-05")])
+    register = make_register(tmp_path, records=records, spells=spells)
+    june, october = month_number("2022-06"), month_number("2022-10")
+    look = _Look((june,), (june,), (june, october), 1.0)
+    with engine() as connection:
+        asked = Asked(register, october, Rules())
+        frame, _ = _looked_back(connection, asked, register.counties[0], MONITORING, Sight(step=1), look, None)
+    then = frame[frame["as_of_no"] == june].set_index("household_id")
+    assert then["since"].to_dict() == {"001": 3, "002": 3, "003": 3}
+    fell, watched = _outcomes(then, "last", 3, 1)
+    assert not fell.any() and watched.tolist() == [False, False, True]
+    assert (then["seen_last"] > june).tolist() == [False, False, True]
+    assert then["event_last"].isna().all()
+
+
 def test_days_looked_back_on_have_a_horizon_that_is_told(tmp_path: Path) -> None:
     records = monthly("001", "2020-01", [150] * 48)
     asked = Asked(make_register(tmp_path, records=records), month_number("2023-12"), Rules())

@@ -223,6 +223,19 @@ def test_books_taken_over_all_at_once_do_not_say_how_late_an_office_tells(tmp_pa
     assert sight(Asked(register, month_number("2023-12"), Rules())).book_late == 9
 
 
+@pytest.mark.parametrize("taken_over", ["2022-01-05", "2023-06-01"])
+def test_an_older_book_makes_no_rule_in_a_small_county_either(tmp_path: Path, taken_over: str) -> None:
+    """Of 30 spells 20 began before the register and came from an older book; the others were told after nine days."""
+    records = pd.concat([monthly(f"{i:03d}", "2022-01", [150] * 24) for i in range(30)])
+    old = ledger(*((f"{i:03d}", f"2019-{i % 12 + 1:02d}-01", None) for i in range(20))).assign(known_at=taken_over)
+    new = ledger(*((f"{i:03d}", f"2023-{i % 11 + 1:02d}-11", None) for i in range(20, 30)))
+    new["known_at"] = pd.to_datetime(new["identified_on"]) + pd.Timedelta(days=9)
+    both = make_register(tmp_path / "both", records=records, spells=pd.concat([old, new]))
+    assert sight(Asked(both, month_number("2023-12"), Rules())).book_late == 9
+    nobody_since = make_register(tmp_path / "old", records=records, spells=old)
+    assert sight(Asked(nobody_since, month_number("2023-12"), Rules())).book_late == 0
+
+
 def test_two_spells_that_begin_in_one_month_are_told_apart_by_their_days(tmp_path: Path) -> None:
     records = monthly("001", "2022-01", [150] * 24)
     spells = ledger(("001", "2022-03-02", "2022-03-10"), ("001", "2022-03-20", None)).assign(elimination_mode="assisted")
@@ -255,7 +268,11 @@ def test_who_left_in_the_first_month_of_the_register_was_never_at_risk_of_it(tmp
 
 @pytest.mark.parametrize(
     ("lacking", "says"),
-    [("income", "no income or no line"), ("ends", "nobody is known to have left"), ("entries", "nobody is on the lists")],
+    [
+        ("income", "no income or no line"),
+        ("ends", "nobody is known to have left"),
+        ("entries", "nobody is known to be monitored"),
+    ],
 )
 def test_what_a_register_lacks_of_spells_is_said(tmp_path: Path, lacking: str, says: str) -> None:
     records = pd.concat([monthly("001", "2022-01", [150, 90, 120] + [150] * 21), monthly("002", "2022-01", [150] * 24)])
@@ -273,6 +290,28 @@ def test_what_a_register_lacks_of_spells_is_said(tmp_path: Path, lacking: str, s
     assert any(says in en for en, _ in found.notes)
     assert ("poverty_kinds" in found.tables) == (lacking != "income") == ("poverty_kinds" not in found.lacks)
     assert set(found.lacks.values()) <= set(found.notes)
+
+
+def test_who_was_monitored_often_before_the_register_is_listed_and_nobody_is_monitored_now(tmp_path: Path) -> None:
+    """The lists go back further than a short register does: no note may say that they are empty."""
+    records = monthly("001", "2023-01", [150] * 12)
+    spells = ledger(("001", "2022-03-01", "2022-04-10"), ("001", "2022-09-01", "2022-10-10"))
+    found = report(make_register(tmp_path, records=records, spells=spells))
+    assert found.tables["frequent_entries"][["household_id", "entries"]].to_numpy().tolist() == [["001", 2]]
+    assert any("nobody is known to be monitored" in en for en, _ in found.notes)
+    assert not any("on the lists" in en for en, _ in found.notes)
+
+
+@pytest.mark.parametrize("lag", [0, 40])
+def test_where_no_spell_was_seen_from_its_beginning_no_length_is_told_and_why(tmp_path: Path, lag: int) -> None:
+    """Both were monitored before the register begins: nobody says how many left before it did."""
+    records = pd.concat([monthly(h, "2023-01", [150] * 12) for h in ("001", "002")])
+    spells = ledger(("001", "2022-03-01", "2023-04-10"), ("002", "2022-06-01", None)).drop(columns="known_at")
+    found = report(make_register(tmp_path, lag_days=lag, records=records, spells=spells))
+    assert found.tables["durations"].empty and "from its beginning" in found.lacks["durations"][0]
+    begun = pd.concat([spells, ledger(("001", "2023-06-01", "2023-09-01")).drop(columns="known_at")])
+    seen = report(make_register(tmp_path / "seen", lag_days=lag, records=records, spells=begun))
+    assert len(seen.tables["durations"]) and "durations" not in seen.lacks
 
 
 def test_a_long_stay_is_listed_by_the_rule_with_what_was_tried(small: Found) -> None:

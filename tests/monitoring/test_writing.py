@@ -113,6 +113,15 @@ def test_sheets_are_read_in_both_languages(written: Path) -> None:
     assert any("删失" in note for note in notes)
 
 
+def test_a_village_that_the_bulletin_tells_of_is_named_with_its_township() -> None:
+    """Two townships may each have a village of one name; a household is known by its own number."""
+    told = {name: columns for part in PARTS for name, columns in words_of(part.name).bulletin.items()}
+    of_villages = {name: c for name, c in told.items() if "village_id" in c and "household_id" not in c}
+    assert {"concentration", "support_off_villages"} <= set(of_villages)
+    for columns in of_villages.values():
+        assert "township_id" in columns[: columns.index("village_id")]
+
+
 def test_words_of_every_part_are_natural_in_both_languages_and_complete() -> None:
     for part in PARTS:
         words = words_of(part.name)

@@ -422,8 +422,9 @@ def test_tables_are_kept_with_the_county_of_their_household_or_village(tmp_path)
 def test_a_household_is_taken_from_its_file_and_completed_from_its_latest_records(tmp_path):
     tables = {
         "records": records(
-            ("a", "2023-01", 1.0, "X", "v1"),
-            ("a", "2023-02", 1.0, "Y", None),
+            ("a", "2023-01", 1.0, "X", "v0"),
+            ("a", "2023-02", 1.0, "Y", "v1"),
+            ("a", "2023-03", 1.0, "Y", None),
             ("b", "2023-01", 1.0, "X", "v2"),
             columns="household_id month welfare county_id village_id",
         ),
@@ -435,7 +436,7 @@ def test_a_household_is_taken_from_its_file_and_completed_from_its_latest_record
     assert list(households.household_type[1:]) == ["lifted", "ordinary"]
     assert (report.tables["households"].accepted, report.tables["households"].added) == (2, 1)
     assert report.warnings["more_than_one_county"] == 1
-    assert Register.open(tmp_path / "r").read("records", "Y").month.dt.month.tolist() == [1, 2]
+    assert Register.open(tmp_path / "r").read("records", "Y").month.dt.month.tolist() == [1, 2, 3]
 
 
 def test_households_of_no_county_beside_others_are_warned_of(tmp_path):
@@ -498,6 +499,38 @@ def test_a_household_lives_in_the_township_of_its_village(tmp_path, told, expect
     homes = Register.open(tmp_path / "r").read("households").set_index("household_id")[["township_id", "village_id"]]
     assert tuple(homes.loc["a"].astype(object).where(homes.loc["a"].notna(), None)) == expected
     assert homes.loc[["b", "c", "d"]].to_numpy().tolist() == [["t", "x"], ["u", "x"], ["u", "y"]]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([("k", "t", "x"), ("l", None, "x")], ("l", "v", "x")),  # there is a village x in both counties
+        ([("k", "t", "x"), ("l", None, None)], ("l", None, None)),
+        ([("k", "t", None), ("l", None, "y")], ("l", "v", "y")),
+        ([("k", "t", "x"), (None, None, None)], ("k", "t", "x")),
+        ([(None, "t", "x"), ("k", None, None)], ("k", "t", "x")),
+    ],
+)
+def test_a_household_that_moved_to_another_county_left_its_village_and_township(tmp_path, told, expected):
+    rows = [("b", "2023-01", 1.0, "l", "v", "x"), ("c", "2023-01", 1.0, "l", "v", "y")]
+    rows += [("a", f"2023-0{month}", 1.0, *place) for month, place in enumerate(told, 1)]
+    frame = records(*rows, columns="household_id month welfare county_id township_id village_id")
+    homes = register_of(tmp_path, PLAIN, frame).read("households").set_index("household_id")
+    home = homes.loc["a", ["county_id", "township_id", "village_id"]].astype(object)
+    assert tuple(home.where(home.notna(), None)) == expected
+
+
+def test_a_township_that_is_filled_in_is_said(tmp_path):
+    """Of a no township was told, of b it was; of c's village nobody knows it."""
+    frame = records(
+        ("a", "2023-01", 1.0, None, "x"), ("b", "2023-01", 1.0, "t", "x"), ("c", "2023-01", 1.0, None, "y"),
+        columns="household_id month welfare township_id village_id",
+    )  # fmt: skip
+    assert ingest(PLAIN, frame, tmp_path / "r").warnings["township_from_its_village"] == 1
+    listed = pd.read_parquet(tmp_path / "r" / "warnings.parquet").query("rule == 'township_from_its_village'")
+    assert listed[["household_id", "village_id"]].to_numpy().tolist() == [["a", "x"]]
+    told = ingest(PLAIN, frame.assign(township_id=["t", "t", "u"]), tmp_path / "told")
+    assert "township_from_its_village" not in told.warnings
 
 
 def test_a_township_that_is_put_right_later_counts_as_last_known(tmp_path):
