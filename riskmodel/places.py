@@ -44,5 +44,5 @@ def place_codes(frame: pd.DataFrame, place: str, apart: Sequence[str] = ()) -> n
     told_by = [*apart, *(c for c in dict.fromkeys(["county_id", *WITHIN[place]]) if c in frame)]
     known = frame[place].notna().to_numpy()
     code = known.astype(int) - 1
-    code[known] = frame.loc[known, told_by].groupby(told_by, dropna=False).ngroup()
+    code[known] = frame.loc[known, told_by].groupby(told_by, dropna=False, observed=True).ngroup()
     return code
