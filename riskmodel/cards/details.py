@@ -13,11 +13,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import Series, ShareBar, over_time_svg, share_bars_svg
-from riskmodel.cards.findings import ALL, KEY, LEFT_OUT, NUMBER, TEXT, Findings, household, same
+from riskmodel.cards.findings import ALL, KEY, NUMBER, TEXT, Findings, household, same
 from riskmodel.cards.rendering import ABSENT, Words, count, decimal, over_line, percent, shortened
-from riskmodel.cards.sums import printed_counts
+from riskmodel.cards.sums import few_behind, printed_counts
 from riskmodel.evaluation.disclosure import WITHHELD, shown_together, tells, withheld
 from riskmodel.monitoring import writing
+from riskmodel.monitoring.part import LEFT_OUT
 from riskmodel.monitoring.running import PARTS
 
 _LONGEST_TEXT, _LONGEST_REASON = 120, 400
@@ -107,12 +108,19 @@ def _table(report: Findings, part: str, name: str) -> Table:
         printed, few = printed_counts(name, rows, counts, report.least)
         if "households" in whole and "households" not in columns:
             few |= rows["households"].between(1, report.least - 1).to_numpy(bool)
+    held = {c: few_behind(name, rows, c, report.least) for c in columns if c in whole and not named}
+
+    def hides(at: int, column: str, value: Any) -> bool:
+        if few[at] and column not in _NOT_COUNTS and isinstance(value, int | float | np.number):
+            return True
+        return column in held and bool(held[column][at]) and not _absent(value)
+
     cells = [
         [
             (same(printed[c][at]), None)
             if c in printed
             else (same(WITHHELD), None)
-            if few[at] and c not in _NOT_COUNTS and isinstance(row.get(c), int | float | np.number)
+            if hides(at, c, row.get(c))
             else _cell(part, c, row)
             for c in columns
         ]
@@ -152,7 +160,7 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
             return household(value), None
         words = writing.words_of(part)
         return Words(*(shortened(text, _LONGEST_TEXT) for text in words.value(words.naming(column, row), value))), None
-    if value is None or value == "" or pd.isna(value):
+    if _absent(value):
         return same(ABSENT), None
     if isinstance(value, bool | np.bool_):
         return Words("yes", "是") if value else Words("no", "否"), None
@@ -162,6 +170,10 @@ def _cell(part: str, column: str, row: Mapping[str, Any]) -> Cell:
     ends = next(((row[f"{s}_low"], row[f"{s}_high"]) for s in stems if f"{s}_low" in row), None)
     known = ends is not None and not any(pd.isna(end) for end in ends)
     return same(_number(column, value)), same(" – ".join(_number(column, end) for end in ends)) if known and ends else None
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == "" or bool(pd.isna(value))
 
 
 def _number(column: str, value: float) -> str:
@@ -244,9 +256,9 @@ def _paid_by_kind(report: Findings) -> Drawing | None:
     rows = report.table("funds", "fund_totals")
     if rows is None:
         return None
-    rows = rows[(rows["by"] == "kind") & (rows["of_what"] != ALL) & (rows["grants"] >= report.least)].dropna(
-        subset="paid_share"
-    )
+    few = few_behind("fund_totals", rows, "paid_share", report.least)
+    rows = rows[(rows["by"] == "kind") & (rows["of_what"] != ALL) & (rows["grants"] >= report.least) & ~few]
+    rows = rows.dropna(subset="paid_share")
     bars = [
         ShareBar(report.said("funds", "measure", r.of_what), min(r.paid_share, 1.0))
         for r in rows.head(_MOST_BARS).itertuples()

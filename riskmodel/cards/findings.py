@@ -19,8 +19,6 @@ from riskmodel.months import month_text
 ALL = "*"
 KEY, NUMBER, TEXT = "key", "number", "text"
 """Kinds of columns: what is not broken, what stands to the right, all others."""
-LEFT_OUT = ("_not_recorded", "not_rated")
-"""Endings of columns that say how many a figure leaves out, as something is not on record; shown where any is."""
 _LEAVES_OUT = {"below_line": "income_not_recorded", "paid": "amount_not_recorded"}
 AT_LEAST = "≥"
 _FLOWS = ("entered", "left")

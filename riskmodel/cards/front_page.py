@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from riskmodel.cards.charts import course_svg, icon_array_svg
-from riskmodel.cards.findings import ALL, AT_LEAST, KEY, LEFT_OUT, NUMBER, TEXT, Findings, between, household, money, same
+from riskmodel.cards.findings import ALL, AT_LEAST, KEY, NUMBER, TEXT, Findings, between, household, money, same
 from riskmodel.cards.rendering import ABSENT, Words, count, of_100, over_line, percent, shortened
 from riskmodel.evaluation.disclosure import shown_together, small_mark, tells, withheld
 from riskmodel.evaluation.metrics import wilson
@@ -18,7 +18,7 @@ from riskmodel.monitoring import writing
 from riskmodel.monitoring.drift import INPUTS
 from riskmodel.monitoring.funds import EXCEPTIONS
 from riskmodel.monitoring.known import late_records
-from riskmodel.monitoring.part import without_list
+from riskmodel.monitoring.part import LEFT_OUT, without_list
 from riskmodel.monitoring.support import COULD, FALLS
 from riskmodel.months import month_text
 
@@ -205,18 +205,24 @@ def _paid(report: Findings) -> Number:
     if share is None or pd.isna(share):
         return Number(title, why=report.why("funds", "fund_totals"))
     totals = report.found["funds"].tables["fund_totals"]
-    if withheld(report.few(int(totals.loc[totals["of_what"] == ALL, "grants"].iloc[0]))):
+    whole = totals[totals["of_what"] == ALL].iloc[0]
+    unknown = int(whole["not_compared"])
+    if withheld(report.few(int(whole["grants"]) - unknown)):
         return Number(title, why=_TOO_FEW)
     compared, months = figures["planned_compared"], report.asked.rules.funds.months
     planned, paid = money(compared), money(share * compared)  # what was paid without a plan is no part
     more = Words("", "")
-    if unknown := int(figures["not_compared"]):
+    if unknown:
         few = report.few(unknown)
-        more = Words(f"; {few} incomplete grants left out", f"；另有{few}笔未记录金额")
+        more = Words(f"; {few} incomplete grants left out", f"；另有{few}笔记录不全、未计入")
     reading = Words(
         f"{paid.en} of {planned.en} yuan for help offered in {months} months{more.en}",
         f"近{months}个月提供的帮扶：计划{planned.zh}元，已拨{paid.zh}元{more.zh}",
     )
+    if any(withheld(report.few(unknown - int(whole[c]))) for c in ("plan_not_recorded", "amount_not_recorded")):
+        reading = Words(  # with the sums of all in the details, yuan would tell those of a few grants
+            f"for help offered in {months} months{more.en}", f"近{months}个月提供的帮扶{more.zh}"
+        )
     picture = icon_array_svg(min(share, 1.0), Words("Of 100 yuan planned, those paid", "每100元计划资金中已拨付"))
     return Number(title, percent(share, 0), reading, picture)
 
@@ -337,8 +343,8 @@ def _books(report: Findings) -> Listing:
         small = withheld(report.few(len(of)))
         units = of["responsible_unit"].dropna().value_counts() if "responsible_unit" in of else pd.Series(dtype=int)
         most = sorted(units[units == units.max()].index)[:1]
-        yuan, untold = _in_question(of)
-        if small or pd.isna(yuan) or untold and withheld(report.few(len(of) - untold)):
+        yuan, told, untold = _in_question(of)
+        if small or not told or withheld(report.few(told)):
             said = same(ABSENT)
         else:
             said = Words(*(f"{AT_LEAST}{text}" if untold else text for text in money(yuan)))
@@ -362,20 +368,20 @@ def _books(report: Findings) -> Listing:
     return Listing(title, action, columns, cells[: report.list_rows + 1], total, held)
 
 
-def _in_question(rows: pd.DataFrame) -> tuple[float, int]:
-    """Yuan that rows of the books are about, and of how many the amount is not on record.
+def _in_question(rows: pd.DataFrame) -> tuple[float, int, int]:
+    """Yuan that rows of the books are about, of how many they are, and of how many the amount is not on record.
 
     What was paid counts; where nothing was paid yet, what was planned, and no yuan where the rows hold no plans. A day
     without an amount is a payment of an unknown amount, whatever was planned.
     """
     if "paid" not in rows:
-        return float("nan"), 0
+        return float("nan"), 0, 0
     untold = rows["paid"].isna() & (rows["paid_on"].notna() if "paid_on" in rows else False)
     yuan = rows["paid"].astype(float)
     if "planned" in rows:
         yuan = yuan.fillna(rows["planned"].astype(float)).mask(untold)
         untold |= yuan.isna()
-    return yuan.sum(min_count=1), int(untold.sum())
+    return yuan.sum(min_count=1), int(yuan.notna().sum()), int(untold.sum())
 
 
 _ORDER = (*EXCEPTIONS[:3], "without_need", "without_help", *EXCEPTIONS[3:])

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from riskmodel.cards.rendering import ABSENT
-from riskmodel.evaluation.disclosure import Sum, shown_with_sums, small_mark, withheld
+from riskmodel.evaluation.disclosure import Sum, open_groups, shown_with_sums, small_mark, tells, withheld
+from riskmodel.monitoring.part import LEFT_OUT
 
 Place = tuple[object, ...]
 """A count: row and column, or the name of one that is not shown."""
@@ -35,6 +36,10 @@ class Adds:
         Column and value that mark the row that holds a group's total; without it the total of a group stands elsewhere.
     down
         Columns that add up over the rows; households that may be in several rows do not.
+    behind
+        Sums and shares by the counts that they are of, columns that add up, less those of what is left out (`LEFT_OUT`).
+    rates
+        Shares of a count of their row that alone are withheld where one part of it is small.
     """
 
     across: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -42,8 +47,11 @@ class Adds:
     within: Sequence[str] = ()
     whole: tuple[str, str] | None = None
     down: Sequence[str] = ()
+    behind: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    rates: Mapping[str, str] = field(default_factory=dict)
 
 
+_OF_PRODUCTION = (("households", "production_not_recorded"),)
 _ADDS = {
     "duration_summary": Adds(
         {"spells": ("ended", "open", "lost")}, within=("kind",), whole=("entry", "all"),
@@ -56,10 +64,24 @@ _ADDS = {
     ),
     "list_makeup": Adds(within=("list",), down=("alerts",)),
     "help_timeliness": Adds({"needs": ("helped",)}),
-    "help_measures": Adds({"offers": ("taken_up",)}),
+    "help_measures": Adds(
+        {"offers": ("taken_up",)}, behind={"completed_share": (("ended", "completion_not_recorded"),)},
+        rates={"refused_share": "answered"},
+    ),
     "training_work": Adds(shares={"households": "share"}),
-    "fund_totals": Adds(whole=("of_what", "*"), down=("grants",)),
-    "industries": Adds(within=("county_id",), down=("main_households",)),
+    "fund_totals": Adds(
+        whole=("of_what", "*"), down=("grants",),
+        behind={"planned": (("grants", "plan_not_recorded"),), "paid": (("grants", "amount_not_recorded"),),
+                "paid_share": (("grants", "not_compared"),)},
+    ),
+    "industries": Adds(
+        within=("county_id",), down=("main_households",),
+        behind={"income_share": (("income_recorded",), ("main_households", "linked_households"))},
+        rates={"shocked_share": "main_households"},
+    ),
+    "concentration": Adds(
+        behind=dict.fromkeys(("effective_number", "largest_industry", "largest_share"), _OF_PRODUCTION),
+    ),
     "miss_months": Adds(
         {"returned": ("found", "missed_return"), "listed": ("found", "false_alert", "listed_not_known"),
          "not_known": ("listed_not_known",)},
@@ -130,6 +152,38 @@ def printed_counts(
         len(rows), len(counts)
     )
     return texts, hidden.any(axis=1) | shared
+
+
+def few_behind(name: str, rows: pd.DataFrame, column: str, least: int) -> np.ndarray:
+    """Rows of which a sum or share is of few households or rows of the books, or would tell of them with the total of all.
+
+    Parameters
+    ----------
+    name, rows, least
+        As in `printed_counts`.
+    column
+        The sum or share.
+
+    >>> rows = pd.DataFrame({"by": "kind", "of_what": ["*", "a", "b", "c"], "grants": [220, 100, 80, 40],
+    ...                      "amount_not_recorded": [34, 0, 0, 34]})
+    >>> few_behind("fund_totals", rows, "paid", 10).tolist()
+    [False, False, True, True]
+    """
+    adds, few = _ADDS.get(name, Adds()), np.zeros(len(rows), bool)
+
+    def numbers(named: str) -> np.ndarray:
+        return rows[named].astype("Float64").to_numpy(float, na_value=0.0)
+
+    for made_of in adds.behind.get(column, ()):
+        held = [c for c in made_of if c in rows]
+        told = sum((-numbers(c) if c.endswith(LEFT_OUT) else numbers(c) for c in held), np.zeros(len(rows)))
+        few |= (told > 0) & (told < least)
+        for _, at in _groups(adds, rows) if adds.whole else ():
+            few[list(at)] |= [not open_ for open_ in open_groups([[int(told[i])] for i in at], least)]
+    if adds.rates.get(column) in rows:
+        whole = numbers(adds.rates[column])
+        few |= [not tells(round(part), int(n), least) for part, n in zip(numbers(column) * whole, whole, strict=True)]
+    return few
 
 
 def _rest(

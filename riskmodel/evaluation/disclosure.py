@@ -321,7 +321,8 @@ def _hidden(
 
 
 def _width(place: int, values: Sequence[int], sums: Sequence[Sum], bounds: Mapping[int, tuple[float, float]]) -> float:
-    """How far apart the least and the greatest value lie that a reader must think possible."""
+    """How far apart the least and the greatest value lie that a reader must think possible; 0 where the sums contradict
+    each other."""
     from scipy.optimize import linprog
 
     unknown = sorted(bounds.keys() | {place})
@@ -346,6 +347,8 @@ def _width(place: int, values: Sequence[int], sums: Sequence[Sum], bounds: Mappi
         solved = linprog(goal, A_eq=rows or None, b_eq=right or None, bounds=limits)
         if solved.status == 3:
             return math.inf
+        if not solved.success:
+            return 0.0
         ends.append(sign * solved.fun)
     return ends[1] - ends[0] + _SURE
 

@@ -64,7 +64,8 @@ def report_funds(asked: Asked) -> Found:
                 lacks["fund_sources"] = _NO_SOURCES
             tables["fund_exceptions"] = _exceptions(connection, asked)
         notes += [note for column, note in _LACKING.items() if column not in held]
-        if tables["fund_totals"]["not_compared"].any():
+        untold = ["amount_not_recorded", *(["plan_not_recorded"] if "amount_planned" in held else [])]
+        if tables["fund_totals"][untold].any(axis=None):
             notes.append(_SOME_UNTOLD)
         if "paid_on" in held and tables["fund_totals"]["paid_without_day"].any():
             notes.append(_SOME_UNDATED)
@@ -405,6 +406,11 @@ _SOME_UNDATED = (
     "部分拨付只有金额而无日期：视为报告日前已拨付，不计入逾期或未拨付；其拨付用时及是否重复拨付无法判断。",
 )
 _LACKING = {
+    "amount_planned": (
+        "The register holds no plans (column amount_planned): what was paid is held against none, and "
+        "nothing is listed as unpaid, unspent or above its plan.",
+        "登记数据中没有计划金额（“计划金额”字段）：无法计算拨付比例，也不列出未拨付、结余和超计划的帮扶。",
+    ),
     "paid_on": (
         "The register holds no days of payment (column paid_on): every amount paid counts as paid by the day of the report, "
         "and what was paid late or twice cannot be told.",

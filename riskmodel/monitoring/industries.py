@@ -24,7 +24,7 @@ from riskmodel.catalogue.compiler import month_no
 from riskmodel.engine import engine, rows_of
 from riskmodel.monitoring.counties import by_batch
 from riskmodel.monitoring.known import not_unverified, read_known
-from riskmodel.monitoring.part import Asked, Found
+from riskmodel.monitoring.part import LEFT_OUT, Asked, Found
 from riskmodel.monitoring.rules import IndustryRules
 from riskmodel.monitoring.support import COULD, FALLS, STILL, loss_without_support, support_off, with_property_income
 from riskmodel.processes import Batch
@@ -63,7 +63,10 @@ def report_industries(asked: Asked) -> Found:
         notes.append(_NO_PROJECTS)
         lacks["projects"] = _NO_PROJECTS
     if "industries" in found:
-        tables["industries"] = found["industries"].drop(columns="vector", errors="ignore")
+        tables["industries"] = found["industries"]
+        counties = found["industries"].drop_duplicates("county_id")[["income_recorded", "income_not_recorded"]].sum()
+        if counties["income_not_recorded"] > counties["income_recorded"]:
+            notes.append(_INCOME_UNTOLD if "production_income" in asked.register.columns("records") else _NO_PRODUCTION)
     if len(found.get("shares", ())):
         tables["concentration"] = _concentration(found["shares"])
         counties = tables["concentration"].query("level == 'county'")
@@ -419,20 +422,18 @@ def _industries(
         own["linked_income"] = linked.groupby("industry")["income"].sum(min_count=1)
         own["links_not_recorded"] = _blank(linked["income"], linked["industry"])
         found = found.join(own, how="outer")
-        counts = ["main_households", "projects", "linked_households", *(c for c in found if c.endswith(_LEFT_OUT))]
+        counts = ["main_households", "projects", "linked_households", *(c for c in found if c.endswith(LEFT_OUT))]
         found[counts] = found[counts].fillna(0).astype(int)
-    share, found["income_not_recorded"] = _resting(people, linked)
+    share, found["income_recorded"] = _resting(people, linked)
+    found["income_not_recorded"] = len(people) - found["income_recorded"]
     nobody = found.reindex(columns=["main_households", "linked_households"]).sum(axis=1) == 0
     found["income_share"] = share.reindex(found.index).mask(share.notna().any() & nobody, 0.0)
     return found.rename_axis("industry").reset_index().assign(county_id=county)
 
 
-_LEFT_OUT = ("_not_recorded", "not_rated")
-
-
 def _resting(people: pd.DataFrame, linked: pd.DataFrame | None) -> tuple[pd.Series, int]:
     """Share of the county's income that rests on each industry, of households whose income is on record in every part that
-    the register holds, and the number of the others.
+    the register holds, and the number of these.
 
     A blank part is unknown: it is neither none in what rests on an industry, nor in the whole.
     """
@@ -443,9 +444,9 @@ def _resting(people: pd.DataFrame, linked: pd.DataFrame | None) -> tuple[pd.Seri
         main = linked["household_id"].map(told.set_index("household_id")["industry"])
         beside = (linked["link"] != "own") | (main != linked["industry"])  # else its production holds it already
         beside = linked[beside & linked["household_id"].isin(told["household_id"])]
-        resting = resting.add(beside.groupby("industry")["income"].sum(), fill_value=0)
+        resting = resting.add(beside.groupby("industry")["income"].sum(min_count=1), fill_value=0)
     gross = float(told[held].sum().sum())
-    return resting / gross if gross > 0 else resting * np.nan, len(people) - len(told)
+    return resting / gross if gross > 0 else resting * np.nan, len(told)
 
 
 def _struck(asked: Asked, people: pd.DataFrame, events: pd.DataFrame | None) -> pd.Series | None:
@@ -602,6 +603,18 @@ _NO_PROJECTS = (
 _NO_INDUSTRY = (
     "The records do not name households' main industry: concentration cannot be told.",
     "记录中没有各户主要产业，无法计算产业集中度和同质化程度。",
+)
+_NO_PRODUCTION = (
+    "The records hold no income from production: what share of income rests on an industry cannot be told, and "
+    "concentration is told by numbers of households.",
+    "记录中没有生产经营性收入：无法计算各产业占收入的比例，产业集中度按户数计算。",
+)
+_INCOME_UNTOLD = (
+    "Of most households some part of income is not on record: the share of income that rests on an industry is told of "
+    "the others alone, who may be of another kind. Where the books leave blank what a household has none of, the mapping of "
+    "the source should say so: coalesce(number(...), 0).",
+    "多数农户的收入有一项或几项未记录：各产业占收入比例只按其余农户计算，这些农户未必有代表性。"
+    "账册中空白即表示没有该项收入的，请在数据映射中写明：coalesce(number(...), 0)。",
 )
 _NOTHING_LINKED = (
     "No household has an income on record from a project that is known to be supported: there is nothing to switch off.",

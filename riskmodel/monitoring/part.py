@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from riskmodel.alerts.history import ScoredMonth
     from riskmodel.model.bundle import RiskModel
 
+LEFT_OUT = ("_not_recorded", "not_rated", "not_compared")
+"""Endings of columns that say how many a figure leaves out, as something is not on record."""
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -99,7 +99,8 @@ def found(**changed: Found) -> dict[str, Found]:
                 "fund_totals": pd.DataFrame({
                     "by": "kind", "of_what": ["*", "training", "water"], "grants": [260, 252, 8],
                     "households_reached": [200, 195, 5], "planned": [7e6, 6.9e6, 1e5], "paid": [5.1e6, 5.0e6, 1e5],
-                    "paid_share": [0.7286, 0.7246, 1.0], "days_to_payment": [60.0, 60.0, 9.0],
+                    "paid_share": [0.7286, 0.7246, 1.0], "plan_not_recorded": 0, "amount_not_recorded": 0,
+                    "not_compared": 0, "days_to_payment": [60.0, 60.0, 9.0],
                 }),
                 "fund_exceptions": listed(17, "B", exception=["paid_twice"] * 12 + ["paid_late"] * 5, measure="training",
                                           responsible_unit="office of labour", offered_on=pd.Timestamp("2024-01-05"),

@@ -14,7 +14,8 @@ import pytest
 from riskmodel.cards.bulletin import bulletin, earlier_report
 from riskmodel.cards.details import _figure, details
 from riskmodel.cards.findings import Findings
-from riskmodel.cards.front_page import changes, lists, numbers
+from riskmodel.cards.front_page import Number, changes, lists, numbers
+from riskmodel.cards.rendering import Words
 from riskmodel.errors import NotFound, UsageError
 from riskmodel.explain.causes import VERDICTS, verdict_words
 from riskmodel.monitoring.part import Found
@@ -244,11 +245,29 @@ def test_needs_are_listed_where_the_books_hold_no_amounts() -> None:
 
 
 def test_what_was_paid_without_a_plan_is_no_part_of_what_was_planned() -> None:
+    assert paid_of([15, 10, 25]).reading.en.startswith("800 of 1,000 yuan"), "of the other 500 nobody knows what was paid"
+    assert paid_of([15, 10, 25]).reading.en.endswith("; 25 incomplete grants left out")
+
+
+def paid_of(left_out: list[int]) -> Number:
+    """What the first page says of 260 grants, of which so many have no plan, no amount, or not both."""
     books = found()
-    told = {"planned": 1500.0, "paid": 9000.0, "paid_share": 0.8, "planned_compared": 1000.0, "not_compared": 25}
-    number = numbers(Findings(asked(), {**books, "funds": Found(books["funds"].tables, told)}))[3]
-    assert number.reading.en.startswith("800 of 1,000 yuan"), "of the other 500 nobody knows what was paid"
-    assert number.reading.en.endswith("; 25 incomplete grants left out")
+    columns = dict(zip(("plan_not_recorded", "amount_not_recorded", "not_compared"), left_out, strict=True))
+    totals = books["funds"].tables["fund_totals"].assign(**{name: [n, n, 0] for name, n in columns.items()})
+    told = {"planned": 1500.0, "paid": 9000.0, "paid_share": 0.8, "planned_compared": 1000.0}
+    return numbers(Findings(asked(), {**books, "funds": Found({"fund_totals": totals}, told)}))[3]
+
+
+def test_a_share_of_the_plan_is_not_told_by_a_few_grants() -> None:
+    """Of 260 grants 251 have no amount on record: nine are not told."""
+    assert paid_of([0, 251, 251]).why is not None and paid_of([0, 250, 250]).why is None
+
+
+def test_the_yuan_of_a_few_grants_are_not_those_of_all_less_those_compared() -> None:
+    assert paid_of([0, 4, 4]).reading == Words(
+        "for help offered in 12 months; <10 incomplete grants left out", "近12个月提供的帮扶；另有<10笔记录不全、未计入"
+    )
+    assert paid_of([20, 20, 25]).reading.en.startswith("for help"), "five have a plan and a payment of an unknown amount"
 
 
 def in_question(rows: pd.DataFrame) -> str:
@@ -266,6 +285,68 @@ def test_a_sum_in_question_says_that_it_is_not_the_whole() -> None:
     assert in_question(rows.assign(paid=[np.nan] * 20 + [1000.0] * 5)) == "–", "the sum of five is no sum of many"
     unpaid = rows.assign(exception="not_paid_yet", paid=np.nan, paid_on=pd.NaT)
     assert in_question(unpaid) == "22,500", "what waits to be paid is what was planned"
+
+
+def test_what_was_paid_of_help_without_a_need_is_no_sum_of_a_few_rows() -> None:
+    """Of 25 grants without a need on record one was paid, and the others wait for their payment."""
+    parts = found()
+    paid = [553.0] + [np.nan] * 24
+    rows = listed(25, "W", measure="training", paid_on=pd.NaT, paid=paid, responsible_unit="office of labour")
+    parts["funds"].tables["help_without_need"] = rows
+    listing = next(row for row in lists(Findings(asked(), parts))[2].rows if row[0].en.startswith("help without"))
+    assert [cell.en for cell in listing[1:3]] == ["25", "–"]
+
+
+def shown_of(part: str, name: str, table: pd.DataFrame, *heads: str) -> list[list[str]]:
+    """What the details show of a table under some heads, row by row."""
+    parts = {**found(), part: Found({name: table})}
+    made = next(t for d in details(Findings(asked(), parts)) for t in d.tables if t.file == f"{part}/{name}")
+    at = [[head.en for head, _ in made.columns].index(head) for head in heads]
+    return [[row[i][0].en for i in at] for row in made.rows]
+
+
+def test_sums_of_grants_of_which_few_are_on_record_are_withheld_with_what_would_give_them_away() -> None:
+    """Of 40 grants for water the plan of all and the amount of six is known; training is all but water."""
+    totals = found()["funds"].tables["fund_totals"].assign(
+        grants=[240, 200, 40], households_reached=[230, 195, 35], planned=[7e6, 6e6, 1e6],
+        amount_not_recorded=[34, 0, 34], not_compared=[34, 0, 34],
+    )  # fmt: skip
+    heads = ("grants", "planned (yuan)", "paid (yuan)", "paid of planned")
+    assert shown_of("funds", "fund_totals", totals, *heads) == [
+        ["240", "7,000,000", "5,100,000", "72.9%"], ["200", "6,000,000", "*", "*"], ["40", "1,000,000", "*", "*"],
+    ]  # fmt: skip
+    drawn = {**found(), "funds": Found({"fund_totals": totals})}
+    assert all("water" not in svg for d in details(Findings(asked(), drawn)) for _, svg in d.charts if d.name == "funds")
+
+
+def test_what_industries_bring_is_not_told_by_a_few_households() -> None:
+    industries = pd.DataFrame({
+        "county_id": ["A", "A", "B"], "industry": ["tea", "fruit", "tea"], "main_households": [90, 0, 80],
+        "linked_households": [0, 3, 30], "income_recorded": [170, 170, 9], "income_not_recorded": [0, 0, 71],
+        "income_share": [0.4, 0.1, 0.3], "shocked_share": [0.5, np.nan, 2 / 80],
+    })  # fmt: skip
+    assert shown_of("industries", "industries", industries, "share of income", "share struck in a year") == [
+        ["40.0%", "50.0%"], ["*", "–"], ["*", "*"],
+    ]  # fmt: skip
+
+
+def test_what_a_village_lives_on_is_not_told_by_the_few_whose_production_is_on_record() -> None:
+    areas = pd.DataFrame({"level": "village", "county_id": "A", "township_id": "t", "village_id": ["v1", "v2"],
+                          "households": 40, "production_not_recorded": [37, 12], "effective_number": [1.4, 2.2],
+                          "largest_industry": "tea", "largest_share": [0.83, 0.5]})  # fmt: skip
+    heads = ("effective number of industries", "largest industry", "its share")
+    assert shown_of("industries", "concentration", areas, *heads) == [["*", "*", "*"], ["2.20", "tea", "50.0%"]]
+
+
+def test_help_of_which_few_are_known_to_be_completed_has_no_share() -> None:
+    measures = pd.DataFrame({
+        "measure": ["health", "water"], "offers": 60, "answered": 60, "taken_up": [60, 40], "refused_share": [0.0, 1 / 3],
+        "days_to_start": 30.0, "ended": [50, 50], "completion_not_recorded": [47, 30], "completed_share": [2 / 3, 0.75],
+    })  # fmt: skip
+    told = shown_of("assistance", "help_measures", measures, "refused share", "completed share, of those known")
+    assert told == [["0.0%", "*"], ["33.3%", "75.0%"]]
+    few = measures.assign(offers=80, answered=62, taken_up=60, refused_share=2 / 62)
+    assert shown_of("assistance", "help_measures", few, "refused share") == [["*"], ["*"]], "two refused, 18 said nothing"
 
 
 def test_what_a_sum_leaves_out_stands_beside_it_where_anything_is_left_out() -> None:

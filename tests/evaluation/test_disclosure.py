@@ -159,3 +159,8 @@ def test_groups_that_are_left_out_hide_no_small_number_in_the_rest_of_the_whole(
 
 def test_of_groups_that_hide_a_small_one_the_smallest_is_left_out() -> None:
     assert open_groups([[60, 90], [3, 70], [25, 30], [40, 50]]) == [True, False, False, True]
+
+
+def test_small_counts_stay_withheld_where_what_was_counted_contradicts_itself() -> None:
+    """Twelve of five: such a table is no error of the page that shows it."""
+    assert shown_with_sums([5, 12, 3, 40], [(0, [1, 2])]) == ["*", "12", "*", "40"]

@@ -259,6 +259,16 @@ def test_a_payment_of_an_unknown_amount_is_not_nought_in_what_was_paid_of_the_pl
     assert not any("a day of payment and no amount" in english for english, _ in report(tmp_path / "told", USUAL).notes)
 
 
+def test_a_register_that_holds_no_plans_says_so_and_not_that_some_are_missing(tmp_path: Path) -> None:
+    records = monthly("001", "2022-01", [130] * 24, hh_size=2)
+    unplanned = make_register(tmp_path, records=records, assistance=books(USUAL).drop(columns="amount_planned"))
+    found = report_funds(Asked(unplanned, month_number("2023-12"), Rules()))
+    said = [english for english, _ in found.notes]
+    assert any("holds no plans" in english for english in said)
+    assert not any("Of some help the books hold no plan" in english for english in said)
+    assert whole_of(found)[["paid", "amount_not_recorded"]].tolist() == [1000, 0] and "paid_share" not in found.figures
+
+
 def test_what_a_household_was_paid_is_not_told_of_one_with_a_payment_of_an_unknown_amount(tmp_path: Path) -> None:
     known = ("002", "water", "2023-08-01", "2023-09-01", 3000.0, 3000.0, "county fund", "water")
     totals = report(tmp_path, USUAL, UNTOLD, known).tables["fund_totals"].query("by == 'kind'").set_index("of_what")

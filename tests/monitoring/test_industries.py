@@ -265,6 +265,27 @@ def test_a_part_of_income_that_is_not_on_record_is_nought_neither_in_what_rests_
     assert areas.loc["county", ["income", "households", "production_not_recorded"]].tolist() == [18_000, 4, 1]
 
 
+def test_links_whose_income_is_not_on_record_bring_no_share_of_nought(tmp_path: Path) -> None:
+    """001 lives on tea and is linked to fruit, and nobody wrote down what that brings."""
+    fruit = project("orchard", "v1", [100_000.0], 1000.0, 60_000.0, "running").assign(industry="fruit")
+    links = tables()["household_projects"][:1].assign(project_id="orchard", income=None)
+    told = report(tmp_path, projects=fruit, household_projects=links).tables["industries"].set_index("industry")
+    assert pd.isna(told.loc["fruit", "income_share"]) and told.loc["tea", "income_share"] > 0
+    assert told.loc["fruit", ["linked_households", "links_not_recorded"]].tolist() == [1, 1]
+
+
+def test_where_most_households_leave_a_part_of_income_blank_it_is_said_whose_share_is_told(tmp_path: Path) -> None:
+    def said(name: str, blank: list[str]) -> bool:
+        records = tables()["records"]
+        records["wage_income"] = records["wage_income"].mask(records["household_id"].isin(blank))
+        found = report(tmp_path / name, records=records)
+        told = found.tables["industries"][["income_recorded", "income_not_recorded"]].drop_duplicates()
+        assert told.to_numpy().tolist() == [[4 - len(blank), len(blank)]]
+        return any("leave blank what a household has none of" in english for english, _ in found.notes)
+
+    assert not said("half", ["001", "003"]) and said("most", ["001", "003", "004"])
+
+
 def test_income_that_no_household_of_an_industry_has_on_record_is_unknown(tmp_path: Path) -> None:
     records = tables()["records"]
     records["production_income"] = records["production_income"].mask(records["industry"].eq("tea"))
@@ -299,6 +320,7 @@ def test_households_tell_concentration_where_no_production_is_held_and_are_no_yu
     assert areas.loc["county", "hhi"] == 0.5 and areas["income"].isna().all()
     assert found.figures["largest_industry_share"] == 0.5
     assert found.tables["industries"][["production_income", "income_share"]].isna().all(axis=None)
+    assert any("told by numbers of households" in english for english, _ in found.notes)
 
 
 def test_a_project_without_support_does_not_rest_on_it_though_it_makes_a_loss(tmp_path: Path) -> None:
