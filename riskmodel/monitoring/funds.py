@@ -129,9 +129,12 @@ def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.D
 
     return connection.execute(
         f"""
-        WITH told AS (
-            SELECT *, NOT bool_or(untold) OVER (PARTITION BY household_id) AS told_of_all,
-                   NOT bool_or(untold) OVER (PARTITION BY household_id, {column}) AS told_of_these FROM paid)
+        WITH open AS (SELECT household_id, {column} AS of_these FROM paid WHERE untold),
+        told AS (
+            SELECT *, household_id NOT IN (SELECT household_id FROM open) AS told_of_all,
+                   NOT EXISTS (FROM open WHERE open.household_id = paid.household_id AND of_these = {column})
+                       AS told_of_these
+            FROM paid)
         SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
                count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
                count(*) FILTER (WHERE planned IS NULL) AS plan_not_recorded, {yuan} AS paid,

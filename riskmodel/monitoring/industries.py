@@ -378,12 +378,9 @@ def _shares(people: pd.DataFrame, county: str) -> pd.DataFrame:
     income = _production(rows)
     told = pd.DataFrame({"households": 1, "income": income, "production_not_recorded": income.isna().astype(int)})
     told["weight"] = income.fillna(0.0) if "production_income" in rows else 1.0
-    found = told.groupby(by, dropna=False).agg(dict.fromkeys(told, "sum") | {"income": _sum_of_known}).reset_index()
+    groups = told.groupby(by, dropna=False)
+    found = groups.sum().assign(income=groups["income"].sum(min_count=1)).reset_index()
     return found.assign(county_id=county)
-
-
-def _sum_of_known(values: pd.Series) -> float:
-    return values.sum(min_count=1)
 
 
 def _industries(
@@ -438,12 +435,13 @@ def _resting(people: pd.DataFrame, linked: pd.DataFrame | None) -> tuple[pd.Seri
     A blank part is unknown: it is neither none in what rests on an industry, nor in the whole.
     """
     held = [c for c in INCOME if c in people]
-    told = people[people[held].notna().all(axis=1)] if "production_income" in held else people[:0]
+    known = people[held].notna().all(axis=1) & ("production_income" in held)
+    told = people.loc[known, ["household_id", "industry", *held]]
     resting = told.groupby("industry")["production_income"].sum().astype(float) if len(told) else pd.Series(dtype=float)
     if linked is not None and len(told):
-        main = linked["household_id"].map(told.set_index("household_id")["industry"])
-        beside = (linked["link"] != "own") | (main != linked["industry"])  # else its production holds it already
-        beside = linked[beside & linked["household_id"].isin(told["household_id"])]
+        at = pd.Index(told["household_id"]).get_indexer(linked["household_id"])
+        rows, main = linked[at >= 0], told["industry"].to_numpy()[at[at >= 0]]
+        beside = rows[(rows["link"] != "own") | (rows["industry"] != main)]  # else its production holds it already
         resting = resting.add(beside.groupby("industry")["income"].sum(min_count=1), fill_value=0)
     gross = float(told[held].sum().sum())
     return resting / gross if gross > 0 else resting * np.nan, len(told)
