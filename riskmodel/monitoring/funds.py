@@ -122,32 +122,32 @@ def _totals(connection: duckdb.DuckDBPyConnection, by: str, column: str) -> pd.D
     of which both are known, and the mean is over households all of whose payments are.
     """
     yuan = "CASE WHEN count(*) FILTER (WHERE paid IS NOT NULL OR untold) = 0 THEN 0 ELSE sum(paid) END"
-
-    def each(told: str) -> str:
-        paid = f"FILTER (WHERE {told} AND paid > 0)"
-        return f"sum(paid) {paid} / nullif(count(DISTINCT household_id) {paid}, 0)"
-
+    of_what = f"coalesce({column}, '{ALL}')"
+    also_all = ", (household_id)" if by == "kind" else ""
     return connection.execute(
         f"""
-        WITH open AS (SELECT household_id, {column} AS of_these FROM paid WHERE untold),
-        told AS (
-            SELECT *, household_id NOT IN (SELECT household_id FROM open) AS told_of_all,
-                   NOT EXISTS (FROM open WHERE open.household_id = paid.household_id AND of_these = {column})
-                       AS told_of_these
-            FROM paid)
-        SELECT '{by}' AS by, coalesce({column}, '{ALL}') AS of_what, count(*) AS grants,
-               count(DISTINCT household_id) FILTER (WHERE reached) AS households_reached, sum(planned) AS planned,
-               count(*) FILTER (WHERE planned IS NULL) AS plan_not_recorded, {yuan} AS paid,
-               count(*) FILTER (WHERE untold) AS amount_not_recorded,
-               sum(planned) FILTER (WHERE NOT untold) AS planned_compared,
-               coalesce(sum(paid) FILTER (WHERE planned IS NOT NULL), 0) / nullif(planned_compared, 0) AS paid_share,
-               count(*) FILTER (WHERE planned IS NULL OR untold) AS not_compared,
-               count(*) FILTER (WHERE reached AND paid IS NULL AND NOT untold AND planned IS DISTINCT FROM 0)
-                   AS begun_not_paid,
-               count(*) FILTER (WHERE paid > 0 AND paid_on IS NULL) AS paid_without_day,
-               median(paid_on - began) FILTER (WHERE payment) AS days_to_payment,
-               if(grouping({column}) = 1, {each("told_of_all")}, {each("told_of_these")}) AS paid_per_household
-        FROM told GROUP BY {"ROLLUP " if by == "kind" else ""}({column}) ORDER BY paid DESC NULLS LAST, of_what"""
+        WITH households AS (
+            SELECT {of_what} AS of_what, count(*) FILTER (WHERE reached) AS households_reached,
+                   sum(got) FILTER (WHERE told) / nullif(count(got) FILTER (WHERE told), 0) AS paid_per_household
+            FROM (SELECT {column}, bool_or(reached) AS reached, NOT bool_or(untold) AS told,
+                         sum(paid) FILTER (WHERE paid > 0) AS got
+                  FROM paid GROUP BY GROUPING SETS (({column}, household_id){also_all}))
+            GROUP BY of_what),
+        grants AS (
+            SELECT {of_what} AS of_what, count(*) AS grants, sum(planned) AS planned,
+                   count(*) FILTER (WHERE planned IS NULL) AS plan_not_recorded, {yuan} AS paid,
+                   count(*) FILTER (WHERE untold) AS amount_not_recorded,
+                   sum(planned) FILTER (WHERE NOT untold) AS planned_compared,
+                   coalesce(sum(paid) FILTER (WHERE planned IS NOT NULL), 0) / nullif(planned_compared, 0) AS paid_share,
+                   count(*) FILTER (WHERE planned IS NULL OR untold) AS not_compared,
+                   count(*) FILTER (WHERE reached AND paid IS NULL AND NOT untold AND planned IS DISTINCT FROM 0)
+                       AS begun_not_paid,
+                   count(*) FILTER (WHERE paid > 0 AND paid_on IS NULL) AS paid_without_day,
+                   median(paid_on - began) FILTER (WHERE payment) AS days_to_payment
+            FROM paid GROUP BY {"ROLLUP " if by == "kind" else ""}({column}))
+        SELECT '{by}' AS by, of_what, grants, coalesce(households_reached, 0) AS households_reached,
+               grants.* EXCLUDE (of_what, grants), paid_per_household
+        FROM grants LEFT JOIN households USING (of_what) ORDER BY paid DESC NULLS LAST, of_what"""
     ).df()
 
 
@@ -178,17 +178,22 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
     columns = "household_id, county_id, measure, responsible_unit, fund_source, offered_on, paid_on, planned, paid"
     return connection.execute(
         f"""
-        WITH amounts AS (
-            SELECT *, ln(paid) AS size, median(ln(paid)) OVER (PARTITION BY measure) AS middle,
-                   count(*) OVER (PARTITION BY measure) AS n
-            FROM (SELECT household_id, county_id, measure, max(responsible_unit) AS responsible_unit,
-                         max(fund_source) AS fund_source, max(offered_on) AS offered_on, max(paid_on) AS paid_on,
-                         if(count(planned) = count(*), sum(planned), NULL) AS planned, sum(paid) AS paid
-                  FROM paid WHERE payment GROUP BY household_id, county_id, measure HAVING NOT bool_or(untold))),
-        deviations AS (SELECT *, median(abs(size - middle)) OVER (PARTITION BY measure) AS deviation FROM amounts),
+        WITH amounts AS MATERIALIZED (
+            SELECT household_id, measure, ln(sum(paid)) AS size, bool_or(untold) AS open, count(paid_on) > 1 AS again
+            FROM paid WHERE payment GROUP BY household_id, measure),
+        middles AS (
+            SELECT measure, median(size) AS middle, count(*) AS n FROM amounts WHERE NOT open GROUP BY measure),
+        deviations AS (
+            SELECT measure, median(abs(size - middle)) AS deviation
+            FROM amounts JOIN middles USING (measure) WHERE NOT open GROUP BY measure),
+        out_of_line AS (
+            SELECT household_id, measure, {_MAD} * (size - middle) / deviation AS z
+            FROM amounts JOIN middles USING (measure) JOIN deviations USING (measure)
+            WHERE NOT open AND n >= {rules.least_paid} AND deviation > 0 AND abs(z) > {rules.outlier_z}),
         following AS (
             SELECT *, lag(paid_on) OVER (PARTITION BY household_id, measure ORDER BY paid_on, offered_on) AS before
-            FROM paid WHERE payment AND paid_on IS NOT NULL)
+            FROM paid SEMI JOIN (FROM amounts WHERE again) USING (household_id, measure)
+            WHERE payment AND paid_on IS NOT NULL)
         SELECT 'paid_late' AS exception, {columns}, CAST(paid_on - began AS DOUBLE) AS extent FROM paid
         WHERE payment AND paid_on - began > {rules.late_days}
         UNION ALL SELECT 'not_paid_yet', {columns}, CAST(since_days AS DOUBLE) FROM paid
@@ -199,8 +204,9 @@ def _exceptions(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pd.DataF
         WHERE planned > 0 AND paid > (1 + {rules.unspent}) * planned
         UNION ALL SELECT 'paid_twice', {columns}, CAST(paid_on - before AS DOUBLE) FROM following
         WHERE paid_on - before <= {rules.twice_days}
-        UNION ALL SELECT 'amount_out_of_line', {columns}, {_MAD} * (size - middle) / deviation FROM deviations
-        WHERE n >= {rules.least_paid} AND deviation > 0 AND abs({_MAD} * (size - middle) / deviation) > {rules.outlier_z}
+        UNION ALL SELECT 'amount_out_of_line', household_id, county_id, measure, max(responsible_unit), max(fund_source),
+               max(offered_on), max(paid_on), if(count(planned) = count(*), sum(planned), NULL), sum(paid), any_value(z)
+        FROM paid JOIN out_of_line USING (household_id, measure) WHERE payment GROUP BY household_id, county_id, measure
         ORDER BY list_position(?, exception),
                  if(exception IN ('unspent', 'above_plan'), abs(paid - planned), coalesce(paid, planned)) DESC,
                  household_id, offered_on, measure""",

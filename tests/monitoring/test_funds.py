@@ -244,6 +244,24 @@ def whole_of(found: Found) -> pd.Series:
     return found.tables["fund_totals"].query("by == 'kind' and of_what == '*'").iloc[0]
 
 
+def test_where_all_help_is_of_long_ago_nobody_was_reached_and_nothing_paid(tmp_path: Path) -> None:
+    whole = whole_of(
+        report(tmp_path, ("001", "health", "2022-01-10", "2022-02-01", 1000.0, 1000.0, "county fund", "health"))
+    )
+    assert whole[["grants", "households_reached", "paid", "begun_not_paid"]].tolist() == [0, 0, 0, 0]
+
+
+def test_a_household_counts_once_in_a_kind_and_once_in_all_kinds(tmp_path: Path) -> None:
+    again = ("001", "health", "2023-05-01", "2023-06-01", 500.0, 500.0, "county fund", "health security")
+    other = ("001", "water", "2023-05-01", "2023-06-01", 2000.0, 2000.0, "county fund", "water")
+    neighbour = ("002", "water", "2023-05-01", "2023-06-01", 100.0, 100.0, "county fund", "water")
+    totals = (
+        report(tmp_path, USUAL, again, other, neighbour).tables["fund_totals"].query("by == 'kind'").set_index("of_what")
+    )
+    assert totals["households_reached"].to_dict() == {"*": 2, "health": 1, "water": 2}
+    assert totals["paid_per_household"].to_dict() == {"*": 1800, "health": 1500, "water": 1050}
+
+
 UNTOLD = ("002", "health", "2023-08-01", "2023-09-01", 3000.0, None, "provincial fund", "health security")
 """Paid on a day, and nobody wrote down how much."""
 
