@@ -2,9 +2,10 @@
 
 Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
 2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
-of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty). The chance within H months is
-`1 - prod(1 - hazard)`, with an interval over households. It goes no further than what was seen: a household far below the
-line has the chance of one at the edge of those learned from.
+of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty), which tells the more the longer somebody
+has been out. The chance within H months is `1 - prod(1 - hazard)`, with an interval over households. It goes no further than
+what was seen: a household far below the line, or out for longer than those who were seen to come back, has the chance of one
+at the edge of those learned from.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
 of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
@@ -320,6 +321,8 @@ class _Hazard:
         Places of the terms that were missing somewhere: that they are is a term too.
     edges
         Of what is held to what was seen (`_HELD`) the lowest and the highest value that `_LEAST_SEEN` households reached.
+    longest_out
+        Months since the exit up to which they count (`_longest_out`).
     spread
         Covariance of the coefficients, the intercept last, over households, shape (terms + 1, terms + 1).
     """
@@ -327,6 +330,7 @@ class _Hazard:
     middle: np.ndarray
     gaps: np.ndarray
     edges: Mapping[str, tuple[float, float]]
+    longest_out: float
     spread: np.ndarray
     scaler: Any
     logit: Any
@@ -346,15 +350,16 @@ class _Hazard:
         seen = frame[f"seen_{view}"].to_numpy(float, na_value=np.nan) - start
         leads = range(step, longest + 1, step)
         still = [np.where(np.isnan(event), seen >= lead, event > lead - step) for lead in leads]
-        edges = _edges(frame)
+        edges, longest_out = _edges(frame), _longest_out(frame, event, longest)
         known = _known(_held(frame, edges))
-        first = _matrix({name: values[still[0]] for name, values in known.items()}, step)
+        first = _matrix({name: values[still[0]] for name, values in known.items()}, step, longest_out)
         gaps = np.flatnonzero(np.isnan(first).any(axis=0))  # whoever is still out later was out at first
         terms = np.empty((sum(map(np.count_nonzero, still)), first.shape[1] + len(gaps)), order="F")
         end = 0
         for lead, rows in zip(leads, still, strict=True):
             begin, end = end, end + np.count_nonzero(rows)
-            terms[begin:end, : first.shape[1]] = _matrix({name: values[rows] for name, values in known.items()}, lead)
+            mine = {name: values[rows] for name, values in known.items()}
+            terms[begin:end, : first.shape[1]] = _matrix(mine, lead, longest_out)
         middle = np.array([_median(column) for column in terms.T[: first.shape[1]]])
         outcomes = np.concatenate([event[rows] <= lead for lead, rows in zip(leads, still, strict=True)]).astype(int)
         with one_thread():
@@ -363,7 +368,7 @@ class _Hazard:
             logit = LogisticRegression(max_iter=500).fit(scaled, outcomes)
             codes = pd.factorize(frame["household_id"])[0]
             spread = _spread(scaled, outcomes, logit, np.concatenate([codes[rows] for rows in still]))
-        return cls(middle, gaps, edges, spread, scaler, logit, step)
+        return cls(middle, gaps, edges, longest_out, spread, scaler, logit, step)
 
     def chance(self, frame: pd.DataFrame, horizon: int) -> np.ndarray:
         """The chance of re-entry within a horizon, shape (n,)."""
@@ -379,7 +384,7 @@ class _Hazard:
         terms = np.empty((len(frame), len(self.middle) + len(self.gaps)), order="F")
         with one_thread():
             for lead in range(self.step, horizon + 1, self.step):
-                terms[:, : len(self.middle)] = _matrix(known, lead)
+                terms[:, : len(self.middle)] = _matrix(known, lead, self.longest_out)
                 scaled = self.scaler.transform(_filled(terms, self.middle, self.gaps))
                 hazard = self.logit.predict_proba(scaled)[:, 1]
                 out -= np.log1p(-np.minimum(hazard, _CERTAIN))
@@ -398,7 +403,7 @@ class _Hazard:
 _TERMS = (
     "log_months_since_exit", *(f"out_over_{months}_months" for months in _OUT), "log_months_ahead", "earlier_spells",
     "log_last_spell", "last_start_known", "log_ratio", *(f"log_ratio_above_{bend:g}" for bend in _BENDS), "log_ratio_ahead",
-    "log_lowest_ratio", "ended_by_help",
+    "log_ratio_out", "log_lowest_ratio", "ended_by_help",
 )  # fmt: skip
 
 
@@ -406,6 +411,8 @@ _HELD = ("last_spell", "ratio", "low_ratio")
 """What counts only as far as it was seen."""
 _LEAST_SEEN = 10
 """Households that must have been seen as far out for a value to count as it is."""
+_LEAST_BACK = 20
+"""Households that must have come back as long after their exit, or later, for the months since it to count as they are."""
 _AT_ONCE = 50_000
 """Rows of which the covariance is added up at once."""
 _Z = 1.959964
@@ -421,6 +428,16 @@ def _edges(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
             low, high = np.sort(by_household["min"])[_LEAST_SEEN - 1], np.sort(by_household["max"])[-_LEAST_SEEN]
             found[name] = (float(min(low, high)), float(max(low, high)))
     return found
+
+
+def _longest_out(frame: pd.DataFrame, event: np.ndarray, longest: int) -> float:
+    """Months since the exit at which, or later, `_LEAST_BACK` households came back, `event` months after their landmark.
+
+    Where fewer came back at all they count for nothing: how long somebody has been out is the same for all.
+    """
+    out = np.maximum(frame["since"].to_numpy(float), 0) + event
+    latest = pd.Series(out[event <= longest]).groupby(frame["household_id"].to_numpy()[event <= longest]).max()
+    return float(np.sort(latest)[-_LEAST_BACK]) if len(latest) >= _LEAST_BACK else 1.0
 
 
 def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
@@ -451,10 +468,10 @@ def _known(frame: pd.DataFrame) -> dict[str, np.ndarray]:
         return known | {name: np.log(np.clip(known[name], 0.05, 20)) for name in ("ratio", "low_ratio")}
 
 
-def _matrix(known: Mapping[str, np.ndarray], lead: int) -> np.ndarray:
+def _matrix(known: Mapping[str, np.ndarray], lead: int, longest_out: float) -> np.ndarray:
     """Terms of the hazard `lead` months after the landmark, shape (n, terms)."""
     ahead = np.full(len(known["since"]), np.log(lead))
-    out = np.maximum(known["since"], 0) + lead
+    out = np.minimum(np.maximum(known["since"], 0) + lead, longest_out)
     return np.column_stack([
         np.log(out),
         *(out > months for months in _OUT),
@@ -465,6 +482,7 @@ def _matrix(known: Mapping[str, np.ndarray], lead: int) -> np.ndarray:
         known["ratio"],
         *(np.maximum(known["ratio"] - np.log(bend), 0) for bend in _BENDS),
         known["ratio"] * ahead,
+        known["ratio"] * np.log(out),
         known["low_ratio"],
         known["assisted"],
     ])  # fmt: skip

@@ -25,6 +25,7 @@ from riskmodel.monitoring.reentry import (
     _Hazard,
     _held,
     _known,
+    _longest_out,
     _Look,
     _looked_back,
     _matrix,
@@ -69,10 +70,11 @@ def of_scikit_learn(frame: pd.DataFrame) -> Pipeline:
     known = _known(_held(frame, _edges(frame)))
     start = frame["as_of_no"].to_numpy() + STEP - 1
     event, seen = frame["event_last"].to_numpy() - start, frame["seen_last"].to_numpy() - start
+    longest_out = _longest_out(frame, event, LONGEST)
     rows, outcomes = [], []
     for lead in range(STEP, LONGEST + 1, STEP):
         still = np.where(np.isnan(event), seen >= lead, event > lead - STEP)
-        rows.append(pd.DataFrame(_matrix(known, lead)[still], columns=list(_TERMS)))
+        rows.append(pd.DataFrame(_matrix(known, lead, longest_out)[still], columns=list(_TERMS)))
         outcomes.append((event[still] <= lead).astype(int))
     pipeline = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
@@ -89,7 +91,7 @@ def test_the_hazard_is_that_of_scikit_learn(left: pd.DataFrame) -> None:
     terms = found.terms()
     assert terms["term"].tolist() == expected[0].get_feature_names_out().tolist()
     np.testing.assert_allclose(terms["log_odds"], expected[-1].coef_[0], rtol=1e-6)
-    first = pd.DataFrame(_matrix(_known(_held(few, found.edges)), STEP), columns=list(_TERMS))
+    first = pd.DataFrame(_matrix(_known(_held(few, found.edges)), STEP, found.longest_out), columns=list(_TERMS))
     np.testing.assert_allclose(found.chance(few, STEP), expected.predict_proba(first)[:, 1], rtol=1e-6)
 
 
@@ -109,6 +111,27 @@ def test_a_household_far_below_the_line_has_the_chance_of_the_poorest_that_were_
     beyond = alike.assign(ratio=[0.5, 0.1, -3.0], low_ratio=-1.0)
     np.testing.assert_array_equal(hazard.chance(beyond, LONGEST), hazard.chance(edge, LONGEST))
     assert hazard.edges["ratio"][0] == np.sort(seen["ratio"])[9], "ten households were seen as far below"
+
+
+def test_a_household_out_for_longer_than_anybody_who_came_back_has_the_chance_of_the_longest_that_were_seen() -> None:
+    seen = households_that_left(4_000).assign(since=lambda f: np.where(np.arange(len(f)) < 3_000, f["since"], 60))
+    seen.loc[seen["since"] == 60, "event_last"] = np.nan
+    hazard = _Hazard.fit(seen, "last", LONGEST, STEP)
+    assert 29 < hazard.longest_out < 29 + LONGEST + STEP, "out for five years and seen, but nobody of them came back"
+    alike = seen.head(2).assign(earlier=1, last_spell=12.0, start_known=True, ratio=1.1, low_ratio=1.0)
+    longest, beyond = (hazard.chance(alike.assign(since=since), LONGEST) for since in (hazard.longest_out, 60))
+    np.testing.assert_array_equal(longest, beyond)
+    assert (hazard.chance(alike.assign(since=6), LONGEST) != longest).all()
+
+
+def test_where_hardly_anybody_came_back_the_months_since_the_exit_tell_nothing() -> None:
+    seen = households_that_left(4_000)
+    back = seen.index[seen["event_last"] <= MONTH + STEP - 1 + LONGEST]
+    seen.loc[back[19:], "event_last"] = np.nan
+    hazard = _Hazard.fit(seen, "last", LONGEST, STEP)
+    alike = seen.head(1).assign(earlier=1, last_spell=12.0, start_known=True, ratio=1.1, low_ratio=1.0)
+    chances = {float(hazard.chance(alike.assign(since=since), LONGEST)[0]) for since in (0, 6, 30)}
+    assert len(chances) == 1
 
 
 def test_a_chance_has_an_interval_that_widens_where_few_were_seen() -> None:
