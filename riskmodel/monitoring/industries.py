@@ -309,7 +309,8 @@ def _industry_help(
 ) -> tuple[pd.Series, pd.Series]:
     """By project: the share of its households' help for the industry not paid in time; the unit that answers for most.
 
-    Help of which an amount was paid on a day that is not on record counts neither as paid in time nor as not.
+    Help of which an amount was paid on a day that is not on record counts neither as paid in time nor as not; a nought on a
+    day is no payment.
     """
     none = pd.Series(dtype=float), pd.Series(dtype=object)
     if asked.register.file("assistance", county) is None or not len(links):
@@ -323,9 +324,9 @@ def _industry_help(
     help_ = help_[help_["measure"].eq("industry") & (help_["amount_planned"] > 0) & (due <= day) & since]
     if "accepted" in help_:
         help_ = help_[help_["accepted"].fillna(False).astype(bool)]
-    late = (~(help_["paid_on"] <= due.reindex(help_.index))).astype(float)
-    if "amount_paid" in help_:
-        late = late.mask(help_["paid_on"].isna() & (help_["amount_paid"] > 0).fillna(False).astype(bool))
+    amount = help_.reindex(columns=["amount_paid"])["amount_paid"].astype(float)
+    in_time = (help_["paid_on"] <= due.reindex(help_.index)) & amount.ne(0)
+    late = (~in_time).astype(float).mask(help_["paid_on"].isna() & (amount > 0))
     rows = help_.assign(late=late).merge(links[["household_id", "project_id"]], on="household_id")
     units = pd.Series(dtype=object)
     if "responsible_unit" in rows:

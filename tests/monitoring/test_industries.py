@@ -150,6 +150,8 @@ def test_help_promised_to_a_projects_households_and_not_paid_is_a_clue_about_its
     assert "to be verified" in told["stagnation_reason_en"]
     in_time = late.assign(paid_on="2023-06-20")
     assert report(tmp_path / "b", projects=falling, assistance=in_time).tables["projects"]["stagnation"].item() == "unknown"
+    nothing = report(tmp_path / "e", projects=falling, assistance=in_time.assign(amount_paid=0.0)).tables["projects"]
+    assert nothing["stagnation"].item() == "administration", "a nought on a day pays nothing"
     on_some_day = pd.concat([late.assign(paid_on=None), in_time.assign(offered_on="2023-05-02")])
     told = report(tmp_path / "c", projects=falling, assistance=on_some_day).tables["projects"].iloc[0]
     assert (told["stagnation"], told["responsible_unit"]) == ("unknown", "agriculture"), "nobody knows that it came late"
