@@ -2,10 +2,10 @@
 
 Households that have left are looked at every few months, each time as they were known then (landmarks, van Houwelingen
 2007). The hazard of re-entry in each later month is a logit of months since the exit, months ahead, earlier spells, length
-of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty), which tells the more the longer somebody
-has been out. The chance within H months is `1 - prod(1 - hazard)`, with an interval over households. It goes no further than
-what was seen: a household far below the line, or out for longer than those who were seen to come back, has the chance of one
-at the edge of those learned from.
+of the last one, and income over the line (Allison 1982; Stevens 1999 for poverty), which above it tells the more the longer
+somebody has been out. The chance within H months is `1 - prod(1 - hazard)`, with an interval over households. It goes no
+further than what was seen: a household far below the line, or out for longer than those who were seen to come back, has the
+chance of one at the edge of those learned from.
 
 It is tested as the main model is: on the last third of the days, by a model that has seen only what was known on the first
 of them, against the base rate and against the Kaplan-Meier curve by months since the exit. A household counts in the test
@@ -403,7 +403,7 @@ class _Hazard:
 _TERMS = (
     "log_months_since_exit", *(f"out_over_{months}_months" for months in _OUT), "log_months_ahead", "earlier_spells",
     "log_last_spell", "last_start_known", "log_ratio", *(f"log_ratio_above_{bend:g}" for bend in _BENDS), "log_ratio_ahead",
-    "log_ratio_out", "log_lowest_ratio", "ended_by_help",
+    "log_ratio_above_1_out", "log_lowest_ratio", "ended_by_help",
 )  # fmt: skip
 
 
@@ -411,8 +411,6 @@ _HELD = ("last_spell", "ratio", "low_ratio")
 """What counts only as far as it was seen."""
 _LEAST_SEEN = 10
 """Households that must have been seen as far out for a value to count as it is."""
-_LEAST_BACK = 20
-"""Households that must have come back as long after their exit, or later, for the months since it to count as they are."""
 _AT_ONCE = 50_000
 """Rows of which the covariance is added up at once."""
 _Z = 1.959964
@@ -431,13 +429,13 @@ def _edges(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def _longest_out(frame: pd.DataFrame, event: np.ndarray, longest: int) -> float:
-    """Months since the exit at which, or later, `_LEAST_BACK` households came back, `event` months after their landmark.
+    """Months since the exit at which, or later, `_LEAST_SEEN` households came back, `event` months after their landmark.
 
     Where fewer came back at all they count for nothing: how long somebody has been out is the same for all.
     """
     out = np.maximum(frame["since"].to_numpy(float), 0) + event
     latest = pd.Series(out[event <= longest]).groupby(frame["household_id"].to_numpy()[event <= longest]).max()
-    return float(np.sort(latest)[-_LEAST_BACK]) if len(latest) >= _LEAST_BACK else 1.0
+    return float(np.sort(latest)[-_LEAST_SEEN]) if len(latest) >= _LEAST_SEEN else 1.0
 
 
 def _held(frame: pd.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
@@ -482,7 +480,7 @@ def _matrix(known: Mapping[str, np.ndarray], lead: int, longest_out: float) -> n
         known["ratio"],
         *(np.maximum(known["ratio"] - np.log(bend), 0) for bend in _BENDS),
         known["ratio"] * ahead,
-        known["ratio"] * np.log(out),
+        np.maximum(known["ratio"], 0) * np.log(out),
         known["low_ratio"],
         known["assisted"],
     ])  # fmt: skip

@@ -127,7 +127,7 @@ def test_a_household_out_for_longer_than_anybody_who_came_back_has_the_chance_of
 def test_where_hardly_anybody_came_back_the_months_since_the_exit_tell_nothing() -> None:
     seen = households_that_left(4_000)
     back = seen.index[seen["event_last"] <= MONTH + STEP - 1 + LONGEST]
-    seen.loc[back[19:], "event_last"] = np.nan
+    seen.loc[back[9:], "event_last"] = np.nan
     hazard = _Hazard.fit(seen, "last", LONGEST, STEP)
     alike = seen.head(1).assign(earlier=1, last_spell=12.0, start_known=True, ratio=1.1, low_ratio=1.0)
     chances = {float(hazard.chance(alike.assign(since=since), LONGEST)[0]) for since in (0, 6, 30)}
