@@ -375,8 +375,9 @@ def test_training_is_followed_to_the_work_after_it(tmp_path: Path) -> None:
 
 
 def test_training_of_which_nobody_wrote_whether_it_was_completed_is_not_said_to_have_been_left(tmp_path: Path) -> None:
-    records = pd.concat([monthly(h, "2022-01", [130] * 24, n_working=[0] * 12 + [1] * 12, hh_size=2) for h in ("001", "002")])
-    training = given(*((h, "training", "2022-06-05", True) for h in ("001", "002"))).assign(ended_on="2022-08-01")
+    names, work = ("001", "002"), [0] * 12 + [1] * 12
+    records = pd.concat([monthly(h, "2022-01", [130] * 24, n_working=work, hh_size=2) for h in names])
+    training = given(*((h, "training", "2022-06-05", True) for h in names)).assign(ended_on="2022-08-01")
     told = report_assistance(asked(make_register(tmp_path, records=records, assistance=training))).tables["training_work"]
     assert told.set_index("training")["households"].to_dict() == {"completed": 0, "not_completed": 0, "not_recorded": 2}
 
@@ -385,14 +386,15 @@ def test_who_is_trained_again_since_the_first_training_brought_no_work_counts(tm
     """001 found no work and was trained again in October; 002 was trained before the two years that are reported on."""
     work = {"001": 0, "002": [0] * 12 + [1] * 24}
     records = pd.concat([monthly(h, "2021-01", [130] * 36, n_working=work[h], hh_size=2) for h in work])
-    training = given(
-        ("001", "training", "2022-06-05", True), ("001", "training", "2023-10-05", True), ("002", "training", "2021-06-05", True)
-    ).assign(ended_on=pd.to_datetime(["2022-08-01", "2023-10-20", "2021-08-01"]), completed=True)
+    offered = ("001", "2022-06-05"), ("001", "2023-10-05"), ("002", "2021-06-05")
+    training = given(*((h, "training", day, True) for h, day in offered)).assign(
+        ended_on=pd.to_datetime(["2022-08-01", "2023-10-20", "2021-08-01"]), completed=True
+    )
     told = report_assistance(asked(make_register(tmp_path, records=records, assistance=training))).tables["training_work"]
     assert told.set_index("training").loc["completed", ["households", "share"]].tolist() == [1, 0.0]
 
 
-def test_the_record_of_the_month_in_which_help_began_tells_nothing_of_what_came_of_it(small: Register, tmp_path: Path) -> None:
+def test_the_record_of_the_month_in_which_help_began_is_none_since_it(small: Register, tmp_path: Path) -> None:
     records = small.read("records")
     seen = records[(records["household_id"] != "001") | (pd.to_datetime(records["month"]) <= "2023-03-01")]
     register = make_register(tmp_path, records=seen, spells=small.read("spells"), assistance=small.read("assistance"))
