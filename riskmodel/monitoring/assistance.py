@@ -144,7 +144,7 @@ def _indicators(asked: Asked) -> dict[str, pd.DataFrame]:
             ).df()
             tables["help_timeliness"] = _timeliness(known)
             tables["help_coverage"] = _coverage(connection, asked, day)
-        tables["training_work"] = _training(connection, asked, day)
+        tables["training_work"] = _training(connection, asked)
     return {name: rows for name, rows in tables.items() if len(rows)}
 
 
@@ -214,33 +214,39 @@ def covered(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _training(connection: Any, asked: Asked, day: str) -> pd.DataFrame:
+def _training(connection: Any, asked: Asked) -> pd.DataFrame:
     """Training that ended at least half a year ago: whether more work is recorded then than before it began."""
     held = [c for c in _WORK_SHOWN_BY if c in asked.register.columns("records")]
     if not held:
         return pd.DataFrame()
     open_known(connection, asked, "records", asked.register.counties, "household_id IN (SELECT household_id FROM taken)")
-    sign = held[0]
+    sign, step = held[0], asked.register.step_months
+    since, half_a_year_ago = asked.before(asked.rules.assistance.months), asked.before(6)
     found = connection.execute(
         f"""
         WITH ended AS (
             SELECT household_id, {month_no("min(coalesce(started_on, offered_on))")} AS from_no,
-                   {month_no("max(ended_on)")} AS to_no, bool_or(completed) AS completed
-            FROM sorted_assistance WHERE measure = 'training' AND accepted AND ended_on <= {day} GROUP BY household_id),
+                   {month_no("max(ended_on)")} AS to_no,
+                   CASE WHEN bool_or(completed) THEN 'completed' WHEN count(completed) = count(*) THEN 'not_completed'
+                        ELSE 'not_recorded' END AS training
+            FROM sorted_assistance WHERE measure = 'training' AND accepted AND offered_on > DATE '{since}'
+            AND ended_on <= DATE '{half_a_year_ago}' GROUP BY household_id),
         work AS (SELECT household_id, {month_no("month")} AS month_no, {sign} AS work
                  FROM sorted_records WHERE household_id IN (SELECT household_id FROM ended))
-        SELECT coalesce(completed, false) AS completed, after > before AS more
-        FROM (SELECT e.household_id, completed,
-                     arg_max(work, month_no) FILTER (WHERE month_no < from_no) AS before,
+        SELECT training, after > before AS more
+        FROM (SELECT e.household_id, training,
+                     arg_max(work, month_no) FILTER (WHERE month_no + {step} <= from_no) AS before,
                      arg_min(work, month_no) FILTER (WHERE month_no >= to_no + 6) AS after
-              FROM ended e JOIN work USING (household_id) WHERE to_no + 6 <= {asked.as_of} GROUP BY ALL)
+              FROM ended e JOIN work USING (household_id) GROUP BY ALL)
         WHERE before IS NOT NULL AND after IS NOT NULL"""
     ).df()
     rows = []
-    for completed in (True, False):
-        of = found[found["completed"] == completed]
+    for training in ("completed", "not_completed", "not_recorded"):
+        of = found[found["training"] == training]
+        if not len(of) and training == "not_recorded":
+            continue
         low, high = wilson(int(of["more"].sum()), len(of))
-        row = {"training": "completed" if completed else "not_completed", "shown_by": sign, "households": len(of)}
+        row = {"training": training, "shown_by": sign, "households": len(of)}
         rows.append(row | {"share": of["more"].mean() if len(of) else np.nan, "share_low": low, "share_high": high})
     return pd.DataFrame(rows) if len(found) else pd.DataFrame()
 
@@ -448,9 +454,10 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> t
     -------
     tuple
         One row a household: `identified_on`, `helped_on` (the first help of the spell), `measures` (taken up in it),
-        `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one since), the
-        objective `needs_now` that a fact speaks for, those `unanswered` by any of these measures, and `changed` (whether
-        another kind began within the last months). Those with a need that no help answers come first, then the poorest.
+        `ratio_then` and `ratio_now` (income over the line in the last record before help, and in the last one since; the
+        period in which help began is neither), the objective `needs_now` that a fact speaks for, those `unanswered` by any
+        of these measures, and `changed` (whether another kind began within the last months). Those with a need that no
+        help answers come first, then the poorest.
         And of how many more it cannot be told: their income before help, or since, is not on record.
     """
     rules = asked.rules.assistance
@@ -479,9 +486,9 @@ def change_of_measure(asked: Asked, catalogue: Catalogue, answers: Answers) -> t
             f"""
             WITH incomes AS (SELECT household_id, {month_no("month")} AS month_no, welfare, line FROM sorted_records)
             SELECT d.household_id, county_id, township_id, d.identified_on, d.helped_on, measures, changed,
-                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no < {month_no("helped_on")})
-                       AS ratio_then,
-                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no >= {month_no("helped_on")})
+                   arg_max(welfare / nullif(line, 0), month_no)
+                       FILTER (WHERE month_no + {asked.register.step_months} <= {month_no("helped_on")}) AS ratio_then,
+                   arg_max(welfare / nullif(line, 0), month_no) FILTER (WHERE month_no > {month_no("helped_on")})
                        AS ratio_now
             FROM due d JOIN sorted_households USING (household_id) LEFT JOIN incomes USING (household_id)
             GROUP BY ALL HAVING coalesce(ratio_now - ratio_then < {rules.improved}, true)

@@ -82,7 +82,7 @@ def _counts(
     connection: duckdb.DuckDBPyConnection, asked: Asked, monitored: pd.Series, late: int
 ) -> Iterator[tuple[str, Any]]:
     """The figures of one period as known on its last day, by the records of so many months before it."""
-    register, counties = asked.register, asked.counties
+    register, counties = asked.register, asked.register.counties
     since = as_of_day(asked.as_of - register.step_months, register.step_months)
     within = f"> DATE '{since}' AND {{0}} <= DATE '{asked.day}'"
     key = {table: ", ".join(load_contract().tables[table].key) for table in ("events", "assistance")}

@@ -148,6 +148,8 @@ class Part:
     ----------
     reads_lists
         Whether it reads the scored months.
+    by_records
+        Whether it tells by records what it tells of a county, so that one without any is to be named.
     alone
         Whether it does without the processes that counties are worked on in.
     """
@@ -157,6 +159,7 @@ class Part:
     zh: str
     run: Callable[[Asked], Found]
     reads_lists: bool = False
+    by_records: bool = False
     alone: bool = False
 
 
@@ -193,3 +196,26 @@ def without_list(asked: Asked) -> tuple[str, str] | None:
         "their folders names who goes the manual way.",
         f"以下评分月份无人参与排序、没有名单，未计入：{'、'.join(months)}；须人工处理的农户见其目录中的 by_hand.parquet。",
     )
+
+
+def without_records(asked: Asked) -> tuple[str, str] | None:
+    """Which counties of the register have no record at all, in English and Chinese; None where all have some."""
+    if not (named := sorted(set(asked.register.counties) - set(asked.counties))):
+        return None
+    shown = named[:_NAMED]
+    more = len(named) - len(shown)
+    en, zh = (
+        ", ".join(shown) + (f" and {more} more" if more else ""),
+        "、".join(shown) + (f"等{len(named)}个" if more else ""),
+    )
+    return (
+        f"Counties of which the register holds no record: {en}. Of their households nothing is told by records, neither "
+        "income nor industry: they count where the books of monitoring, events, help or projects tell of them, and in no "
+        "other figure and on no other list. That is no sign that nobody there is in need.",
+        f"以下县在登记数据中没有任何月度记录：{zh}。这些县的农户没有收入、产业等记录可依，仅在监测、事件、帮扶或项目台账有登记时计入，"
+        "其他数字和名单均不含这些农户。这并不表示当地没有困难农户。",
+    )
+
+
+_NAMED = 20
+"""Counties that a note names; of more it says how many."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from riskmodel.errors import UsageError
 from riskmodel.monitoring import assistance, drift, funds, industries, misses, month, spells
 from riskmodel.monitoring.counties import WORKERS, with_workers
-from riskmodel.monitoring.part import Asked, Found, Part, without_list
+from riskmodel.monitoring.part import Asked, Found, Part, without_list, without_records
 from riskmodel.monitoring.rules import Rules
 from riskmodel.processes import give_back
 from riskmodel.register import Register
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
     from riskmodel.model.bundle import RiskModel
 
 PARTS = (
-    Part("month", "the month and the months before it", "本月与此前各月", month.report_month, reads_lists=True),
-    Part("spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells, reads_lists=True),
-    Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance),
+    Part(
+        "month",
+        "the month and the months before it",
+        "本月与此前各月",
+        month.report_month,
+        reads_lists=True,
+        by_records=True,
+    ),
+    Part(
+        "spells", "long stays and re-entries", "长期监测与再次进入", spells.report_spells, reads_lists=True, by_records=True
+    ),
+    Part("assistance", "results of assistance", "帮扶成效", assistance.report_assistance, by_records=True),
     Part("funds", "funds of assistance", "帮扶资金", funds.report_funds),
     Part("misses", "misses sorted", "偏差分类", misses.report_misses, reads_lists=True),
-    Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries),
+    Part("industries", "industries and policy support", "产业与政策支持", industries.report_industries, by_records=True),
     Part("drift", "drift", "漂移监测", drift.report_drift, reads_lists=True, alone=True),
 )
 """The parts of the report, in order. A part is added here and nowhere else."""
@@ -114,6 +123,8 @@ def _run(asked: Asked, found: Callable[[str, Found], None], part: Part) -> Found
     asked.progress(part.en)
     made = part.run(asked)
     if part.reads_lists and (note := without_list(asked)):
+        made = replace(made, notes=[*made.notes, note])
+    if part.by_records and made.tables and (note := without_records(asked)):
         made = replace(made, notes=[*made.notes, note])
     found(part.name, made)
     give_back()

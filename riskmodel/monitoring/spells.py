@@ -47,7 +47,8 @@ def report_spells(asked: Asked) -> Found:
     if not kinds:
         return Found({}, notes=[_NOTHING])
     sees = sight(asked)
-    parts = list(by_county(asked, partial(_county, sees=sees), "spells"))
+    told = [c for c in asked.register.counties if _kinds_in(asked, c)]
+    parts = list(by_county(asked, partial(_county, sees=sees), "spells", told))
     found = {
         name: pd.concat([p[name] for p in parts if name in p], ignore_index=True) for name in sorted(set().union(*parts))
     }
@@ -106,9 +107,16 @@ def kinds_of(asked: Asked) -> list[str]:
     return [kind for kind, there in shown.items() if there]
 
 
+def _kinds_in(asked: Asked, county: str) -> list[str]:
+    """The kinds of spells that are told of a county: without records those in the book of monitoring alone."""
+    with_records = asked.register.file("records", county) is not None
+    with_book = with_records or asked.register.file("spells", county) is not None
+    return [kind for kind in kinds_of(asked) if (with_records if kind == POVERTY else with_book)]
+
+
 def _county(asked: Asked, county: str, *, sees: Sight) -> dict[str, pd.DataFrame]:
     """The small tables of one county from which the report is put together."""
-    kinds = kinds_of(asked)
+    kinds = _kinds_in(asked, county)
     with engine() as connection:
         _households(connection, asked, county)
         made: dict[str, list[pd.DataFrame]] = {}
@@ -245,11 +253,13 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
 def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, sees: Sight) -> dict[str, pd.DataFrame]:
     open_monitoring(connection, asked.register, county, [asked.as_of])
     file, told = asked.register.file("records", county), sees.told_no(asked.as_of)
+    records = "(SELECT '' AS household_id, DATE '2000-01-01' AS month WHERE false)" if file is None else rows_of(file)
+    seen = "true" if file is None else f"known_at <= DATE '{asked.day}'"
     connection.execute(
         f"""
         CREATE TABLE watched AS
         SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
-        FROM {rows_of(file)} WHERE known_at <= DATE '{asked.day}' GROUP BY household_id;
+        FROM {records} WHERE {seen} GROUP BY household_id;
         CREATE TABLE outs AS {sees.stays_out("SELECT household_id, seen_no FROM watched", asked.as_of)};
         CREATE OR REPLACE TABLE listed AS
         SELECT household_id, spell_no, from_no, until_no IS NULL AS open, true AS came FROM every_spell

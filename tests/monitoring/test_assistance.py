@@ -374,6 +374,48 @@ def test_training_is_followed_to_the_work_after_it(tmp_path: Path) -> None:
     assert any("spells" in en for en, _ in found.notes), "without spells it is said what is left out"
 
 
+def test_training_of_which_nobody_wrote_whether_it_was_completed_is_not_said_to_have_been_left(tmp_path: Path) -> None:
+    names, work = ("001", "002"), [0] * 12 + [1] * 12
+    records = pd.concat([monthly(h, "2022-01", [130] * 24, n_working=work, hh_size=2) for h in names])
+    training = given(*((h, "training", "2022-06-05", True) for h in names)).assign(ended_on="2022-08-01")
+    told = report_assistance(asked(make_register(tmp_path, records=records, assistance=training))).tables["training_work"]
+    assert told.set_index("training")["households"].to_dict() == {"completed": 0, "not_completed": 0, "not_recorded": 2}
+
+
+def test_who_is_trained_again_since_the_first_training_brought_no_work_counts(tmp_path: Path) -> None:
+    """001 found no work and was trained again in October; 002 was trained before the two years that are reported on."""
+    work = {"001": 0, "002": [0] * 12 + [1] * 24}
+    records = pd.concat([monthly(h, "2021-01", [130] * 36, n_working=work[h], hh_size=2) for h in work])
+    offered = ("001", "2022-06-05"), ("001", "2023-10-05"), ("002", "2021-06-05")
+    training = given(*((h, "training", day, True) for h, day in offered)).assign(
+        ended_on=pd.to_datetime(["2022-08-01", "2023-10-20", "2021-08-01"]), completed=True
+    )
+    told = report_assistance(asked(make_register(tmp_path, records=records, assistance=training))).tables["training_work"]
+    assert told.set_index("training").loc["completed", ["households", "share"]].tolist() == [1, 0.0]
+
+
+def test_the_record_of_the_month_in_which_help_began_is_none_since_it(small: Register, tmp_path: Path) -> None:
+    records = small.read("records")
+    seen = records[(records["household_id"] != "001") | (pd.to_datetime(records["month"]) <= "2023-03-01")]
+    register = make_register(tmp_path, records=seen, spells=small.read("spells"), assistance=small.read("assistance"))
+    found, untold = change_of_measure(asked(register), CATALOGUE, Answers.of(CATALOGUE, Rules().assistance.delivers))
+    assert (len(found), untold) == (0, 1), "helped in March, last seen in March"
+
+
+def test_the_record_of_the_quarter_in_which_help_began_is_none_from_before_it(tmp_path: Path) -> None:
+    """001, helped in May 2023, has risen by the end of June; 002, trained in May 2022, is in work by the end of June."""
+    rise = sum(([welfare, None, None] for welfare in [70] * 5 + [120] * 3), [])
+    courses = {"001": (rise, 0), "002": ([130, None, None] * 8, [0] * 3 + [1] * 21)}
+    records = pd.concat([monthly(h, "2022-01", c, n_working=work, hh_size=2) for h, (c, work) in courses.items()])
+    help_given = given(("001", "health", "2023-05-10", True), ("002", "training", "2022-05-10", True))
+    help_given["ended_on"], help_given["completed"] = help_given["offered_on"] + pd.Timedelta(days=10), True
+    spells = ledger(("001", "2023-02-01", None))
+    register = make_register(tmp_path, step_months=3, records=records, spells=spells, assistance=help_given)
+    tables = report_assistance(asked(register, "2023-10")).tables
+    assert tables["change_of_measure"].empty
+    assert tables["training_work"].set_index("training").loc["completed", ["households", "share"]].tolist() == [1, 1.0]
+
+
 def test_without_answers_nothing_is_said_of_results(tmp_path: Path) -> None:
     register = make_register(tmp_path, records=monthly("001", "2022-01", [130] * 24))
     found = report_assistance(asked(register))

@@ -13,12 +13,15 @@ from riskmodel.monitoring.known import late_records, no_records_yet
 from riskmodel.monitoring.month import report_month
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import Rules
+from riskmodel.monitoring.running import monitor
 from riskmodel.months import month_number
 from riskmodel.register import Register, read_manifest
 from riskmodel.results import monitor_and_write
 from tests.cohort.registers import make_register, monthly
 from tests.cohort.test_spells import ledger
 from tests.county import AS_OF, County
+
+NO_EFFECTS = Rules(assistance={"estimate_effects": False})
 
 
 def report(register: Register, as_of: str = "2023-12") -> Found:
@@ -271,3 +274,27 @@ def test_the_name_of_the_folder_of_a_register_changes_no_figure(register: Regist
               for name, path in (("as it was", register.path), ("moved", moved))]  # fmt: skip
     first, second = ({n: f["sha256"] for n, f in files.items() if n.endswith(".parquet")} for files in tables)
     assert first == second and len(first) > 20
+
+
+def test_a_county_without_records_counts_by_its_books_and_is_named(tmp_path: Path) -> None:
+    """County A is recorded each month; of B there are households, monitoring and help, and no record."""
+    households = pd.DataFrame({"household_id": ["001", "101", "102"], "county_id": ["A", "B", "B"]})
+    spells = ledger(("001", "2023-02-01", None), ("101", "2022-02-01", None), ("102", "2022-02-01", "2022-12-01"))
+    spells = pd.concat([spells, ledger(("102", "2023-12-03", None))])
+    help_given = pd.DataFrame({"household_id": ["101"], "measure": ["health"], "accepted": [True]})
+    help_given = help_given.assign(**dict.fromkeys(("offered_on", "known_at", "answered_on", "started_on"), "2023-12-05"))
+    register = make_register(
+        tmp_path, records=monthly("001", "2022-01", [150] * 24, county_id="A"), households=households, spells=spells,
+        assistance=help_given,
+    )  # fmt: skip
+    told = monitor(register, "2023-12", parts=["month", "spells", "assistance"], rules=NO_EFFECTS)
+    now = told["month"].tables["month_course"].set_index("as_of").loc["2023-12"]
+    assert now[["recorded", "monitored", "entered", "helped"]].tolist() == [1, 3, 1, 1]
+    tables = told["spells"].tables
+    assert tables["long_stays"][["county_id", "household_id"]].values.tolist() == [["B", "101"]]
+    assert tables["frequent_entries"]["household_id"].tolist() == ["102"]
+    summary = tables["duration_summary"].set_index(["kind", "entry"])
+    assert summary.loc[("monitoring", "all"), "open"] == 3, "as many as are in open monitoring on the first page"
+    assert tables["poverty_kinds"]["households"].max() == 1, "nobody knows the income of B"
+    for name, part in told.items():
+        assert any("no record: B." in english for english, _ in part.notes), name
