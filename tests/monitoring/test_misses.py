@@ -26,6 +26,7 @@ from riskmodel.monitoring.misses import (
     _help,
     _natural,
     _worst_first,
+    agrees,
     report_misses,
 )
 from riskmodel.monitoring.part import Asked, Found, scored_months
@@ -308,6 +309,32 @@ def test_help_began_on_the_day_that_the_books_hold_and_else_on_the_day_of_the_an
     assert not len(_help(asked, register, register.counties[0], others, pd.Timestamp("2023-06-30"))), (
         "none of these was helped"
     )
+
+
+@pytest.mark.parametrize(
+    ("miss", "risk", "outcome", "right"),
+    [
+        pytest.param(MISSED, 0.3, 1, True, id="it would have been listed"),
+        pytest.param(MISSED, 0.2, 1, True, id="at the very end of the list it is on it"),
+        pytest.param(MISSED, 0.3, np.nan, True, id="listed, and nobody says that it did not return"),
+        pytest.param(MISSED, 0.3, 0, False, id="listed without having returned: another miss"),
+        pytest.param(MISSED, 0.05, 1, False, id="missed all the same"),
+        pytest.param(MISSED, 0.05, 0, True, id="neither listed nor returned"),
+        pytest.param(MISSED, 0.05, np.nan, False, id="what is not known is no other outcome"),
+        pytest.param(MISSED, np.nan, np.nan, True, id="fallen already, no list was needed"),
+        pytest.param(FALSE, 0.05, 0, True, id="it would not have been listed"),
+        pytest.param(FALSE, 0.05, 1, False, id="not listed and returned: another miss"),
+        pytest.param(FALSE, 0.3, 1, True, id="listed, and it had returned"),
+        pytest.param(FALSE, 0.3, np.nan, False, id="listed, and still nobody says that it returned"),
+    ],
+)
+def test_list_and_outcome_agree_where_who_returns_is_listed_and_who_is_listed_returns(
+    miss: str, risk: float, outcome: float, right: bool
+) -> None:
+    """The list ends at a risk of 0.2; a household stood just below or well above it."""
+    misses = pd.DataFrame({"miss": [miss], "risk": [0.1 if miss == MISSED else 0.4], "list_end": [0.2]})
+    found = agrees(misses, pd.Series([risk]), pd.Series([outcome], dtype=float), 1.5)
+    assert found.tolist() == [right]
 
 
 def natural(folder: Path, records: pd.DataFrame, miss: str, fell: str | None = None, **tables: pd.DataFrame) -> str:
