@@ -377,6 +377,14 @@ def test_a_fall_is_a_shock_where_income_without_it_lies_above_the_line(
     assert natural(tmp_path, records, MISSED, "2023-08", events=befell(kind, day)) == expected
 
 
+def test_what_was_lost_is_held_against_a_record_of_the_score_or_of_three_months_before_it(tmp_path: Path) -> None:
+    for seen, expected in (("2023-03", SHOCK), ("2023-02", MODEL)):
+        earned = monthly("001", seen, [130.0], hh_size=2, wage_income=100.0)
+        fell = monthly("001", "2023-08", [90.0] * 5, hh_size=2, wage_income=79.0)
+        events = befell("laid_off", "2023-08-10")
+        assert natural(tmp_path / seen, pd.concat([earned, fell]), MISSED, "2023-08", events=events) == expected
+
+
 def test_a_bill_is_a_shock_as_far_as_no_claim_covers_it(tmp_path: Path) -> None:
     for claims, expected in ((0.0, SHOCK), (15.0, MODEL)):
         records = since_march(FELL, selfpay=[0.0] * 5 + [25.0] * 5, claims=[0.0] * 5 + [claims] * 5)
