@@ -363,6 +363,7 @@ FELL = [130.0] * 5 + [90, 90, 90, 90, 90]
     ("lost", "kind", "day", "expected"),
     [
         (21, "laid_off", "2023-08-10", SHOCK),
+        pytest.param(20, "laid_off", "2023-08-10", SHOCK, id="at the line is not below it"),
         pytest.param(19, "laid_off", "2023-08-10", MODEL, id="two who lost 19 between them would have fallen without it"),
         pytest.param(21, "laid_off", "2023-06-20", MODEL, id="known when the month was scored"),
         pytest.param(21, "laid_off", "2023-09-02", MODEL, id="after the fall"),
@@ -383,6 +384,13 @@ def test_what_was_lost_is_held_against_a_record_of_the_score_or_of_three_months_
         fell = monthly("001", "2023-08", [90.0] * 5, hh_size=2, wage_income=79.0)
         events = befell("laid_off", "2023-08-10")
         assert natural(tmp_path / seen, pd.concat([earned, fell]), MISSED, "2023-08", events=events) == expected
+
+
+def test_what_was_lost_is_a_fall_since_the_score_and_no_rise_elsewhere_makes_it_less(tmp_path: Path) -> None:
+    wages, farm = [70.0, 79, 90, 100, 100, *[79] * 5], [50.0] * 5 + [60] * 5
+    events = befell("illness", "2023-08-10")
+    records = since_march(FELL, wage_income=wages, production_income=farm)
+    assert natural(tmp_path, records, MISSED, "2023-08", events=events) == SHOCK
 
 
 def test_a_bill_is_a_shock_as_far_as_no_claim_covers_it(tmp_path: Path) -> None:
@@ -419,6 +427,7 @@ def helped(measure: str, day: str) -> pd.DataFrame:
     ("brought", "months", "measure", "day", "expected"),
     [
         (21, 5, "protection", "2023-08-10", HELPED),
+        pytest.param(20, 5, "protection", "2023-08-10", MODEL, id="at the line is not below it"),
         pytest.param(19, 5, "protection", "2023-08-10", MODEL, id="without the 19 two would not have been below the line"),
         pytest.param(21, 5, "protection", "2023-06-20", MODEL, id="begun before the score"),
         pytest.param(21, 5, "training", "2023-08-10", MODEL, id="training pays no allowance"),
