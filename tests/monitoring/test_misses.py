@@ -337,10 +337,12 @@ def test_list_and_outcome_agree_where_who_returns_is_listed_and_who_is_listed_re
     assert found.tolist() == [right]
 
 
-def natural(folder: Path, records: pd.DataFrame, miss: str, fell: str | None = None, **tables: pd.DataFrame) -> str:
+def natural(
+    folder: Path, records: pd.DataFrame, miss: str, fell: str | None = None, looks: int = 2, **tables: pd.DataFrame
+) -> str:
     """The class of a miss of household 001 on the list of June 2023, horizon six months, that no correction explains."""
     register = make_register(folder, records=records, **tables)
-    model = SimpleNamespace(run=SimpleNamespace(label=Label(horizon_months=6)))
+    model = SimpleNamespace(run=SimpleNamespace(label=Label(horizon_months=6, assessments=looks)))
     misses = pd.DataFrame({"household_id": ["001"], "miss": [miss], "outcome_month": [fell]})
     asked = Asked(register, LAST, Rules(), [], None)
     return str(_natural(asked, model, register, month_number("2023-06"), register.counties[0], misses).item())
@@ -446,11 +448,22 @@ def test_where_no_help_was_given_no_help_worked(tmp_path: Path) -> None:
     """Below the line in the last month of the horizon and above it at the next look: not returned, and nobody helped."""
     once = [130.0] * 9 + [90.0, 130.0]
     assert natural(tmp_path / "none", since_march(once), FALSE) == MODEL
+    assert natural(tmp_path / "last", since_march(once[:-1]), FALSE) == MODEL
+    assert natural(tmp_path / "low", since_march([90.0] * 11), FALSE) == MODEL, "whatever else the label looks for"
     late = since_march([130.0] * 11, allowance_income=[0.0] * 9 + [70.0, 0.0])
     given = helped("protection", "2023-12-10")
     assert natural(tmp_path / "once", late, FALSE, assistance=given) == MODEL, "without it below the line once"
     twice = since_march([130.0] * 9 + [90.0, 110.0], allowance_income=[0.0] * 9 + [0.0, 30.0])
     assert natural(tmp_path / "twice", twice, FALSE, assistance=helped("protection", "2024-01-10")) == HELPED
+    ended = since_march([130.0] * 8 + [110.0, 90.0, 130.0], allowance_income=[0.0] * 8 + [30.0, 0.0, 0.0])
+    assert natural(tmp_path / "ended", ended, FALSE, assistance=helped("protection", "2023-11-10")) == HELPED
+
+
+def test_where_one_look_makes_a_return_help_that_averted_one_worked(tmp_path: Path) -> None:
+    once = since_march([130.0] * 9 + [110.0, 130.0], allowance_income=[0.0] * 9 + [30.0, 0.0])
+    for looks, expected in ((1, HELPED), (2, MODEL)):
+        given = helped("protection", "2023-12-10")
+        assert natural(tmp_path / str(looks), once, FALSE, looks=looks, assistance=given) == expected
 
 
 def test_neighbours_of_another_household_do_not_count() -> None:
