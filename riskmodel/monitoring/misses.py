@@ -255,7 +255,8 @@ def _natural(
     records = register.read("records", county)
     records = records[records["household_id"].isin(misses["household_id"])]
     number = records["month"].dt.year * 12 + records["month"].dt.month - 1
-    records = records.assign(month_no=number)[(number >= month - 3) & (number <= month + label.horizon_months)]
+    over = month + label.horizon_months
+    records = records.assign(month_no=number)[(number >= month - 3) & (number <= over + step)]
     start = records[number.loc[records.index] <= month].groupby("household_id").last()
     later = records[records["month_no"] > month].set_index("household_id")
     base = start.reindex(later.index)
@@ -293,8 +294,9 @@ def _natural(
     at_fall = frame[frame["month_no"] == fell.reindex(frame.index).to_numpy()]
     shocked = at_fall[(at_fall["below"] & ~at_fall["without_shock"]) | (~at_fall["below"] & at_fall["struck"])].index
     twice = frame["without_help"] & frame["without_help"].groupby(level=0).shift(-1).fillna(frame["without_help"])
-    needed = frame["without_help"] if label.assessments == 1 else twice
-    helped = frame.index[needed.to_numpy(bool)]
+    kept = frame["without_help"] & ~frame["below"]
+    needed = kept if label.assessments == 1 else twice & (kept | kept.groupby(level=0).shift(-1, fill_value=False))
+    helped = frame.index[(needed & (frame["month_no"] <= over)).to_numpy(bool)]
     missed = misses["miss"].eq(MISSED).to_numpy()
     household = misses["household_id"]
     return np.select(

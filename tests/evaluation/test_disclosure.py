@@ -106,6 +106,7 @@ def test_no_small_cell_is_shown_or_left_alone_with_the_total(counts: list[int]) 
 
 def test_ten_households_are_as_many_rows_as_they_have() -> None:
     assert rows_of_ten({"rows": 800, "households": 100}) == 80
+    assert rows_of_ten({"rows": 36, "households": 1}) == 360
     assert shown(79, 80) == "<10"
     assert shown(80, 80) == "80"
 
@@ -159,8 +160,17 @@ def test_groups_that_are_left_out_hide_no_small_number_in_the_rest_of_the_whole(
 
 def test_of_groups_that_hide_a_small_one_the_smallest_is_left_out() -> None:
     assert open_groups([[60, 90], [3, 70], [25, 30], [40, 50]]) == [True, False, False, True]
+    assert open_groups([[10, 40], [30, 90]]) == [True, True], "ten are enough"
 
 
 def test_small_counts_stay_withheld_where_what_was_counted_contradicts_itself() -> None:
     """Twelve of five: such a table is no error of the page that shows it."""
     assert shown_with_sums([5, 12, 3, 40], [(0, [1, 2])]) == ["*", "12", "*", "40"]
+
+
+def test_bins_with_enough_of_either_outcome_stay_apart_and_what_is_left_at_the_top_joins_the_last() -> None:
+    fell = [(100, 0.1, 10), (100, 0.2, 10), (20, 0.6, 9)]
+    found = merged_bins([{"households": n, "risk": risk, "rate": events / n} for n, risk, events in fell])
+    assert [b["rows"] for b in found] == [100, 120]
+    assert [b["risk"] for b in found] == pytest.approx([0.1, 32 / 120])
+    assert [b["rate"] for b in found] == pytest.approx([0.1, 19 / 120])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,25 @@ from riskmodel.errors import UsageError
 from riskmodel.evaluation.disclosure import shown_in_table
 from riskmodel.model.tracking import load_model
 from riskmodel.monitoring.hindsight import LATE, UNVISITED, WRONG, in_hindsight, put_right, steps_of
-from riskmodel.monitoring.misses import CLASSES, FALSE, MISSED, _by_township, _help, _worst_first, report_misses
+from riskmodel.monitoring.misses import (
+    CLASSES,
+    FALSE,
+    HELPED,
+    MISSED,
+    MODEL,
+    SHOCK,
+    _by_township,
+    _help,
+    _natural,
+    _worst_first,
+    agrees,
+    report_misses,
+)
 from riskmodel.monitoring.part import Asked, Found, scored_months
 from riskmodel.monitoring.rules import MissRules, Rules
 from riskmodel.months import month_number, month_text
 from riskmodel.register import Register
+from riskmodel.settings import Label
 from tests.cohort.registers import make_register, monthly
 from tests.county import County
 
@@ -294,6 +309,161 @@ def test_help_began_on_the_day_that_the_books_hold_and_else_on_the_day_of_the_an
     assert not len(_help(asked, register, register.counties[0], others, pd.Timestamp("2023-06-30"))), (
         "none of these was helped"
     )
+
+
+@pytest.mark.parametrize(
+    ("miss", "risk", "outcome", "right"),
+    [
+        pytest.param(MISSED, 0.3, 1, True, id="it would have been listed"),
+        pytest.param(MISSED, 0.2, 1, True, id="at the very end of the list it is on it"),
+        pytest.param(MISSED, 0.3, np.nan, True, id="listed, and nobody says that it did not return"),
+        pytest.param(MISSED, 0.3, 0, False, id="listed without having returned: another miss"),
+        pytest.param(MISSED, 0.05, 1, False, id="missed all the same"),
+        pytest.param(MISSED, 0.05, 0, True, id="neither listed nor returned"),
+        pytest.param(MISSED, 0.05, np.nan, False, id="what is not known is no other outcome"),
+        pytest.param(MISSED, np.nan, np.nan, True, id="fallen already, no list was needed"),
+        pytest.param(FALSE, 0.05, 0, True, id="it would not have been listed"),
+        pytest.param(FALSE, 0.05, 1, False, id="not listed and returned: another miss"),
+        pytest.param(FALSE, 0.3, 1, True, id="listed, and it had returned"),
+        pytest.param(FALSE, 0.3, np.nan, False, id="listed, and still nobody says that it returned"),
+    ],
+)
+def test_list_and_outcome_agree_where_who_returns_is_listed_and_who_is_listed_returns(
+    miss: str, risk: float, outcome: float, right: bool
+) -> None:
+    """The list ends at a risk of 0.2; a household stood just below or well above it."""
+    misses = pd.DataFrame({"miss": [miss], "risk": [0.1 if miss == MISSED else 0.4], "list_end": [0.2]})
+    found = agrees(misses, pd.Series([risk]), pd.Series([outcome], dtype=float), 1.5)
+    assert found.tolist() == [right]
+
+
+def natural(
+    folder: Path, records: pd.DataFrame, miss: str, fell: str | None = None, looks: int = 2, **tables: pd.DataFrame
+) -> str:
+    """The class of a miss of household 001 on the list of June 2023, horizon six months, that no correction explains."""
+    register = make_register(folder, records=records, **tables)
+    model = SimpleNamespace(run=SimpleNamespace(label=Label(horizon_months=6, assessments=looks)))
+    misses = pd.DataFrame({"household_id": ["001"], "miss": [miss], "outcome_month": [fell]})
+    asked = Asked(register, LAST, Rules(), [], None)
+    return str(_natural(asked, model, register, month_number("2023-06"), register.counties[0], misses).item())
+
+
+def since_march(welfare: list[float], **columns: list[float] | float) -> pd.DataFrame:
+    """Two persons, line 100, from March on: four months until the score, then those of the horizon."""
+    return monthly("001", "2023-03", welfare, **{"hh_size": 2, **columns})
+
+
+def befell(kind: str, day: str, **columns: object) -> pd.DataFrame:
+    return pd.DataFrame({"household_id": ["001"], "kind": [kind], "onset_on": [day], "known_at": [day], **columns})
+
+
+FELL = [130.0] * 5 + [90, 90, 90, 90, 90]
+"""Below the line by 10 a person since August."""
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind", "day", "expected"),
+    [
+        (21, "laid_off", "2023-08-10", SHOCK),
+        pytest.param(20, "laid_off", "2023-08-10", SHOCK, id="at the line is not below it"),
+        pytest.param(19, "laid_off", "2023-08-10", MODEL, id="two who lost 19 between them would have fallen without it"),
+        pytest.param(21, "laid_off", "2023-06-20", MODEL, id="known when the month was scored"),
+        pytest.param(21, "laid_off", "2023-09-02", MODEL, id="after the fall"),
+        pytest.param(21, "price_fall", "2023-08-10", MODEL, id="prices take no wages"),
+    ],
+)
+def test_a_fall_is_a_shock_where_income_without_it_lies_above_the_line(
+    tmp_path: Path, lost: float, kind: str, day: str, expected: str
+) -> None:
+    wages = [100.0] * 5 + [100 - lost] * 5
+    records = since_march(FELL, wage_income=wages, production_income=100.0)
+    assert natural(tmp_path, records, MISSED, "2023-08", events=befell(kind, day)) == expected
+
+
+def test_what_was_lost_is_held_against_a_record_of_the_score_or_of_three_months_before_it(tmp_path: Path) -> None:
+    for seen, expected in (("2023-03", SHOCK), ("2023-02", MODEL)):
+        earned = monthly("001", seen, [130.0], hh_size=2, wage_income=100.0)
+        fell = monthly("001", "2023-08", [90.0] * 5, hh_size=2, wage_income=79.0)
+        events = befell("laid_off", "2023-08-10")
+        assert natural(tmp_path / seen, pd.concat([earned, fell]), MISSED, "2023-08", events=events) == expected
+
+
+def test_what_was_lost_is_a_fall_since_the_score_and_no_rise_elsewhere_makes_it_less(tmp_path: Path) -> None:
+    wages, farm = [70.0, 79, 90, 100, 100, *[79] * 5], [50.0] * 5 + [60] * 5
+    events = befell("illness", "2023-08-10")
+    records = since_march(FELL, wage_income=wages, production_income=farm)
+    assert natural(tmp_path, records, MISSED, "2023-08", events=events) == SHOCK
+
+
+def test_a_bill_is_a_shock_as_far_as_no_claim_covers_it(tmp_path: Path) -> None:
+    for claims, expected in ((0.0, SHOCK), (15.0, MODEL)):
+        records = since_march(FELL, selfpay=[0.0] * 5 + [25.0] * 5, claims=[0.0] * 5 + [claims] * 5)
+        assert natural(tmp_path / str(claims), records, MISSED, "2023-08") == expected
+
+
+def test_a_household_that_fell_above_the_line_was_struck_only_if_something_befell_it_by_then(tmp_path: Path) -> None:
+    """Its return is a failed guarantee or a sudden difficulty, which no income tells."""
+    records = since_march([130.0] * 10)
+    for day, expected in (("2023-08-31", SHOCK), ("2023-09-01", MODEL), ("2023-06-30", MODEL)):
+        assert natural(tmp_path / day, records, MISSED, "2023-08", events=befell("house_damage", day)) == expected
+    unverified = befell("house_damage", "2023-08-31", verified=False)
+    assert natural(tmp_path / "unverified", records, MISSED, "2023-08", events=unverified) == MODEL
+
+
+def test_what_befell_a_village_befell_the_household(tmp_path: Path) -> None:
+    homes = pd.DataFrame({"household_id": ["001", "002"], "village_id": ["v", "w"], "county_id": "k"})
+    for village, expected in (("v", SHOCK), ("w", MODEL)):
+        flood = befell("disaster", "2023-08-10", village_id=village).assign(household_id=None)
+        records = since_march(FELL, production_income=[100.0] * 5 + [70.0] * 5)
+        assert natural(tmp_path / village, records, MISSED, "2023-08", events=flood, households=homes) == expected
+
+
+def helped(measure: str, day: str) -> pd.DataFrame:
+    return pd.DataFrame({
+        "household_id": ["001"], "measure": [measure], "offered_on": [day], "known_at": [day], "answered_on": [day],
+        "accepted": [True], "started_on": [day],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("brought", "months", "measure", "day", "expected"),
+    [
+        (21, 5, "protection", "2023-08-10", HELPED),
+        pytest.param(20, 5, "protection", "2023-08-10", MODEL, id="at the line is not below it"),
+        pytest.param(19, 5, "protection", "2023-08-10", MODEL, id="without the 19 two would not have been below the line"),
+        pytest.param(21, 5, "protection", "2023-06-20", MODEL, id="begun before the score"),
+        pytest.param(21, 5, "training", "2023-08-10", MODEL, id="training pays no allowance"),
+        pytest.param(21, 1, "protection", "2023-08-10", MODEL, id="one month below the line is no return"),
+    ],
+)
+def test_help_worked_where_without_what_it_brought_the_household_would_have_returned(
+    tmp_path: Path, brought: float, months: int, measure: str, day: str, expected: str
+) -> None:
+    allowance = [0.0] * 5 + [brought] * months + [0.0] * (5 - months)
+    records = since_march([110.0] * 10, allowance_income=allowance)
+    assert natural(tmp_path, records, FALSE, assistance=helped(measure, day)) == expected
+
+
+def test_where_no_help_was_given_no_help_worked(tmp_path: Path) -> None:
+    """Below the line in the last month of the horizon and above it at the next look: not returned, and nobody helped."""
+    once = [130.0] * 9 + [90.0, 130.0]
+    assert natural(tmp_path / "none", since_march(once), FALSE) == MODEL
+    assert natural(tmp_path / "last", since_march(once[:-1]), FALSE) == MODEL
+    assert natural(tmp_path / "low", since_march([90.0] * 11), FALSE) == MODEL, "whatever else the label looks for"
+    late = since_march([130.0] * 11, allowance_income=[0.0] * 9 + [70.0, 0.0])
+    given = helped("protection", "2023-12-10")
+    assert natural(tmp_path / "once", late, FALSE, assistance=given) == MODEL, "without it below the line once"
+    twice = since_march([130.0] * 9 + [90.0, 110.0], allowance_income=[0.0] * 9 + [0.0, 30.0])
+    assert natural(tmp_path / "twice", twice, FALSE, assistance=helped("protection", "2024-01-10")) == HELPED
+    ended = since_march([130.0] * 8 + [110.0, 90.0, 130.0], allowance_income=[0.0] * 8 + [30.0, 0.0, 0.0])
+    assert natural(tmp_path / "ended", ended, FALSE, assistance=helped("protection", "2023-11-10")) == HELPED
+
+
+def test_where_one_look_makes_a_return_help_that_averted_one_worked(tmp_path: Path) -> None:
+    once = since_march([130.0] * 9 + [110.0, 130.0], allowance_income=[0.0] * 9 + [30.0, 0.0])
+    for looks, expected in ((1, HELPED), (2, MODEL)):
+        given = helped("protection", "2023-12-10")
+        assert natural(tmp_path / str(looks), once, FALSE, looks=looks, assistance=given) == expected
 
 
 def test_neighbours_of_another_household_do_not_count() -> None:

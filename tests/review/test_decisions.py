@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from riskmodel.errors import Conflict, DatabaseError, IntegrityError, NotFound, Refused, UsageError
 from riskmodel.explain.causes import JUDGED, VERDICTS
 from riskmodel.review.decisions import COLUMNS, GENESIS, Decisions
-from riskmodel.review.rules import ACTIONS, faults, load_rules
+from riskmodel.review.rules import ACTIONS, UNSEEN, faults, load_rules
 from tests.review.month import HOSTILE, alert, decision, override
 from tests.review.servers import postgres
 
@@ -328,6 +328,43 @@ def test_an_open_appeal_protects_in_later_months_too_until_it_is_closed(tmp_path
     assert store.record(subjective)["cause"] == "subjective"
     with pytest.raises(Refused, match="appeal open"):
         store.record(override("0413", cause="subjective", appeal="open"))
+
+
+@pytest.mark.parametrize(
+    ("given_", "wrong"),
+    [
+        ({}, []),
+        ({"note": " "}, ["note"]),
+        ({"reason": "other"}, ["reason"]),
+        ({"protected": "sole_carer"}, ["cause"]),
+        ({"unchecked": "sole_carer"}, ["ruled_out"]),
+        ({"unchecked": "sole_carer", "ruled_out": "sole_carer"}, []),
+        ({"action": "confirm", "verdict": "subjective"}, []),
+        ({"action": "confirm", "verdict": "subjective", "protected": "sole_carer"}, ["cause"]),
+    ],
+)
+def test_a_cause_judged_without_sight_of_the_proposal_protects_the_household_as_any_other(
+    given_: dict[str, str], wrong: list[str]
+) -> None:
+    judged = {"action": "override_cause", "cause": "subjective", "reason": UNSEEN, "note": "why", "hidden": True}
+    taken = decision(**(judged | given_))
+    assert [fault.field for fault in faults(taken, load_rules(), taken.protected)] == wrong
+
+
+def test_another_reason_is_taken_with_a_note_that_says_which() -> None:
+    for note, wrong in (("moved to her son", []), ("", ["note"])):
+        taken = decision(action="reject", reason="other", note=note)
+        assert [fault.field for fault in faults(taken, load_rules(), "")] == wrong
+
+
+def test_an_appeal_is_that_of_one_household_of_one_county(tmp_path: Path) -> None:
+    store = Decisions.open(tmp_path / "decisions.db")
+    store.record(decision("0413", action="defer", reason="appeal_open", appeal="open"))
+    store.record(decision("0412", action="defer", reason="appeal_open", appeal="open", county_id="k2"))
+    assert store.record(override(cause="subjective"))["cause"] == "subjective"
+    store.record(decision("0413", action="defer", reason="not_met", as_of="2024-07"))
+    with pytest.raises(Refused, match="appeal open"):
+        store.record(override("0413", cause="subjective", as_of="2024-08"))
 
 
 def test_no_choice_of_a_reviewer_lowers_or_ends_support() -> None:
