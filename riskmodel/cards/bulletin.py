@@ -51,7 +51,7 @@ def bulletin(
         as_of=month_text(asked.as_of),
         day=asked.day.isoformat(),
         source=shortened(asked.register.manifest["about"]["source"]),
-        counties=counties_words(len(asked.counties)),
+        counties=counties_words(len(asked.register.counties)),
         months=[month_text(month) for month in compared_months(report)],
         least=report.least,
         table_rows=asked.rules.bulletin.table_rows,

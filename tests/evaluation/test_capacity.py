@@ -197,6 +197,12 @@ def test_a_list_without_villages_says_which_column_it_lacks() -> None:
         nested_lists(scores, Capacity(number=1), village_floor=1)
 
 
+def test_a_household_of_unknown_risk_is_neither_put_on_a_list_nor_left_off_it_unsaid() -> None:
+    scores = pd.DataFrame({"household_id": ["a", "b"], "county_id": "k", "risk": [0.5, np.nan]})
+    with pytest.raises(UsageError, match="risk of every household"):
+        nested_lists(scores, Capacity(number=1))
+
+
 @FEW
 @given(counties(), st.sampled_from([0.25, 0.5, 1.0]))
 def test_the_length_for_a_recall_is_the_first_that_reaches_it(case: tuple, recall: float) -> None:
