@@ -19,7 +19,7 @@ def held() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
-def test_memory_of_a_question_goes_back_to_the_system_with_its_answer():
+def test_memory_of_a_question_goes_back_to_the_system_with_its_answer() -> None:
     with engine():
         before = held()
     with engine() as connection:

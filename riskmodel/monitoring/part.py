@@ -202,12 +202,9 @@ def without_records(asked: Asked) -> tuple[str, str] | None:
     """Which counties of the register have no record at all, in English and Chinese; None where all have some."""
     if not (named := sorted(set(asked.register.counties) - set(asked.counties))):
         return None
-    shown = named[:_NAMED]
-    more = len(named) - len(shown)
-    en, zh = (
-        ", ".join(shown) + (f" and {more} more" if more else ""),
-        "、".join(shown) + (f"等{len(named)}个" if more else ""),
-    )
+    en, zh = ", ".join(named[:_NAMED]), "、".join(named[:_NAMED])
+    if len(named) > _NAMED:
+        en, zh = f"{en} and {len(named) - _NAMED} more", f"{zh}等{len(named)}个"
     return (
         f"Counties of which the register holds no record: {en}. Of their households nothing is told by records, neither "
         "income nor industry: they count where the books of monitoring, events, help or projects tell of them, and in no "

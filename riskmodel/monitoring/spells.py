@@ -252,14 +252,13 @@ def _poverty_ends(connection: duckdb.DuckDBPyConnection, asked: Asked, county: s
 
 def _of_monitoring(connection: duckdb.DuckDBPyConnection, asked: Asked, county: str, sees: Sight) -> dict[str, pd.DataFrame]:
     open_monitoring(connection, asked.register, county, [asked.as_of])
-    file, told = asked.register.file("records", county), sees.told_no(asked.as_of)
-    records = "(SELECT '' AS household_id, DATE '2000-01-01' AS month WHERE false)" if file is None else rows_of(file)
-    seen = "true" if file is None else f"known_at <= DATE '{asked.day}'"
+    open_known(connection, asked, "records", [county], versions=True)
+    told = sees.told_no(asked.as_of)
     connection.execute(
         f"""
         CREATE TABLE watched AS
         SELECT household_id, min({month_no("month")}) AS first_no, max({month_no("month")}) AS seen_no
-        FROM {records} WHERE {seen} GROUP BY household_id;
+        FROM sorted_records GROUP BY household_id;
         CREATE TABLE outs AS {sees.stays_out("SELECT household_id, seen_no FROM watched", asked.as_of)};
         CREATE OR REPLACE TABLE listed AS
         SELECT household_id, spell_no, from_no, until_no IS NULL AS open, true AS came FROM every_spell
